@@ -1,0 +1,42 @@
+"""The named budgets: what a cell may spend, at which scale, and how the winner is trained.
+
+A `smoke` cell takes under 20 s on 2 CPU cores, a `quick` one under 100 s, a `standard` one about an
+hour on one GPU; `paper` leaves every method its own paper's protocol at the paper's scale.
+"""
+
+from bnas_bench.core import Budget, Scale
+
+BUDGETS: dict[str, Budget] = {
+    budget.name: budget
+    for budget in (
+        Budget(
+            name="smoke",
+            passes=2_500,
+            batch_size=16,
+            search_fraction=0.1,
+            valid_fraction=0.02,
+            search=Scale(cells=2, channels=2, image=8),
+            final=Scale(cells=2, channels=4, image=8),
+            epochs=2,
+            train_batch=64,
+        ),
+        Budget(
+            name="quick",
+            passes=16_000,
+            batch_size=64,
+            search=Scale(cells=3, channels=4, image=8),
+            final=Scale(cells=4, channels=12, image=16),
+            epochs=12,
+            train_batch=32,
+        ),
+        Budget(
+            name="standard",
+            passes=2_500_000,
+            batch_size=256,
+            search=Scale(cells=6, channels=16),
+            final=Scale(cells=10, channels=54),
+            epochs=100,
+        ),
+        Budget(name="paper", passes=None, batch_size=512),
+    )
+}

@@ -1,0 +1,298 @@
+"""The vocabulary: Decision, Architecture, SearchSpace, SearchStrategy, SearchResult, Budget.
+
+Nothing here imports torch at run time, so listing, checking and planning stay instant.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from bnas_bench.errors import InvalidArchitecture
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from bnas_bench.data import Task
+    from bnas_bench.meter import Meter
+    from bnas_bench.nn.network import Network, Supernet
+
+Option: TypeAlias = "str | int | float"
+
+Mix: TypeAlias = "Sequence[int | Tensor]"
+"""What a supernet's forward takes: per decision, in the space's order, an option's index (only that
+path runs) or a weight per option, shape (options,) (they are mixed)."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One named categorical choice, such as `normal.edge(0,2)` among eight operations."""
+
+    name: str
+    options: tuple[Option, ...]
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A point of a search space, as a value: one option per decision.
+
+    JSON form: `{"space": NAME, "choices": {decision: option}}`.
+    """
+
+    space: str
+    choices: Mapping[str, Option]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "choices", dict(self.choices))
+
+    def __hash__(self) -> int:
+        return hash((self.space, tuple(sorted(self.choices.items()))))
+
+    @property
+    def id(self) -> str:
+        """Ten hexadecimal digits that depend on the space's name and the choices alone."""
+        canonical = json.dumps([self.space, sorted(self.choices.items())])
+        return hashlib.sha256(canonical.encode()).hexdigest()[:10]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"space": self.space, "choices": dict(self.choices)}
+
+    @classmethod
+    def from_json(cls, value: Any) -> Architecture:
+        """Read the JSON form.
+
+        Raises:
+            InvalidArchitecture: if a key is missing or of the wrong type.
+        """
+        match value:
+            case {"space": str(space), "choices": dict(choices)} if len(value) == 2:
+                for decision, option in choices.items():
+                    if not isinstance(option, str | int | float):
+                        raise InvalidArchitecture(
+                            f"decision '{decision}' holds {option!r}; an option is a text or a number"
+                        )
+                return cls(space, choices)
+        raise InvalidArchitecture(
+            'an architecture is written {"space": NAME, "choices": {decision: option}} and nothing else'
+        )
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """The frame that a network or supernet is built into: what comes in, what goes out, how large.
+
+    Attributes:
+        shape: (channels, height, width) of an input image.
+        classes: how many logits come out.
+        cells: depth, in the space's own unit (cells, blocks).
+        channels: width of the first cell.
+        auxiliary: whether to build the training-only auxiliary head, where the space has one.
+    """
+
+    shape: tuple[int, int, int]
+    classes: int
+    cells: int
+    channels: int
+    auxiliary: bool = False
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a derived network is trained from scratch: the same for every method.
+
+    The defaults are DCP-NAS' section 4.1.3 for CIFAR-10. Optimiser: Adam, cosine to zero.
+    """
+
+    epochs: int = 600
+    batch_size: int = 96
+    lr: float = 0.0025
+    momentum: float = 0.9
+    weight_decay: float = 1e-5
+    clip: float = 5.0
+    cutout: float = 0.5
+    """Side of the square that is blanked out, as a part of the image's side (16 of 32 pixels)."""
+    label_smoothing: float = 0.0
+    auxiliary: float = 0.0
+    """Weight of the auxiliary head's loss; 0 builds none."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The size of the networks at one stage of a run.
+
+    Attributes:
+        cells: depth; None is the paper's for the space.
+        channels: width of the first cell; None is the paper's for the space.
+        image: images are resized to this many pixels a side; None leaves them as they are.
+    """
+
+    cells: int | None = None
+    channels: int | None = None
+    image: int | None = None
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a cell of the comparison may spend, and at which scale; the same for every method.
+
+    Attributes:
+        passes: one image through one network forward and backward is 1, forward only 1/3. None leaves
+            each method its own paper's protocol.
+        batch_size: of the search.
+        search_fraction: the part of the training images that trains weights during the search.
+        valid_fraction: the part of the training images, disjoint from it, that validates.
+        search, final: the scale of the supernets and of the derived network.
+        epochs: of the final training; None is the recipe's own.
+        train_batch: batch size of the final training; None is the recipe's own.
+    """
+
+    name: str
+    passes: int | None
+    batch_size: int
+    search_fraction: float = 0.5
+    valid_fraction: float = 0.05
+    search: Scale = Scale()
+    final: Scale = Scale()
+    epochs: int | None = None
+    train_batch: int | None = None
+
+
+class SearchSpace(ABC):
+    """An ordered tuple of decisions, the rules that tie them, and the networks they describe.
+
+    Constructors take keyword-only options and store them. Spaces are immutable.
+    """
+
+    decisions: tuple[Decision, ...]
+    name: str = ""
+    """Set by the registry: the file's name with dashes."""
+
+    @abstractmethod
+    def size(self) -> int:
+        """The exact number of valid architectures."""
+
+    @abstractmethod
+    def sample(self, rng: np.random.Generator) -> Architecture:
+        """Draw a valid architecture, each with equal probability."""
+
+    @abstractmethod
+    def mutate(self, arch: Architecture, rng: np.random.Generator) -> Architecture:
+        """A valid architecture that differs from `arch` in one place."""
+
+    @abstractmethod
+    def crossover(
+        self, first: Architecture, second: Architecture, rng: np.random.Generator
+    ) -> Architecture:
+        """A valid architecture, every part of which comes from one of the two."""
+
+    @abstractmethod
+    def derive(self, strengths: Sequence[np.ndarray]) -> Architecture:
+        """The valid architecture that a search's strengths, one per option per decision, point at."""
+
+    @abstractmethod
+    def check(self, arch: Architecture) -> None:
+        """Raise InvalidArchitecture, naming the decision and its options, unless `arch` fits."""
+
+    @abstractmethod
+    def parse(self, text: str) -> Architecture:
+        """Read an architecture in the space's text forms; JSON is always one of them."""
+
+    @abstractmethod
+    def network(self, arch: Architecture, spec: NetworkSpec, rng: np.random.Generator) -> Network:
+        """The stand-alone network, its weights drawn from `rng` alone."""
+
+    @abstractmethod
+    def supernet(self, spec: NetworkSpec, rng: np.random.Generator) -> Supernet:
+        """The weight-sharing network, its weights drawn from `rng` alone."""
+
+    @abstractmethod
+    def draw(self, arch: Architecture, path: Path) -> None:
+        """Write a drawing of `arch`; the ending of `path` gives the format."""
+
+    @abstractmethod
+    def spec(
+        self, scale: Scale, shape: tuple[int, int, int], classes: int, *, final: bool
+    ) -> NetworkSpec:
+        """Fill a scale's open values with the paper's, for the search's or the final network."""
+
+    @abstractmethod
+    def recipe(self, shape: tuple[int, int, int]) -> Recipe:
+        """The paper's training recipe for a derived network on images of this shape."""
+
+    def index(self, decision: str) -> int:
+        """Position of a decision by its name."""
+        return [d.name for d in self.decisions].index(decision)
+
+    def check_choices(self, arch: Architecture) -> None:
+        """The part of `check` that is the same for all spaces: the name, the decisions, the options."""
+        if arch.space != self.name:
+            raise InvalidArchitecture(
+                f"the architecture is of space '{arch.space}', not of '{self.name}'"
+            )
+        known = {d.name: d for d in self.decisions}
+        for name in arch.choices:
+            if name not in known:
+                raise InvalidArchitecture(f"'{name}' is no decision of space '{self.name}'")
+        for decision in self.decisions:
+            if decision.name not in arch.choices:
+                raise InvalidArchitecture(f"decision '{decision.name}' is missing")
+            option = arch.choices[decision.name]
+            if option not in decision.options:
+                options = ", ".join(str(o) for o in decision.options)
+                raise InvalidArchitecture(
+                    f"'{option}' is no option of decision '{decision.name}'; its options: {options}"
+                )
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search returns.
+
+    Attributes:
+        best: the architecture that the harness trains and tests.
+        valid: the search's own estimate of its accuracy on the validation images, where it has one.
+        notes: small facts worth a column in the record (numbers, texts).
+    """
+
+    best: Architecture
+    valid: float | None = None
+    notes: Mapping[str, float | int | str] = field(default_factory=dict)
+
+
+class SearchStrategy(ABC):
+    """A way to search. One file, one subclass, one method.
+
+    Constructors take keyword-only hyperparameters, whose defaults are the paper's, and only store
+    them under the same name. The strategy owns its loop; the meter owns the clock and counts the
+    passes of every network itself.
+    """
+
+    @abstractmethod
+    def search(
+        self, space: SearchSpace, task: Task, meter: Meter, rng: np.random.Generator
+    ) -> SearchResult:
+        """Search `space` on the training and validation images of `task`, within the meter's budget.
+
+        All randomness comes from `rng`. What must survive a kill is handed to
+        `meter.epochs(state=...)`.
+        """
+
+    def refuses(self, space: SearchSpace) -> str | None:  # noqa: ARG002
+        """One line on why this strategy makes no sense on `space`; None where it does."""
+        return None
+
+
+def options_of(make: Callable[..., Any]) -> dict[str, Any]:
+    """The keyword-only options of a strategy's or space's constructor, with their defaults."""
+    return {
+        name: parameter.default
+        for name, parameter in inspect.signature(make).parameters.items()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    }

@@ -1,0 +1,49 @@
+"""Errors a user can cause or meet: one sentence with the value, the place and the remedy."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class BenchError(Exception):
+    """An error for the user: the command line prints it as one line, without a traceback."""
+
+
+class UnknownName(BenchError):
+    """A name that nothing answers to; the sentence lists the nearest names that exist.
+
+    Args:
+        kind: what was named ("method", "hyperparameter of dcpnas").
+        name: what the user wrote.
+        known: the names that exist.
+    """
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        known = sorted(known)
+        near = get_close_matches(name, known, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
+        super().__init__(f"unknown {kind} '{name}'; {hint}")
+        self.name = name
+
+
+class BadValue(BenchError):
+    """A value of the wrong form or range for the option that was given it."""
+
+
+class InvalidArchitecture(BenchError):
+    """An architecture that does not parse, or that does not fit its space."""
+
+
+class BudgetExceeded(BenchError):
+    """A search that asked for more passes than its budget allows."""
+
+
+class Diverged(BenchError):
+    """A loss that is no longer a finite number."""
+
+
+class MissingData(BenchError):
+    """A dataset that is not where it was looked for."""
+
+
+class Damaged(BenchError):
+    """A file under results/ that is truncated, altered or of another version."""

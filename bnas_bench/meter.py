@@ -1,0 +1,168 @@
+"""What a search may spend: its clock, its checkpoints, its anytime log.
+
+The meter counts by itself. While it is open, every forward of a `Network` or `Supernet` costs its
+batch 1/3 pass, every backward through the output another 2/3, a forward-mode derivative 1/3: a
+method cannot forget to pay, nor pay less than another for the same work.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.autograd import forward_ad
+
+from bnas_bench.errors import BudgetExceeded, Diverged
+from bnas_bench.nn.network import Counted
+
+if TYPE_CHECKING:
+    from bnas_bench.checkpoint import Checkpoint
+    from bnas_bench.core import Architecture
+
+FORWARD = 1  # in thirds of a pass, so that the count is exact
+BACKWARD = 2
+
+
+class Meter:
+    """Counts the passes of a search, stops it at its budget, and keeps what a resumed run needs.
+
+    Args:
+        passes: the budget; None lets every method run its own paper's protocol.
+        checkpoint: where states are kept; None keeps none.
+        resumed: seconds already spent by earlier, killed runs are added from the checkpoint.
+    """
+
+    def __init__(self, passes: int | None, checkpoint: Checkpoint | None = None) -> None:
+        self.passes = passes
+        self.log: list[dict[str, Any]] = []
+        self._thirds = 0
+        self._checkpoint = checkpoint
+        self._progress = 0.0
+        self._epoch_cost = 0
+        self._seconds_before = 0.0
+        self._started = time.perf_counter()
+        self.harness_seconds = 0.0
+        """Seconds that counting, logging and checkpoints took (of `seconds`)."""
+
+    @property
+    def spent(self) -> float:
+        """Passes spent so far."""
+        return self._thirds / 3
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of search so far, those of earlier runs of the same cell included."""
+        return self._seconds_before + time.perf_counter() - self._started
+
+    @property
+    def progress(self) -> float:
+        """The part of the search that lies behind, from 0 to 1: what schedules are a function of."""
+        if self.passes is None:
+            return self._progress
+        return min(1.0, self.spent / self.passes)
+
+    def spend(self, passes: float) -> None:
+        """Charge passes that the meter cannot see by itself.
+
+        Raises:
+            BudgetExceeded: if the budget does not hold them.
+        """
+        self._charge(round(3 * passes))
+
+    def epochs(self, *, state: Mapping[str, Any], protocol: int) -> Iterator[int]:
+        """Yield epoch numbers for as long as one more epoch fits into the budget.
+
+        An epoch is whatever the method does between two yields; an epoch as dear as the dearest so
+        far must fit. Without a budget it is the paper's number of epochs, `protocol`.
+
+        Args:
+            state: what the epochs change, by name: modules, optimisers, NumPy generators, dicts and
+                lists of plain values or tensors. It is restored in place when a killed run resumes.
+            protocol: the paper's number of epochs.
+        """
+        epoch = self._restore(state)
+        while self._another(epoch, protocol):
+            before = self._thirds
+            if self.passes is None:
+                self._progress = epoch / protocol
+            yield epoch
+            self._epoch_cost = max(self._epoch_cost, self._thirds - before)
+            epoch += 1
+            self._save(state, epoch)
+
+    def report(self, **values: float | int | str) -> None:
+        """Add a line to the anytime log, with the passes and seconds so far.
+
+        Raises:
+            Diverged: if a value is not finite.
+        """
+        for name, value in values.items():
+            if isinstance(value, float) and not abs(value) < float("inf"):
+                raise Diverged(
+                    f"{name} is {value} after {self.spent:.0f} passes of the search; "
+                    "a smaller learning rate may help"
+                )
+        self.log.append(
+            {"passes": round(self.spent, 2), "seconds": round(self.seconds, 3), **values}
+        )
+
+    def incumbent(self, arch: Architecture, **values: float | int | str) -> None:
+        """Log the architecture that the search would return if it stopped now."""
+        self.report(incumbent=arch.id, **values)
+
+    def __enter__(self) -> Meter:
+        self._started = time.perf_counter()
+        Counted.listeners.append(self._count)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        Counted.listeners.remove(self._count)
+
+    def _another(self, epoch: int, protocol: int) -> bool:
+        if self.passes is None:
+            return epoch < protocol
+        return self._thirds + self._epoch_cost <= 3 * self.passes and self._thirds < 3 * self.passes
+
+    def _count(self, output: torch.Tensor) -> None:
+        images = len(output)
+        dual = forward_ad.unpack_dual(output).tangent is not None
+        self._charge(images * FORWARD * (2 if dual else 1))
+        if output.requires_grad:
+            output.register_hook(lambda _: self._charge(images * BACKWARD))
+
+    def _charge(self, thirds: int) -> None:
+        self._thirds += thirds
+        if self.passes is not None and self._thirds > 3 * self.passes:
+            raise BudgetExceeded(
+                f"the search asked for {self.spent:.0f} passes and its budget is {self.passes}; "
+                "give it a larger budget, or let the method do less between two epochs"
+            )
+
+    def _restore(self, state: Mapping[str, Any]) -> int:
+        saved = self._checkpoint.load(state) if self._checkpoint else None
+        if saved is None:
+            return 0
+        self._thirds, self._epoch_cost = saved["thirds"], saved["epoch_cost"]
+        self._seconds_before, self.log = saved["seconds"], saved["log"]
+        self.harness_seconds = saved["harness_seconds"]
+        self._started = time.perf_counter()
+        return saved["epoch"]
+
+    def _save(self, state: Mapping[str, Any], epoch: int) -> None:
+        if self._checkpoint is None:
+            return
+        began = time.perf_counter()
+        self._checkpoint.save(
+            state,
+            {
+                "epoch": epoch,
+                "thirds": self._thirds,
+                "epoch_cost": self._epoch_cost,
+                "seconds": self.seconds,
+                "harness_seconds": self.harness_seconds,
+                "log": self.log,
+            },
+        )
+        self.harness_seconds += time.perf_counter() - began
