@@ -1,0 +1,215 @@
+"""1-bit layers: the sign and its straight-through estimators, scale factors, BinaryConv2d.
+
+XNOR-Net (Rastegari et al., ECCV 2016), https://arxiv.org/abs/1603.05279: the channel-wise scale.
+Bi-Real Net (Liu et al., ECCV 2018), https://arxiv.org/abs/1808.00278: the polynomial estimator.
+ReActNet (Liu et al., ECCV 2020), https://arxiv.org/abs/2003.03488: RSign and RPReLU.
+DCP-NAS (Li et al., IJCV 2023), https://arxiv.org/abs/2306.15390: Eqs. (6), (7) and (17).
+
+Everything is twice differentiable and supports forward-mode derivatives.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd import Function
+
+Estimator = Literal["clip", "polynomial"]
+ScaleFactor = Literal["learned", "xnor", "none"]
+
+
+class Precision(StrEnum):
+    """Bits of weights (W) and activations (A)."""
+
+    W32A32 = "W32A32"
+    W32A1 = "W32A1"
+    W1A32 = "W1A32"
+    W1A1 = "W1A1"
+
+    @property
+    def weight_bits(self) -> int:
+        return 1 if self in (Precision.W1A32, Precision.W1A1) else 32
+
+    @property
+    def activation_bits(self) -> int:
+        return 1 if self in (Precision.W32A1, Precision.W1A1) else 32
+
+    def coarsest(self, other: Precision) -> Precision:
+        """The precision whose weights and activations are 1-bit only where both agree."""
+        weight = max(self.weight_bits, other.weight_bits)
+        activation = max(self.activation_bits, other.activation_bits)
+        return Precision(f"W{weight}A{activation}")
+
+
+def sign(x: Tensor) -> Tensor:
+    """-1 below zero and +1 elsewhere, zero included; no derivative."""
+    return torch.where(x < 0, -1.0, 1.0).to(x.dtype)
+
+
+def clip_slope(x: Tensor) -> Tensor:
+    """DCP-NAS Eq. (17): 1 where |x| <= 1, else 0."""
+    return (x.abs() <= 1).to(x.dtype)
+
+
+def polynomial_slope(x: Tensor) -> Tensor:
+    """Bi-Real Net Eq. (5): 2 - 2|x| where |x| < 1, else 0."""
+    return (2 - 2 * x.abs()).clamp(min=0)
+
+
+_SLOPES = {"clip": clip_slope, "polynomial": polynomial_slope}
+
+
+class _StraightThrough(Function):
+    """sign(x) forward; times the slope of a smooth stand-in backward, and in forward-mode products."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, estimator: Estimator) -> Tensor:  # type: ignore[override]
+        ctx.slope = _SLOPES[estimator]
+        ctx.save_for_backward(x)
+        ctx.save_for_forward(x)
+        return sign(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        (x,) = ctx.saved_tensors
+        return grad * ctx.slope(x), None
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, _: None) -> Tensor:  # type: ignore[override]
+        (x,) = ctx.saved_tensors
+        return tangent * ctx.slope(x)
+
+
+def ste_sign(x: Tensor, estimator: Estimator = "clip") -> Tensor:
+    """sign(x) whose derivative is that of the estimator."""
+    return _StraightThrough.apply(x, estimator)  # type: ignore[no-any-return]
+
+
+def mean_magnitude(w: Tensor) -> Tensor:
+    r"""XNOR-Net's scale per output channel, \alpha_c = mean |w_c|, shaped to multiply `w`."""
+    return w.abs().mean(dim=tuple(range(1, w.dim())), keepdim=True)
+
+
+def reconstruction_error(w: Tensor, beta: Tensor) -> Tensor:
+    r"""DCP-NAS Eq. (7): \|w - \beta \circ sign(w)\|_2^2 (beta shaped to multiply w), a scalar.
+
+    Its gradient with respect to w takes sign(w) as a constant, as PCNN does.
+    """
+    return (w - beta * sign(w)).square().sum()
+
+
+class BinaryConv2d(nn.Module):
+    r"""A convolution of the kind \beta \circ (sign(a) \odot sign(w)), DCP-NAS Eq. (6), without bias.
+
+    Args:
+        precision: the layer's own: what is 1-bit when the network runs at W1A1.
+        scale: `learned` (one positive parameter per output channel), `xnor` (mean magnitude of the
+            weights) or `none`.
+        estimator: the straight-through estimator of the activations; weights take `clip`, Eq. (17).
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        *,
+        stride: int = 1,
+        padding: int = 0,
+        dilation: int = 1,
+        groups: int = 1,
+        precision: Precision = Precision.W1A1,
+        scale: ScaleFactor = "learned",
+        estimator: Estimator = "clip",
+    ) -> None:
+        super().__init__()
+        self.in_channels, self.out_channels, self.kernel_size = (
+            in_channels,
+            out_channels,
+            kernel_size,
+        )
+        self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
+        self.own = precision
+        self.running = Precision.W1A1
+        self.scale = scale
+        self.estimator: Estimator = estimator
+        self.weight = nn.Parameter(
+            torch.empty(out_channels, in_channels // groups, kernel_size, kernel_size)
+        )
+        nn.init.kaiming_normal_(self.weight)
+        if scale == "learned":
+            self.beta = nn.Parameter(mean_magnitude(self.weight.detach()).flatten())
+
+    @property
+    def precision(self) -> Precision:
+        """What this layer runs at now."""
+        return self.own.coarsest(self.running)
+
+    def scale_factor(self, part: slice | None = None) -> Tensor:
+        """Positive scale of the output channels `part` (None: all), shape (out, 1, 1, 1)."""
+        match self.scale:
+            case "learned":
+                beta = self.beta if part is None else self.beta[part]
+                return beta.abs().view(-1, 1, 1, 1)
+            case "xnor":
+                return mean_magnitude(self.weight if part is None else self.weight[part])
+        return self.weight.new_ones(1, 1, 1, 1)
+
+    def effective_weight(self, part: slice | None = None) -> Tensor:
+        """The weights as the convolution uses them: w itself, or beta * sign(w)."""
+        weight = self.weight if part is None else self.weight[part]
+        if self.precision.weight_bits == 32:
+            return weight
+        return ste_sign(weight) * self.scale_factor(part)
+
+    def effective_input(self, x: Tensor) -> Tensor:
+        """The activations as the convolution uses them: x itself, or sign(x)."""
+        return ste_sign(x, self.estimator) if self.precision.activation_bits == 1 else x
+
+    def reconstruction_error(self) -> Tensor:
+        """Eq. (7) for this layer, a scalar."""
+        return reconstruction_error(self.weight, self.scale_factor())
+
+    def convolve(self, x_BCHW: Tensor, weight: Tensor, groups: int) -> Tensor:
+        """Convolve with weights that `effective_weight` gave, arranged as the caller needs them."""
+        x_BCHW = self.effective_input(x_BCHW)
+        return F.conv2d(x_BCHW, weight, None, self.stride, self.padding, self.dilation, groups)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        return self.convolve(x_BCHW, self.effective_weight(), self.groups)
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.in_channels}, {self.out_channels}, {self.kernel_size}, stride={self.stride}, "
+            f"padding={self.padding}, dilation={self.dilation}, groups={self.groups}, {self.own}"
+        )
+
+
+class RSign(nn.Module):
+    """ReActNet Eq. (3): sign(x - t) with a learned threshold t per channel."""
+
+    def __init__(self, channels: int, estimator: Estimator = "polynomial") -> None:
+        super().__init__()
+        self.threshold = nn.Parameter(torch.zeros(channels))
+        self.estimator: Estimator = estimator
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        return ste_sign(x_BCHW - self.threshold.view(1, -1, 1, 1), self.estimator)
+
+
+class RPReLU(nn.Module):
+    """ReActNet Eq. (4): PReLU(x - gamma) + zeta, all three learned per channel."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.zeros(channels))
+        self.zeta = nn.Parameter(torch.zeros(channels))
+        self.prelu = nn.PReLU(channels)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        shifted = self.prelu(x_BCHW - self.gamma.view(1, -1, 1, 1))
+        return shifted + self.zeta.view(1, -1, 1, 1)

@@ -1,0 +1,166 @@
+"""The building blocks of DARTS-like 1-bit cells, for one path and for bundles of paths at once.
+
+Legend of tensor names: B batch, C channels, H and W height and width.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, cat, nn
+from torch.nn.functional import pad
+
+from bnas_bench.nn.binary import BinaryConv2d, Precision
+
+
+class Preprocess(nn.Sequential):
+    """BN, 1x1 convolution with 1-bit weights, BN, PReLU: what a cell does to each of its inputs."""
+
+    def __init__(
+        self, in_channels: int, channels: int, *, precision: Precision, affine: bool = True
+    ) -> None:
+        super().__init__(
+            nn.BatchNorm2d(in_channels, affine=affine, track_running_stats=affine),
+            BinaryConv2d(in_channels, channels, 1, precision=precision),
+            nn.BatchNorm2d(channels, affine=affine, track_running_stats=affine),
+            nn.PReLU(channels),
+        )
+
+
+def halves(channels: int) -> tuple[int, int]:
+    """How a factorised reduction shares its output channels between its two convolutions."""
+    return channels // 2, channels - channels // 2
+
+
+def shift(x_BCHW: Tensor) -> Tensor:
+    """The map without its first row and column, as large as stride 2 needs it to be."""
+    height, width = x_BCHW.shape[-2:]
+    return pad(x_BCHW, (0, width % 2, 0, height % 2))[:, :, 1:, 1:]
+
+
+class FactorisedReduction(nn.Module):
+    """BN, two 1x1 convolutions of stride 2, the second on the shifted input, concatenated, BN, PReLU."""
+
+    def __init__(
+        self, in_channels: int, channels: int, *, precision: Precision, affine: bool = True
+    ) -> None:
+        super().__init__()
+        first, second = halves(channels)
+        self.norm_in = nn.BatchNorm2d(in_channels, affine=affine, track_running_stats=affine)
+        self.even = BinaryConv2d(in_channels, first, 1, stride=2, precision=precision)
+        self.odd = BinaryConv2d(in_channels, second, 1, stride=2, precision=precision)
+        self.norm_out = nn.BatchNorm2d(channels, affine=affine, track_running_stats=affine)
+        self.prelu = nn.PReLU(channels)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        x_BCHW = self.norm_in(x_BCHW)
+        y_BCHW = cat([self.even(x_BCHW), self.odd(shift(x_BCHW))], dim=1)
+        return self.prelu(self.norm_out(y_BCHW))
+
+
+class SeparableBlock(nn.Module):
+    """BN, kxk depthwise, BN, PReLU, 1x1 pointwise, BN, identity shortcut at stride 1, PReLU.
+
+    The depthwise convolution has 1-bit weights (real activations unless `depthwise` says
+    otherwise), the pointwise one 1-bit weights and activations.
+    """
+
+    def __init__(
+        self, channels: int, kernel_size: int, *, stride: int, dilation: int, depthwise: Precision
+    ) -> None:
+        super().__init__()
+        self.norm_in = nn.BatchNorm2d(channels)
+        self.depthwise = BinaryConv2d(
+            channels,
+            channels,
+            kernel_size,
+            stride=stride,
+            padding=dilation * (kernel_size - 1) // 2,
+            dilation=dilation,
+            groups=channels,
+            precision=depthwise,
+        )
+        self.norm_mid = nn.BatchNorm2d(channels)
+        self.prelu_mid = nn.PReLU(channels)
+        self.pointwise = BinaryConv2d(channels, channels, 1)
+        self.norm_out = nn.BatchNorm2d(channels)
+        self.prelu_out = nn.PReLU(channels)
+        self.stride = stride
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        y_BCHW = self.prelu_mid(self.norm_mid(self.depthwise(self.norm_in(x_BCHW))))
+        y_BCHW = self.norm_out(self.pointwise(y_BCHW))
+        return self.prelu_out(y_BCHW + x_BCHW if self.stride == 1 else y_BCHW)
+
+
+class SmallStem(nn.Module):
+    """DARTS' stem for 32x32-like images: a real 3x3 convolution to three times the channels, BN."""
+
+    reduced = False
+    """Whether the second map has half the size of the first."""
+
+    def __init__(self, in_channels: int, channels: int, *, affine: bool = True) -> None:
+        super().__init__()
+        self.out_channels = (3 * channels, 3 * channels)
+        self.layers = nn.Sequential(
+            nn.Conv2d(in_channels, 3 * channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(3 * channels, affine=affine, track_running_stats=affine),
+        )
+
+    def forward(self, x_BCHW: Tensor) -> tuple[Tensor, Tensor]:
+        y_BCHW = self.layers(x_BCHW)
+        return y_BCHW, y_BCHW
+
+
+class ImageNetStem(nn.Module):
+    """DARTS' stem for ImageNet: three real 3x3 convolutions of stride 2; the first cell sees the
+    maps after two and after three of them."""
+
+    reduced = True
+
+    def __init__(self, in_channels: int, channels: int, *, affine: bool = True) -> None:
+        super().__init__()
+        self.out_channels = (channels, channels)
+
+        def conv(before: int, after: int) -> list[nn.Module]:
+            return [
+                nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False),
+                nn.BatchNorm2d(after, affine=affine, track_running_stats=affine),
+            ]
+
+        self.first = nn.Sequential(
+            *conv(in_channels, channels // 2), nn.ReLU(), *conv(channels // 2, channels)
+        )
+        self.second = nn.Sequential(nn.ReLU(), *conv(channels, channels))
+
+    def forward(self, x_BCHW: Tensor) -> tuple[Tensor, Tensor]:
+        y_BCHW = self.first(x_BCHW)
+        return y_BCHW, self.second(y_BCHW)
+
+
+class Head(nn.Module):
+    """Global average pooling and a real linear layer with bias."""
+
+    def __init__(self, channels: int, classes: int) -> None:
+        super().__init__()
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.linear = nn.Linear(channels, classes)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        return self.linear(self.pool(x_BCHW).flatten(1))
+
+
+class AuxiliaryHead(nn.Sequential):
+    """DARTS' auxiliary classifier (real-valued, training only), on any map of at least 2x2 pixels."""
+
+    def __init__(self, channels: int, classes: int) -> None:
+        super().__init__(
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(2),
+            nn.Conv2d(channels, 128, 1, bias=False),
+            nn.BatchNorm2d(128),
+            nn.ReLU(),
+            nn.Conv2d(128, 768, 2, bias=False),
+            nn.BatchNorm2d(768),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(768, classes),
+        )

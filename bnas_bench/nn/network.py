@@ -1,0 +1,102 @@
+"""What every network and supernet has in common: the precision switch and the counted forward."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from bnas_bench.nn.binary import BinaryConv2d, Precision
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from bnas_bench.core import Mix
+
+
+@contextmanager
+def initialised_by(rng: np.random.Generator) -> Iterator[None]:
+    """Draw the weights of the modules built inside from `rng`; torch's global generator is put back."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(rng.integers(2**63)))
+        yield
+
+
+class Counted(nn.Module):
+    """A module whose forward passes a meter counts."""
+
+    listeners: ClassVar[list[Callable[[Tensor], None]]] = []
+
+    head: nn.Module
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
+        return self._counted(super().__call__(*args, **kwargs))
+
+    def forward(self, *args: Any) -> Tensor:
+        return self.head(self.features(*args))
+
+    def logits_and_features(self, *args: Any) -> tuple[Tensor, Tensor]:
+        """One forward pass that also hands out the maps that the head sees."""
+        features = self.features(*args)
+        return self._counted(self.head(features)), features
+
+    def _counted(self, logits: Tensor) -> Tensor:
+        for count in self.listeners:
+            count(logits)
+        return logits
+
+    @property
+    def precision(self) -> Precision:
+        """The precision that the network runs at; a layer's own precision bounds it from below."""
+        return self._precision
+
+    @precision.setter
+    def precision(self, precision: Precision) -> None:
+        self._precision = Precision(precision)
+        for module in self.modules():
+            if isinstance(module, BinaryConv2d):
+                module.running = self._precision
+
+    _precision: Precision = Precision.W1A1
+
+    def features(self, *args: Any) -> Tensor:
+        """The feature maps of the last layer before the head's pooling, shape (B, C, H, W)."""
+        raise NotImplementedError
+
+    def reconstruction_error(self) -> Tensor:
+        """Sum over all 1-bit layers of Eq. (7) of DCP-NAS, a scalar."""
+        errors = [m.reconstruction_error() for m in self.modules() if isinstance(m, BinaryConv2d)]
+        return torch.stack(errors).sum()
+
+
+class Network(Counted):
+    """A stand-alone network: `forward(x_BCHW) -> logits_BN`."""
+
+    def both(self, x_BCHW: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The logits and, where the network has an auxiliary head and trains, that head's logits."""
+        return self(x_BCHW), None
+
+
+class Supernet(Counted):
+    """A weight-sharing network: `forward(x_BCHW, mix) -> logits_BN`; see `bnas_bench.core.Mix`.
+
+    Batch normalisation uses the batch's own statistics throughout: a path's running averages would
+    be those of other paths.
+    """
+
+    def features(self, x_BCHW: Tensor, mix: Mix) -> Tensor:  # type: ignore[override]
+        raise NotImplementedError
+
+    def weight_norms(self) -> Tensor:
+        """Squared 2-norm of the weights that each decision governs, shape (decisions,).
+
+        At a binary precision these are the reconstructed weights beta * sign(w).
+        """
+        raise NotImplementedError
+
+    def inherit(self, network: Network) -> None:
+        """Copy the weights of the path that a stand-alone network of the same spec is into it."""
+        raise NotImplementedError
