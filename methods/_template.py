@@ -1,0 +1,83 @@
+"""Template: one line on the idea.
+
+Whose idea it is: authors, venue, link, reference code. As it stands this method is not from a
+paper: it trains random paths of a supernet and keeps the architecture that validates best.
+
+Deviations
+    What differs from the paper, and why.
+
+Open in the paper
+    What the paper does not say, and what is done here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from torch.nn.functional import cross_entropy
+
+from bnas_bench.core import Architecture, SearchResult, SearchStrategy
+from bnas_bench.learning import accuracy, adam, cosine, set_lr
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from bnas_bench.core import SearchSpace
+    from bnas_bench.data import Task
+    from bnas_bench.meter import Meter
+
+
+def path(space: SearchSpace, arch: Architecture) -> list[int]:
+    """A mix in which only the path of `arch` runs: per decision the index of its option."""
+    return [d.options.index(arch.choices[d.name]) for d in space.decisions]
+
+
+class Template(SearchStrategy):
+    """Random paths of one supernet, the best on the validation images wins.
+
+    Args:
+        lr, weight_decay: of Adam.
+        candidates: architectures that are scored after each epoch.
+        epochs: of the search, where the budget sets no limit.
+    """
+
+    def __init__(
+        self,
+        *,
+        lr: float = 0.0025,
+        weight_decay: float = 1e-5,
+        candidates: int = 4,
+        epochs: int = 50,
+    ) -> None:
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.candidates = candidates
+        self.epochs = epochs
+
+    def search(
+        self, space: SearchSpace, task: Task, meter: Meter, rng: np.random.Generator
+    ) -> SearchResult:
+        supernet = space.supernet(task.spec, rng).to(task.device)
+        optimiser = adam(supernet.parameters(), self.lr, self.weight_decay)
+        best: dict[str, Any] = {}
+        # What the epochs change: after a kill the meter puts it back, and the search goes on.
+        state = {"supernet": supernet, "optimiser": optimiser, "best": best, "rng": rng}
+        # The meter counts every forward and backward pass, and ends when no more epoch fits.
+        for _ in meter.epochs(state=state, protocol=self.epochs):
+            set_lr(optimiser, cosine(self.lr, meter.progress))
+            for x, y in task.train.batches(task.batch_size, rng, task.augment, drop_last=True):
+                optimiser.zero_grad()
+                cross_entropy(supernet(x, path(space, space.sample(rng))), y).backward()
+                optimiser.step()
+            candidates = [space.sample(rng) for _ in range(self.candidates)]
+            if best:  # scored again: the weights have changed
+                candidates.append(Architecture.from_json(best["arch"]))
+            scores = [
+                accuracy(supernet, task.valid, task.batch_size, path(space, arch))
+                for arch in candidates
+            ]
+            valid = max(scores)
+            arch = candidates[scores.index(valid)]
+            best.update(arch=arch.to_json(), valid=valid)
+            meter.incumbent(arch, valid=valid)
+        return SearchResult(Architecture.from_json(best["arch"]), best["valid"])

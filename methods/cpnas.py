@@ -1,0 +1,243 @@
+"""CP-NAS: Child-Parent Neural Architecture Search for 1-bit CNNs.
+
+Li'an Zhuo, Baochang Zhang, Hanlin Chen, Linlin Yang, Chen Chen, Yanjun Zhu, David Doermann.
+IJCAI 2020, https://arxiv.org/abs/2005.00057. No reference code was published.
+
+Deviations
+    The budget decides how long a sampled pair of networks trains: as many batches as let all
+    samplings of Algorithm 1 fit (at the paper's budget, one epoch); where not even one batch fits,
+    T shrinks first.
+    The published networks keep two edges per node, Algorithm 1 leaves one operation on all 14. The
+    last indicators rank the edges, and an edge whose survivor is `none` ranks behind the others.
+
+Open in the paper
+    lam of Eq. (3) has no value (`lam`); its mean feature maps are taken as the Parent's means per
+    class within the batch. The clipping of gradients is that of section 3.1's evaluation stage.
+    MSE(.) is the mean over a filter's elements.
+"""
+
+from __future__ import annotations
+
+from math import floor
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+from torch.nn.utils import clip_grad_norm_
+from torch.optim import SGD
+
+from bnas_bench.core import SearchResult, SearchStrategy
+from bnas_bench.errors import BudgetExceeded
+from bnas_bench.learning import accuracy, cosine, cycle, set_lr
+from bnas_bench.nn.binary import BinaryConv2d, Precision, reconstruction_error
+
+if TYPE_CHECKING:
+    from bnas_bench.core import SearchSpace
+    from bnas_bench.data import Task
+    from bnas_bench.meter import Meter
+    from bnas_bench.nn.network import Supernet
+
+
+def indicator(child: float, parent: float, beta_p: float) -> float:
+    """Eq. (1): z = A_C + beta_P (A_P - A_C), from both validation accuracies (0 to 1)."""
+    return child + beta_p * (parent - child)
+
+
+def evaluation(z: list[list[float]]) -> np.ndarray:
+    """Eq. (2): softmax over an edge's K operations of their mean z; `z` lists each one's T values."""
+    mean = np.array([np.mean(values) for values in z])
+    e = np.exp(mean - mean.max())
+    return e / e.sum()
+
+
+def filter_error(supernet: Supernet) -> Tensor:
+    """First term of Eq. (3): sum over layers l and filters c of MSE(H_c, beta_c sign(H_c))."""
+    terms = [
+        reconstruction_error(conv.weight, conv.scale_factor()) / conv.weight[0].numel()
+        for conv in supernet.modules()
+        if isinstance(conv, BinaryConv2d)
+    ]
+    return torch.stack(terms).sum()
+
+
+def compactness(child: Tensor, parent: Tensor, labels: Tensor) -> Tensor:
+    """Second term of Eq. (3) without lam: 1/2 sum_s ||f_s(child) - mean f(parent) of s's class||^2.
+
+    Args:
+        child, parent: feature maps of the last layer, shape (B, C, H, W), of the same images.
+        labels: their classes, shape (B,).
+    """
+    same = (labels[:, None] == labels[None, :]).to(parent.dtype)
+    means = (same / same.sum(1, keepdim=True)) @ parent.detach().flatten(1)
+    return 0.5 * (child.flatten(1) - means).square().sum()
+
+
+class CPNAS(SearchStrategy):
+    """Drop the worst operation of every edge, judged by a 1-bit Child and its real-valued Parent.
+
+    Args:
+        beta_p: weight of the performance loss in Eq. (1); 0 gives the BNAS-dagger row of table 1.
+        repeats: T of Algorithm 1.
+        kernel_loss: whether the Child trains with the kernel-level loss of Eqs. (3) and (4).
+        lam: lambda of Eq. (3).
+        lr, momentum, weight_decay: SGD of the search (section 3.1).
+        clip: maximal norm of the gradient.
+    """
+
+    def __init__(
+        self,
+        *,
+        beta_p: float = 2.0,
+        repeats: int = 3,
+        kernel_loss: bool = True,
+        lam: float = 1e-4,
+        lr: float = 0.025,
+        momentum: float = 0.9,
+        weight_decay: float = 5e-4,
+        clip: float = 5.0,
+    ) -> None:
+        self.beta_p = beta_p
+        self.repeats = repeats
+        self.kernel_loss = kernel_loss
+        self.lam = lam
+        self.lr = lr
+        self.momentum = momentum
+        self.weight_decay = weight_decay
+        self.clip = clip
+
+    def search(
+        self, space: SearchSpace, task: Task, meter: Meter, rng: np.random.Generator
+    ) -> SearchResult:
+        """Algorithm 1. One epoch of the meter is one sampled Child and Parent (lines 4 and 5)."""
+        options = [len(decision.options) for decision in space.decisions]
+        steps, repeats = self.plan(max(options), task, meter)
+        models = {
+            name: space.supernet(task.spec, rng).to(task.device) for name in ("child", "parent")
+        }
+        models["child"].precision, models["parent"].precision = Precision.W1A1, Precision.W32A32
+        optimisers = {
+            name: SGD(
+                model.parameters(),
+                lr=self.lr,
+                momentum=self.momentum,
+                weight_decay=self.weight_decay,
+            )
+            for name, model in models.items()
+        }
+        search: dict[str, Any] = {
+            "alive": [list(range(n)) for n in options],
+            "strengths": [[0.0] * n for n in options],
+            "z": [[[] for _ in range(n)] for n in options],
+            "queue": [],
+            "valid": 0.0,
+        }
+        state = {
+            **models,
+            **{f"{k}_sgd": v for k, v in optimisers.items()},
+            "rng": rng,
+            "search": search,
+        }
+        samplings = repeats * sum(range(2, max(options) + 1))
+        for _ in meter.epochs(state=state, protocol=samplings):
+            alive = search["alive"]
+            if not search["queue"]:
+                search["queue"] = self.draw(alive, repeats, rng)
+            path = search["queue"].pop(0)
+            self.train(models, optimisers, path, steps, task, meter, rng)
+            child, parent = (
+                accuracy(models[name], task.valid, task.batch_size, path)
+                for name in ("child", "parent")
+            )
+            for z, operation in zip(search["z"], path, strict=True):
+                z[operation].append(indicator(child, parent, self.beta_p))
+            search["valid"] = child
+            if not search["queue"]:
+                self.reduce(search)
+                arch = space.derive([np.array(s) for s in search["strengths"]])
+                meter.incumbent(
+                    arch, child=child, parent=parent, operations=max(map(len, search["alive"]))
+                )
+            if max(map(len, search["alive"])) == 1:
+                break
+        arch = space.derive([np.array(s) for s in search["strengths"]])
+        return SearchResult(
+            arch, search["valid"], {"repeats": repeats, "batches_per_sampling": steps}
+        )
+
+    def plan(self, options: int, task: Task, meter: Meter) -> tuple[int, int]:
+        """Batches that a sampled pair trains for, and T, so that all samplings fit the budget."""
+        whole = max(1, len(task.train) // task.batch_size)
+        if meter.passes is None:
+            return whole, self.repeats
+        batch = min(task.batch_size, len(task.train))
+        validation = 2 * len(task.valid) / 3
+        samplings = sum(range(2, options + 1))
+        for repeats in range(self.repeats, 0, -1):
+            steps = floor((meter.passes / (samplings * repeats) - validation) / (2 * batch))
+            if steps >= 1:
+                return steps, repeats
+        need = samplings * (2 * batch + validation)
+        raise BudgetExceeded(
+            f"cpnas needs {need:.0f} passes for one batch in each of its {samplings} samplings and "
+            f"the budget is {meter.passes}; give it a larger budget or a smaller batch_size"
+        )
+
+    @staticmethod
+    def draw(alive: list[list[int]], repeats: int, rng: np.random.Generator) -> list[list[int]]:
+        """Lines 2 to 4: T times, K paths that take every edge's operations without replacement."""
+        count = max(map(len, alive))
+        paths = []
+        for _ in range(repeats):
+            orders = [rng.permutation(operations).tolist() for operations in alive]
+            paths += [[order[k % len(order)] for order in orders] for k in range(count)]
+        return paths
+
+    def train(  # noqa: PLR0913
+        self,
+        models: dict[str, Supernet],
+        optimisers: dict[str, SGD],
+        path: list[int],
+        steps: int,
+        task: Task,
+        meter: Meter,
+        rng: np.random.Generator,
+    ) -> None:
+        """Line 5: train the Child and the Parent of one path side by side, on the same batches."""
+        for optimiser in optimisers.values():
+            set_lr(optimiser, cosine(self.lr, meter.progress))
+        batches = cycle(task.train, task.batch_size, rng, task.augment)
+        for _, (x, y) in zip(range(steps), batches, strict=False):
+            maps = {}
+            for name in ("parent", "child"):
+                model, optimiser = models[name], optimisers[name]
+                logits, maps[name] = model.logits_and_features(x, path)
+                loss = cross_entropy(logits, y)
+                if name == "child" and self.kernel_loss:
+                    loss = loss + filter_error(model)
+                    loss = loss + self.lam * compactness(maps["child"], maps["parent"], y)
+                optimiser.zero_grad()
+                loss.backward()
+                clip_grad_norm_(model.parameters(), self.clip)
+                optimiser.step()
+        meter.report(child_loss=float(loss))
+
+    @staticmethod
+    def reduce(search: dict[str, Any]) -> None:
+        """Lines 8 to 10: update e by Eq. (2) and drop the worst operation where most are left.
+
+        An edge's strengths rank its operations: survivors by e (above 0), the dropped ones below 0
+        by when they were dropped.
+        """
+        alive, most = search["alive"], max(map(len, search["alive"]))
+        for operations, z, strengths in zip(alive, search["z"], search["strengths"], strict=True):
+            e = evaluation([z[k] for k in operations])
+            for k, value in zip(operations, e.tolist(), strict=True):
+                strengths[k] = value
+            if len(operations) == most > 1:
+                worst = operations[int(e.argmin())]
+                operations.remove(worst)
+                strengths[worst] -= most
+            for values in z:
+                values.clear()
