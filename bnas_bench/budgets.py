@@ -22,12 +22,12 @@ BUDGETS: dict[str, Budget] = {
         ),
         Budget(
             name="quick",
-            passes=16_000,
-            batch_size=64,
+            passes=20_000,
+            batch_size=128,
             search=Scale(cells=3, channels=4, image=8),
-            final=Scale(cells=4, channels=12, image=16),
+            final=Scale(cells=4, channels=12, image=8),
             epochs=12,
-            train_batch=32,
+            train_batch=64,
         ),
         Budget(
             name="standard",

@@ -284,6 +284,12 @@ class SearchStrategy(ABC):
         `meter.epochs(state=...)`.
         """
 
+    def validate(self) -> None:  # noqa: B027
+        """Raise UnknownName or BadValue unless the hyperparameters make sense.
+
+        The harness calls it before any search starts.
+        """
+
     def refuses(self, space: SearchSpace) -> str | None:  # noqa: ARG002
         """One line on why this strategy makes no sense on `space`; None where it does."""
         return None

@@ -46,14 +46,14 @@ def _draw_cell(axis, title: str, pairs: Pairs) -> None:  # type: ignore[no-untyp
     axis.set_ylim(-3.1, 3.1)
     axis.axis("off")
     for j, node in pairs.items():
-        for place, (operation, i) in enumerate(node):
-            _arrow(axis, i, j, bend=0.16 if place else -0.16, label=operation)
+        for order, (operation, i) in enumerate(node):
+            _arrow(axis, i, j, bend=0.16 if order else -0.16, label=operation)
         _arrow(axis, j, 6, bend=0.28 if NODE_Y[j] < 0 else -0.28, label="", faint=True)
-    for node, text in LABELS.items():
-        colour = "#d9e8f6" if node in (0, 1) else "#fdf0c8" if node == 6 else "#e3f2dd"
+    for place, text in LABELS.items():
+        colour = "#d9e8f6" if place in (0, 1) else "#fdf0c8" if place == 6 else "#e3f2dd"
         axis.text(
-            NODE_X[node],
-            NODE_Y[node],
+            NODE_X[place],
+            NODE_Y[place],
             text,
             ha="center",
             va="center",

@@ -29,7 +29,7 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim import SGD
 
 from bnas_bench.core import SearchResult, SearchStrategy
-from bnas_bench.errors import BudgetExceeded
+from bnas_bench.errors import BadValue, BudgetExceeded
 from bnas_bench.learning import accuracy, cosine, cycle, set_lr
 from bnas_bench.nn.binary import BinaryConv2d, Precision, reconstruction_error
 
@@ -106,6 +106,10 @@ class CPNAS(SearchStrategy):
         self.momentum = momentum
         self.weight_decay = weight_decay
         self.clip = clip
+
+    def validate(self) -> None:
+        if self.repeats < 1:
+            raise BadValue(f"repeats={self.repeats} (T) samples nothing; give at least 1")
 
     def search(
         self, space: SearchSpace, task: Task, meter: Meter, rng: np.random.Generator
@@ -194,7 +198,7 @@ class CPNAS(SearchStrategy):
             paths += [[order[k % len(order)] for order in orders] for k in range(count)]
         return paths
 
-    def train(  # noqa: PLR0913
+    def train(
         self,
         models: dict[str, Supernet],
         optimisers: dict[str, SGD],
@@ -221,7 +225,7 @@ class CPNAS(SearchStrategy):
                 loss.backward()
                 clip_grad_norm_(model.parameters(), self.clip)
                 optimiser.step()
-        meter.report(child_loss=float(loss))
+        meter.report(child_loss=loss.item())
 
     @staticmethod
     def reduce(search: dict[str, Any]) -> None:

@@ -23,6 +23,7 @@ Open in the paper
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice
 from math import floor
 from typing import TYPE_CHECKING, Any
@@ -34,7 +35,7 @@ from torch.nn.functional import cosine_similarity, cross_entropy
 from torch.nn.utils import clip_grad_norm_
 
 from bnas_bench.core import SearchResult, SearchStrategy
-from bnas_bench.errors import UnknownName
+from bnas_bench.errors import BadValue, UnknownName
 from bnas_bench.learning import adam, cosine, cycle, set_lr
 from bnas_bench.nn.binary import Precision
 
@@ -104,16 +105,16 @@ def pull_of(distance: Callable[[Tensor, Tensor], Tensor], tangent: Tensor) -> Pu
     return pull
 
 
-# The second term of Eq. (15), dD/dalpha = H_G(alpha) dD/du, in four forms. Each takes the logits z as a
-# function of alpha and at alpha, and returns the direction u = dG/dalpha and H_G pull(u).
+# The second term of Eq. (15), dD/dalpha = H_G(alpha) dD/du, in four forms. Each takes the logits as
+# a function of alpha and their value z, and returns the direction u = dG/dalpha and H_G pull(u).
 
 
 def exact_matrix(
-    logits: Logits,
+    logits: Logits,  # noqa: ARG001
     z: Tensor,
     alpha: Tensor,
     parent: Tensor,
-    pull: Pull,  # noqa: ARG001
+    pull: Pull,
 ) -> tuple[Tensor, Tensor]:
     """The whole Hessian of G, one backward pass a row."""
     (u,) = grad(agreement(z, parent), alpha, create_graph=True)
@@ -122,11 +123,11 @@ def exact_matrix(
 
 
 def exact_hvp(
-    logits: Logits,
+    logits: Logits,  # noqa: ARG001
     z: Tensor,
     alpha: Tensor,
     parent: Tensor,
-    pull: Pull,  # noqa: ARG001
+    pull: Pull,
 ) -> tuple[Tensor, Tensor]:
     """The product with the Hessian of G by one double backward."""
     (u,) = grad(agreement(z, parent), alpha, create_graph=True)
@@ -334,16 +335,20 @@ class DCPNAS(SearchStrategy):
         self.clip = clip
         self.epochs = epochs
 
-    def search(
-        self, space: SearchSpace, task: Task, meter: Meter, rng: np.random.Generator
-    ) -> SearchResult:
-        """Algorithm 1. One epoch of the meter is one round of its outer loop."""
+    def validate(self) -> None:
         for kind, name, known in (
             ("distance", self.distance, DISTANCES),
             ("hessian", self.hessian, HESSIANS),
         ):
             if name not in known:
                 raise UnknownName(f"{kind} of dcpnas", name, known)
+        if not 0 < self.epsilon <= 1:
+            raise BadValue(f"epsilon={self.epsilon} is no part of the edges; give 0 < epsilon <= 1")
+
+    def search(
+        self, space: SearchSpace, task: Task, meter: Meter, rng: np.random.Generator
+    ) -> SearchResult:
+        """Algorithm 1. One epoch of the meter is one round of its outer loop."""
         parent = Model(self, space, task, Precision.W32A32, rng)
         child = Model(self, space, task, Precision.W1A1, rng)
         found: dict[str, float] = {"valid": 0.0}
@@ -407,10 +412,8 @@ class DCPNAS(SearchStrategy):
             right += (z.argmax(1) == y_valid).sum()
             seen += len(y_valid)
             if self.tangent and self.lam:
-                product = HESSIANS[self.hessian]
-                u, pulled = product(
-                    lambda alpha, x=x_valid: child.logits(x, alpha), z, child.alpha, p_valid, pull
-                )
+                logits = partial(child.logits, x_valid)
+                u, pulled = HESSIANS[self.hessian](logits, z, child.alpha, p_valid, pull)
                 child.step_alpha(-u + self.lam * pulled)
             else:
                 (u,) = grad(agreement(z, p_valid), child.alpha)

@@ -3,9 +3,10 @@
 Not from a paper of its own; Yang et al., "NAS evaluation is frustratingly hard" (ICLR 2020),
 https://arxiv.org/abs/1912.12522, argue why it must be there.
 
-Two forms: `draw` takes one architecture at random and spends nothing; `search` trains as many random
-candidates from scratch as the budget allows and keeps the best on the validation images. DCP-NAS'
-"Random Search" (table 4) trains paths of a supernet instead and averages; this one shares no weights.
+Two forms: `draw` takes one architecture at random and spends nothing; `search` trains as many
+random candidates from scratch as the budget allows and keeps the best on the validation images.
+DCP-NAS' "Random Search" (table 4) trains paths of a supernet instead and averages; this one shares
+no weights.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch.nn.functional import cross_entropy
 
-from bnas_bench.core import SearchResult, SearchStrategy
-from bnas_bench.errors import UnknownName
+from bnas_bench.core import Architecture, SearchResult, SearchStrategy
+from bnas_bench.errors import BadValue, UnknownName
 from bnas_bench.learning import accuracy, adam, cosine, set_lr
 
 if TYPE_CHECKING:
@@ -54,11 +55,15 @@ class Random(SearchStrategy):
         self.weight_decay = weight_decay
         self.candidates = candidates
 
+    def validate(self) -> None:
+        if self.form not in FORMS:
+            raise UnknownName("form of random", self.form, FORMS)
+        if self.epochs < 1:
+            raise BadValue(f"epochs={self.epochs} trains no candidate; give at least 1")
+
     def search(
         self, space: SearchSpace, task: Task, meter: Meter, rng: np.random.Generator
     ) -> SearchResult:
-        if self.form not in FORMS:
-            raise UnknownName("form of random", self.form, FORMS)
         if self.form == "draw":
             return SearchResult(space.sample(rng))
         best: dict[str, Any] = {"valid": -1.0, "arch": None, "seen": 0}
@@ -71,8 +76,9 @@ class Random(SearchStrategy):
             if valid > best["valid"]:
                 best.update(valid=valid, arch=arch.to_json())
                 meter.incumbent(arch, valid=valid)
-        winner = type(arch).from_json(best["arch"])
-        return SearchResult(winner, best["valid"], {"candidates": best["seen"]})
+        return SearchResult(
+            Architecture.from_json(best["arch"]), best["valid"], {"candidates": best["seen"]}
+        )
 
     def train(self, network: Network, task: Task, rng: np.random.Generator) -> None:
         """Train one candidate from scratch for its epochs."""

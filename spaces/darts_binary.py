@@ -5,8 +5,8 @@ DCP-NAS (Li et al., IJCV 2023), https://arxiv.org/abs/2306.15390, section 3.1; t
 of the ImageNet network that its authors published.
 
 Deviations
-    The published code leaves unused skip reductions out; so do we. Factorised reductions of odd maps
-    pad the shifted input by one row and column, so that both halves have the same size.
+    Factorised reductions of odd maps pad the shifted input by one row and column, so that both
+    halves have the same size.
 
 Open in the paper
     The stem for 32x32-like images: DARTS' own, a real 3x3 convolution to three times the channels.
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import nn
 
+    from bnas_bench.nn.binary import Precision
     from bnas_bench.nn.cells import CellNetwork
     from bnas_bench.nn.supernet import CellSupernet
 
@@ -122,7 +123,7 @@ class DartsBinary(CellSpace):
             )
 
     def operation(self, name: str, channels: int, stride: int) -> nn.Module:
-        """The module of one edge of a stand-alone network (FACTS: the authors' ImageNet network)."""
+        """The module of one edge of a stand-alone network, as in the authors' ImageNet network."""
         from torch import nn
 
         from bnas_bench.nn.binary import Precision

@@ -67,26 +67,26 @@ class _StraightThrough(Function):
     """sign(x) forward; times the slope of a smooth stand-in backward, and in forward-mode products."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, estimator: Estimator) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, x: Tensor, estimator: Estimator) -> Tensor:
         ctx.slope = _SLOPES[estimator]
         ctx.save_for_backward(x)
         ctx.save_for_forward(x)
         return sign(x)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (x,) = ctx.saved_tensors
         return grad * ctx.slope(x), None
 
     @staticmethod
-    def jvp(ctx: Any, tangent: Tensor, _: None) -> Tensor:  # type: ignore[override]
+    def jvp(ctx: Any, tangent: Tensor, _: None) -> Tensor:
         (x,) = ctx.saved_tensors
         return tangent * ctx.slope(x)
 
 
 def ste_sign(x: Tensor, estimator: Estimator = "clip") -> Tensor:
     """sign(x) whose derivative is that of the estimator."""
-    return _StraightThrough.apply(x, estimator)  # type: ignore[no-any-return]
+    return _StraightThrough.apply(x, estimator)
 
 
 def mean_magnitude(w: Tensor) -> Tensor:

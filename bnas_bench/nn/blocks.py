@@ -5,10 +5,16 @@ Legend of tensor names: B batch, C channels, H and W height and width.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, cat, nn
 from torch.nn.functional import pad
 
 from bnas_bench.nn.binary import BinaryConv2d, Precision
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """The layout in which depthwise convolutions are several times faster on a CPU."""
+    return x.contiguous(memory_format=torch.channels_last)
 
 
 class Preprocess(nn.Sequential):

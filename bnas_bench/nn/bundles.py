@@ -18,11 +18,18 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bnas_bench.nn.binary import BinaryConv2d, Precision
-from bnas_bench.nn.blocks import FactorisedReduction, SeparableBlock, halves, shift
+from bnas_bench.nn.blocks import (
+    FactorisedReduction,
+    SeparableBlock,
+    channels_last,
+    halves,
+    shift,
+)
+from bnas_bench.nn.network import ListOf
 
 
 @dataclass(frozen=True)
@@ -37,11 +44,6 @@ class Separable:
 def normalise(x: Tensor) -> Tensor:
     """Batch normalisation by the batch's own statistics, without affine parameters."""
     return F.batch_norm(x, None, None, training=True)
-
-
-def channels_last(x: Tensor) -> Tensor:
-    """The layout in which depthwise convolutions are several times faster on a CPU."""
-    return x.contiguous(memory_format=torch.channels_last)
 
 
 class NodeMaps:
@@ -95,7 +97,7 @@ class BundledBlocks(nn.Module):
         self.shared = shared
         width = sources * fan * channels
         total = len(operations) * width
-        self.depthwise = nn.ModuleList(
+        self.depthwise = ListOf[BinaryConv2d](
             BinaryConv2d(
                 width,
                 width,
@@ -250,15 +252,29 @@ class EdgeBundle(nn.Module):
             for name in operations
             if name in ("max_pool_3x3", "avg_pool_3x3") or (name == "skip_connect" and stride == 1)
         ]
-        make = {"stride": stride, "depthwise": depthwise}
-        self.first = self.second = self.reduction = None
+        self.first: BundledBlocks | None = None
+        self.second: BundledBlocks | None = None
+        self.reduction: BundledReduction | None = None
         if self.blocks:
-            kinds = [present[name] for name in self.blocks]
-            self.first = BundledBlocks(kinds, channels, sources, fan, shared=True, **make)
+            self.first = BundledBlocks(
+                [present[name] for name in self.blocks],
+                channels,
+                sources,
+                fan,
+                stride=stride,
+                depthwise=depthwise,
+                shared=True,
+            )
         if self.deep:
-            kinds = [present[name] for name in self.deep]
-            make["stride"] = 1
-            self.second = BundledBlocks(kinds, channels, sources, fan, shared=False, **make)
+            self.second = BundledBlocks(
+                [present[name] for name in self.deep],
+                channels,
+                sources,
+                fan,
+                stride=1,
+                depthwise=depthwise,
+                shared=False,
+            )
         if stride == 2 and "skip_connect" in operations:
             self.reduction = BundledReduction(channels, sources, fan, Precision.W1A32)
 
@@ -316,11 +332,13 @@ class EdgeBundle(nn.Module):
         """One operation of one edge on its own node's maps, shape (B, C, H', W')."""
         if operation in self.plain:
             return self.plain_map(maps, operation)
-        if operation == "skip_connect":
+        if operation == "skip_connect" and self.reduction is not None:
             return self.reduction.path(maps.normalised, s, f)
-        y = self.first.path(maps.x, maps.normalised, self.blocks.index(operation), s, f)
-        if operation in self.deep:
-            y = self.second.path(y, normalise(y), self.deep.index(operation), s, f)
+        y = maps.x
+        for bundle, names in ((self.first, self.blocks), (self.second, self.deep)):
+            if bundle is not None and operation in names:
+                u = maps.normalised if bundle is self.first else normalise(y)
+                y = bundle.path(y, u, names.index(operation), s, f)
         return y
 
     def norms(self) -> Tensor:
@@ -336,13 +354,12 @@ class EdgeBundle(nn.Module):
 
     def bequeath(self, s: int, f: int, operation: str, heir: nn.Module) -> None:
         """Copy the weights of one operation of one edge into its stand-alone module."""
-        if isinstance(heir, FactorisedReduction):
+        if self.reduction is not None and isinstance(heir, FactorisedReduction):
             self.reduction.bequeath(s, f, heir)
-        blocks = [m for m in heir.modules() if isinstance(m, SeparableBlock)]
-        for bundle, names, block in zip(
-            (self.first, self.second), (self.blocks, self.deep), blocks, strict=False
-        ):
-            bundle.bequeath(names.index(operation), s, f, block)
+        blocks = iter([m for m in heir.modules() if isinstance(m, SeparableBlock)])
+        for bundle, names in ((self.first, self.blocks), (self.second, self.deep)):
+            if bundle is not None and operation in names:
+                bundle.bequeath(names.index(operation), s, f, next(blocks))
 
 
 @torch.no_grad()

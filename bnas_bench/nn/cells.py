@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol
 
 from torch import Tensor, cat, nn
@@ -16,8 +15,9 @@ from bnas_bench.nn.blocks import (
     ImageNetStem,
     Preprocess,
     SmallStem,
+    channels_last,
 )
-from bnas_bench.nn.network import Network
+from bnas_bench.nn.network import ListOf, Network
 
 IMAGENET_SIDE = 64
 """Images of at least this many pixels a side take the ImageNet stem."""
@@ -100,14 +100,14 @@ class CellNetwork(Network):
         self,
         cells: dict[str, Pairs],
         spec: NetworkSpec,
-        operation: Callable[[str, int, int], nn.Module],
+        operation: Operation,
         preprocessing: Precision,
     ) -> None:
         super().__init__()
         self.stem = make_stem(spec)
         older, newer = self.stem.out_channels
         width, reduced = spec.channels, self.stem.reduced
-        self.cells = nn.ModuleList()
+        self.cells: ListOf[Cell] = ListOf()
         self.auxiliary: AuxiliaryHead | None = None
         reductions = reduction_cells(spec.cells)
         self.auxiliary_index = reductions[1]
@@ -132,7 +132,7 @@ class CellNetwork(Network):
 
     def maps(self, x_BCHW: Tensor) -> tuple[Tensor, Tensor]:
         """The maps that the head and the auxiliary head see."""
-        older, newer = self.stem(x_BCHW)
+        older, newer = self.stem(channels_last(x_BCHW))
         side = newer
         for index, cell in enumerate(self.cells):
             older, newer = newer, cell(older, newer)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,19 @@ if TYPE_CHECKING:
     import numpy as np
 
     from bnas_bench.core import Mix
+
+
+M = TypeVar("M", bound=nn.Module)
+
+
+class ListOf(nn.ModuleList, Generic[M]):
+    """A ModuleList whose members' type the type checker knows."""
+
+    if TYPE_CHECKING:
+
+        def __getitem__(self, index: int) -> M: ...  # type: ignore[override]
+
+        def __iter__(self) -> Iterator[M]: ...
 
 
 @contextmanager
@@ -87,7 +100,7 @@ class Supernet(Counted):
     be those of other paths.
     """
 
-    def features(self, x_BCHW: Tensor, mix: Mix) -> Tensor:  # type: ignore[override]
+    def features(self, x_BCHW: Tensor, mix: Mix) -> Tensor:
         raise NotImplementedError
 
     def weight_norms(self) -> Tensor:

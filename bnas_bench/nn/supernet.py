@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from bnas_bench.core import Mix, NetworkSpec
 from bnas_bench.nn.binary import Precision
-from bnas_bench.nn.blocks import Head, Preprocess
-from bnas_bench.nn.bundles import EdgeBundle, NodeMaps, Separable, channels_last
+from bnas_bench.nn.blocks import Head, Preprocess, channels_last
+from bnas_bench.nn.bundles import EdgeBundle, NodeMaps, Separable
 from bnas_bench.nn.cells import CellNetwork, make_stem, preprocess_first, reduction_cells
-from bnas_bench.nn.network import Supernet
+from bnas_bench.nn.network import ListOf, Network, Supernet
 from bnas_bench.topology import CELLS, EDGES, NODES
 
 
@@ -41,7 +41,7 @@ class MixedCell(nn.Module):
             older, width, reduce=reduce_first, precision=preprocessing, affine=False
         )
         self.preprocess1 = Preprocess(newer, width, precision=preprocessing, affine=False)
-        self.bundles = nn.ModuleList(
+        self.bundles = ListOf[EdgeBundle](
             EdgeBundle(
                 operations,
                 separable,
@@ -118,7 +118,7 @@ class CellSupernet(Supernet):
         older, newer = self.stem.out_channels
         width, reduced = spec.channels, self.stem.reduced
         self.reductions = reduction_cells(spec.cells)
-        self.cells = nn.ModuleList()
+        self.cells: ListOf[MixedCell] = ListOf()
         for index in range(spec.cells):
             reduction = index in self.reductions
             width *= 2 if reduction else 1
@@ -144,8 +144,10 @@ class CellSupernet(Supernet):
         older, newer = self.stem(channels_last(x_BCHW))
         for index, cell in enumerate(self.cells):
             choice = per_kind["reduce" if index in self.reductions else "normal"]
-            run = cell if isinstance(choice, Tensor) else cell.path
-            older, newer = newer, run(older, newer, choice)
+            if isinstance(choice, Tensor):
+                older, newer = newer, cell(older, newer, choice)
+            else:
+                older, newer = newer, cell.path(older, newer, choice)
         return newer
 
     def _prepared(self, mix: Mix, x: Tensor) -> Tensor | list[int]:
@@ -171,8 +173,9 @@ class CellSupernet(Supernet):
         return torch.stack(totals)
 
     @torch.no_grad()
-    def inherit(self, network: CellNetwork) -> None:
+    def inherit(self, network: Network) -> None:
         """Copy the weights of a path into its stand-alone network of the same spec."""
+        assert isinstance(network, CellNetwork)
         copy_matching(self.stem, network.stem)
         copy_matching(self.head, network.head)
         for mixed, cell in zip(self.cells, network.cells, strict=True):

@@ -1,0 +1,40 @@
+# Each target works alone on a fresh machine: it makes .venv first, where there is none.
+# Another interpreter than the first of these: make demo PYTHON=/path/to/python
+PYTHON ?= python3.13 python3.12 python3.11 python3
+BIN := .venv/bin
+READY := .venv/installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow check bench
+
+help: ## list these targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
+
+demo: $(READY) ## search, train, test and measure three 1-bit networks (under 5 minutes)
+	$(BIN)/bnas-bench run --method dcpnas --space darts-binary --seeds 3
+
+test: $(READY) ## run the tests
+	$(BIN)/pytest -m "not slow"
+
+test-slow: $(READY) ## run the tests that take longer than half a minute each
+	$(BIN)/pytest -m slow
+
+check: $(READY) ## lint, formatting and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(READY) ## time search steps and the harness
+	$(BIN)/python -m pytest tests/benchmarks -s
+
+$(READY): pyproject.toml
+	@for python in $(PYTHON); do \
+		$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
+		echo "making .venv with $$python; the first time this downloads torch"; \
+		$$python -m venv .venv; \
+		exit; \
+	done; \
+	echo "no Python >= 3.11 found (tried: $(PYTHON)): install one, or name one with PYTHON=" >&2; \
+	exit 1
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@

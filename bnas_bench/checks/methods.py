@@ -1,0 +1,97 @@
+"""What every method does on every space."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from bnas_bench.checkpoint import Checkpoint
+from bnas_bench.checks.contract import globals_unused, require
+from bnas_bench.checks.trial import BUDGET, Killed, Outcome, Trial
+from bnas_bench.core import SearchResult
+
+KILLS = (0.25, 0.6)
+"""When the first and the second run are killed, in forward passes of the undisturbed search."""
+
+
+def check_search(trial: Trial) -> None:
+    """A search returns a SearchResult whose architecture the space accepts."""
+    result = trial.outcome.result
+    require(
+        isinstance(result, SearchResult), f"search returned {result!r}; return a SearchResult(...)"
+    )
+    trial.space.check(result.best)
+    for name, value in result.notes.items():
+        require(
+            isinstance(value, str | int | float),
+            f"note '{name}' is {value!r}; a note is a number or a text",
+        )
+
+
+def check_budget(trial: Trial) -> None:
+    """A search spends at least half of its budget, or says in the note `unspent` why not."""
+    spent, passes = trial.outcome.spent, BUDGET.passes
+    assert passes is not None
+    assert spent <= passes, "the meter stops a search that goes further"
+    require(
+        spent >= passes / 2 or bool(trial.outcome.result.notes.get("unspent")),
+        f"the search spent {spent:.0f} of {passes} passes; "
+        "let it use them, or give the reason in the note 'unspent'",
+    )
+
+
+def check_reproducible(trial: Trial) -> None:
+    """The same seed gives the same search, and no global generator takes part in it."""
+    with globals_unused():
+        again = trial.search()
+    difference = again.differs_from(trial.outcome)
+    require(not difference, f"two searches from one seed differ in {difference}")
+
+
+def check_resumes(trial: Trial) -> None:
+    """A search that is killed goes on, and ends as the undisturbed one, even if killed at its end."""
+    whole = trial.outcome
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "checkpoint"
+
+        def start_again(kill_after: int | None = None) -> Outcome:
+            # an infinite share of the time: every epoch is saved, however short
+            return trial.search(Checkpoint(path, math.inf), kill_after)
+
+        for part in KILLS:
+            with suppress(Killed):
+                start_again(max(1, round(part * whole.forwards)))
+        ends = {"resumed": start_again(), "resumed after its last epoch": start_again()}
+    for when, end in ends.items():
+        difference = end.differs_from(whole)
+        require(not difference, f"a search that was killed and {when} differs in {difference}")
+        require(
+            end.forwards < whole.forwards or not whole.forwards,
+            "a search that was killed starts over; "
+            "give meter.epochs(state=...) all that its epochs change",
+        )
+
+
+def check_task_unchanged(trial: Trial) -> None:
+    """A search leaves the task's images and labels as they are."""
+    require(not trial.outcome.task_changed, "the search altered the images or labels of its task")
+
+
+METHOD_CHECKS = (
+    check_search,
+    check_budget,
+    check_reproducible,
+    check_resumes,
+    check_task_unchanged,
+)
+
+
+def check_refusal(trial: Trial) -> None:
+    """A method that makes no sense on a space says why in one line."""
+    reason = trial.method.refuses(trial.space)
+    require(
+        isinstance(reason, str) and bool(reason.strip()) and "\n" not in reason,
+        f"refuses(...) returned {reason!r}; return None, or the reason in one line",
+    )

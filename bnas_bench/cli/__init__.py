@@ -1,0 +1,49 @@
+"""The command line. click and rich live in this package alone.
+
+Modules that are slow to import are imported inside the commands, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from bnas_bench import __version__
+from bnas_bench.cli.architectures import measure, show
+from bnas_bench.cli.plugins import budgets, check, datasets, list_all, methods, new_method, spaces
+from bnas_bench.cli.runs import run, status, table
+from bnas_bench.errors import BenchError
+
+
+class Commands(click.Group):
+    """A group that lists its commands in the order they are added, and ends errors in one line."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BenchError as error:
+            click.echo(f"bnas-bench: {' '.join(str(error).split())}", err=True)
+            ctx.exit(2)
+        except KeyboardInterrupt:
+            click.echo("bnas-bench: stopped; the same command goes on from here", err=True)
+            ctx.exit(130)
+
+
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="bnas-bench")
+def main() -> None:
+    """Compare ways of searching for 1-bit convolutional networks, fairly."""
+
+
+for command in (
+    *(run, table, status, measure, show),
+    *(list_all, methods, spaces, datasets, budgets, check, new_method),
+):
+    main.add_command(command)

@@ -1,0 +1,186 @@
+"""Commands on one architecture: what it costs, how it looks."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bnas_bench.core import Architecture, Scale, SearchSpace
+from bnas_bench.errors import BadValue, InvalidArchitecture, UnknownName
+from bnas_bench.registry import find
+from bnas_bench.spec import label, parse_spec, resolve
+
+if TYPE_CHECKING:
+    from torch import nn
+
+COUNT = click.IntRange(min=1)
+Shape = tuple[int, int, int]
+
+
+def _shape(_ctx: click.Context, _param: click.Parameter, text: str) -> Shape:
+    numbers = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)x([1-9]\d*)", text)
+    if numbers is None:
+        raise BadValue(
+            f"'{text}' is no shape of an image: write channels x height x width, 3x224x224"
+        )
+    return int(numbers[1]), int(numbers[2]), int(numbers[3])
+
+
+def _takes_an_architecture(command: Callable[..., None]) -> Callable[..., None]:
+    """ARCH, or the same under the name of an option."""
+    for decorate in (
+        click.option("--space", help="Its space, as darts-binary[binarise=depthwise]."),
+        click.option("--arch", "--genotype", "named", metavar="FILE", help="The same as ARCH."),
+        click.argument("arch", required=False),
+    ):
+        command = decorate(command)
+    return command
+
+
+@click.command()
+@_takes_an_architecture
+@click.option("--channels", type=COUNT, help="Width of the first cell; the paper's if not given.")
+@click.option("--cells", type=COUNT, help="Depth; the paper's if not given.")
+@click.option("--input", "shape", default="3x224x224", show_default=True, callback=_shape)
+@click.option("--classes", type=COUNT, default=1000, show_default=True)
+@click.option("--layers", is_flag=True, help="Every layer by itself.")
+@click.option("--json", "as_json", is_flag=True, help="Plain counts, for programs.")
+def measure(
+    arch: str | None,
+    named: str | None,
+    space: str | None,
+    channels: int | None,
+    cells: int | None,
+    shape: Shape,
+    classes: int,
+    layers: bool,
+    as_json: bool,
+) -> None:
+    """Count MACs, OPs, parameters and bits of memory of one network.
+
+    ARCH is a file (JSON or Genotype(...)), the folder of a finished cell, the text itself, or
+    torchvision:NAME for a real-valued network of torchvision.
+    """
+    from bnas_bench.cost import costs, ledger
+
+    text = _one(arch, named)
+    if re.fullmatch(r"(torchvision:)?\w+", text) and not Path(text).exists():
+        network = _torchvision(text.removeprefix("torchvision:"), classes)
+    else:
+        import numpy as np
+
+        instance, architecture = read_architecture(text, space)
+        spec = instance.spec(Scale(cells, channels), shape, classes, final=True)
+        network = instance.network(architecture, spec, np.random.default_rng(0))
+    entries = ledger(network, shape)
+    found = costs(entries)
+    if layers:
+        found["layers"] = [vars(layer) for layer in entries.layers]
+    click.echo(json.dumps(found, indent=2) if as_json else "\n".join(_lines(found)))
+
+
+def _lines(found: dict[str, Any]) -> Iterator[str]:
+    for bits, macs in found["macs"].items():
+        yield f"MACs {bits:8} {macs / 1e6:12,.3f} M"
+    for convention, ops in found["ops"].items():
+        yield f"OPs {convention:9} {ops / 1e6:12,.3f} M"
+    yield f"parameters    {found['parameters']:12,}"
+    for convention, bits in found["memory"].items():
+        yield f"memory {convention:7} {bits / 1e6:11,.3f} Mbit"
+    for layer in found.get("layers", ()):
+        shape = "x".join(map(str, layer["output"]))
+        bits = f"W{layer['weight_bits']}A{layer['activation_bits']}"
+        yield f"{layer['name']:50} {layer['kind']:10} {shape:12} {bits:7} {layer['macs']:14,}"
+
+
+@click.command()
+@_takes_an_architecture
+@click.option(
+    *("-o", "--out"),
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Draw it into this file: .svg, .png or .pdf.",
+)
+def show(arch: str | None, named: str | None, space: str | None, out: Path | None) -> None:
+    """Print an architecture, or draw it.
+
+    ARCH is a file (JSON or Genotype(...)), the folder of a finished cell, or the text itself.
+    """
+    instance, architecture = read_architecture(_one(arch, named), space)
+    if out is not None:
+        instance.draw(architecture, out)
+        click.echo(f"wrote {out}")
+        return
+    click.echo(f"architecture {architecture.id} of {instance.name}")
+    if genotype := getattr(instance, "genotype", None):
+        click.echo(genotype(architecture))
+    for name, option in architecture.choices.items():
+        if option != "none":
+            click.echo(f"  {name}  {option}")
+
+
+def read_architecture(text: str, space: str | None) -> tuple[SearchSpace, Architecture]:
+    """The space and the architecture that a file, a finished cell's folder or a text tells.
+
+    Args:
+        space: overrides what the architecture says of its space.
+
+    Raises:
+        InvalidArchitecture: if it does not parse, or does not fit the space; with the file's name.
+        BadValue: if there is no such file.
+    """
+    if "{" in text or "Genotype(" in text:
+        where, content, beside = "the text", text, None
+    else:
+        file = Path(text, "arch.json") if Path(text).is_dir() else Path(text)
+        where, content, beside = str(file), _read(file), file.with_name("record.json")
+    spec = parse_spec(space or _space_of(content, beside))
+    plugin = find("space", spec.name)
+    instance = plugin.make(resolve(spec.options, plugin.defaults, f"option of {spec.name}"))
+    try:
+        return instance, instance.parse(content)
+    except InvalidArchitecture as error:
+        raise InvalidArchitecture(f"{where}: {error}") from error
+
+
+def _one(arch: str | None, named: str | None) -> str:
+    if (arch is None) == (named is None):
+        raise BadValue(
+            "name one architecture: a file, a finished cell's folder, or the text itself"
+        )
+    return arch or named or ""
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text("utf-8")
+    except UnicodeDecodeError:
+        raise InvalidArchitecture(f"{file}: this is no text") from None
+    except OSError as error:
+        raise BadValue(f"cannot read an architecture from '{file}': {error.strerror}") from error
+
+
+def _space_of(content: str, record: Path | None) -> str:
+    """The space as the record beside the architecture names it, or its JSON, or the usual one."""
+    for text in (_read(record) if record and record.exists() else "", content):
+        with suppress(ValueError):
+            match json.loads(text):
+                case {"space": str(name), "space_options": dict(options)}:
+                    return label(name, options)
+                case {"space": str(name)}:
+                    return name
+    return "darts-binary"
+
+
+def _torchvision(name: str, classes: int) -> nn.Module:
+    from torchvision import models
+
+    known = models.list_models(module=models)
+    if name not in known:
+        raise UnknownName("file or torchvision network", name, known)
+    return models.get_model(name, weights=None, num_classes=classes)

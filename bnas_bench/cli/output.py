@@ -1,0 +1,79 @@
+"""What the commands on runs print: progress while cells run, and the table."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table as Grid
+
+if TYPE_CHECKING:
+    from bnas_bench.grid import Event
+    from bnas_bench.table import Table
+
+WIDE = 250
+"""Columns of a line that no terminal shows: nothing is to be cut off in a file."""
+
+
+class Watch:
+    """Shows on stderr what happens to the cells: a bar on a terminal, a line per cell elsewhere."""
+
+    def __init__(self, total: int) -> None:
+        self.total, self.begun = total, 0
+        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            TaskProgressColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[line]}"),
+            console=self.console,
+            transient=True,
+            disable=not self.console.is_terminal,
+        )
+
+    def __enter__(self) -> Watch:
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    def show(self, event: Event) -> None:
+        """Show an event."""
+        match event.kind:
+            case "progress":
+                self._advance(event)
+                return
+            case "started" | "skipped" | "busy":
+                self.begun += 1
+        if event.kind != "started" or not self.console.is_terminal:
+            text = f": {event.text}" if event.text else ""
+            place = f"{self.begun}/{self.total}"
+            self.console.print(escape(f"{place} {event.cell_id} {event.kind}{text}"))
+
+    def _advance(self, event: Event) -> None:
+        place = f"{self.begun}/{self.total} {event.cell_id} {event.phase}"
+        if not self.bar.tasks or self.bar.tasks[-1].description != place:
+            for task in self.bar.task_ids:
+                self.bar.remove_task(task)
+            self.bar.add_task(place, total=1.0, line="")
+        self.bar.update(self.bar.task_ids[-1], completed=event.done, line=event.text)
+
+
+def print_table(table: Table) -> None:
+    """Print a table, and under it what its numbers need to be understood."""
+    console = Console(width=None if sys.stdout.isatty() else WIDE, highlight=False)
+    grid = Grid(box=SIMPLE_HEAD, pad_edge=False)
+    words = len(table.header) - len(table.lines[0][table.header.index("n") :]) if table.lines else 1
+    for position, title in enumerate(table.header):
+        grid.add_column(escape(title), justify="left" if position < words else "right")
+    for line in table.lines:
+        grid.add_row(*map(escape, line))
+    console.print(grid)
+    for text in (*table.notes, table.caption):
+        console.print(escape(text), soft_wrap=True)

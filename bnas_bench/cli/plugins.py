@@ -1,0 +1,114 @@
+"""What there is to compare, and how to add to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bnas_bench.names import DATASETS
+from bnas_bench.registry import Kind, discover, find, kind_of
+from bnas_bench.spec import budget_fields, pairs
+
+
+@click.command("list")
+@click.pass_context
+def list_all(ctx: click.Context) -> None:
+    """List methods, spaces, datasets and budgets."""
+    for command in (methods, spaces, datasets, budgets):
+        click.secho(command.name, bold=True)
+        ctx.invoke(command)
+        click.echo()
+
+
+@click.command()
+@click.argument("name", required=False)
+def methods(name: str | None = None) -> None:
+    """List the methods, or describe one in full."""
+    _plugins("method", name)
+
+
+@click.command()
+@click.argument("name", required=False)
+def spaces(name: str | None = None) -> None:
+    """List the spaces, or describe one in full."""
+    _plugins("space", name)
+
+
+@click.command()
+def datasets() -> None:
+    """List the datasets."""
+    _definitions(DATASETS.items())
+
+
+@click.command()
+def budgets() -> None:
+    """List the budgets and their fields.
+
+    Some can be replaced, as in quick[passes=20000,final.cells=5].
+    """
+    from bnas_bench.budgets import BUDGETS
+
+    _definitions((name, _options(budget_fields(budget))) for name, budget in BUDGETS.items())
+
+
+@click.command()
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+def check(names: tuple[str, ...]) -> None:
+    """Hold methods and spaces against their contract.
+
+    The exit code is 1 if one of them breaks it.
+    """
+    from bnas_bench.checks import run_checks
+
+    failed = 0
+    for plugin in [find(kind_of(name), name) for name in names]:
+        click.secho(f"{plugin.kind} {plugin.name}", bold=True)
+        for result in run_checks(plugin):
+            failed += not result.passed
+            mark = click.style("ok    ", "green") if result.passed else click.style("FAILED", "red")
+            click.echo(f"  {mark}  {result.name}{f': {result.reason}' if result.reason else ''}")
+    raise SystemExit(1 if failed else 0)
+
+
+@click.command("new-method")
+@click.argument("name")
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where to write it; methods/ in a clone of the repository, else the current folder.",
+)
+def new_method(name: str, folder: Path | None) -> None:
+    """Write a method that works, to be changed into yours."""
+    from bnas_bench.scaffold import write_method
+
+    written, spec = write_method(name, folder)
+    for file in written:
+        click.echo(f"wrote {file}")
+    click.echo(f"try   bnas-bench check {spec}")
+    click.echo(f"then  bnas-bench run --method {spec} --space darts-binary --budget smoke")
+
+
+def _plugins(kind: Kind, name: str | None) -> None:
+    if name is None:
+        _definitions(
+            (p.name, f"{p.summary}\n\n{_options(p.defaults)}") for p in discover(kind).values()
+        )
+        return
+    plugin = find(kind, name)
+    click.echo(f"{plugin.doc}\n")
+    click.echo(f"Options: {_options(plugin.defaults) or 'none'}")
+    click.echo(f"File: {plugin.file}")
+
+
+def _options(defaults: Mapping[str, Any]) -> str:
+    return ", ".join(pairs(defaults))
+
+
+def _definitions(rows: Iterable[tuple[str, str]]) -> None:
+    formatter = click.HelpFormatter(max_width=100)
+    formatter.indent()
+    formatter.write_dl(list(rows))
+    click.echo(formatter.getvalue(), nl=False)

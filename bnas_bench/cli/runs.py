@@ -1,0 +1,252 @@
+"""Commands on results: run cells, tell how far they are, print their table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import closing
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bnas_bench.budgets import BUDGETS
+from bnas_bench.errors import BadValue, BenchError, Damaged, UnknownName
+from bnas_bench.grid import Cell, Choice, expand, run_cells
+from bnas_bench.names import check_dataset
+from bnas_bench.registry import Kind, find, names
+from bnas_bench.spec import Spec, parse_specs, resolve, resolve_budget
+from bnas_bench.store import Record, Store
+from bnas_bench.table import rows
+from bnas_bench.table import table as lay_out
+
+FOLDER = click.Path(path_type=Path, file_okay=False)
+RESULTS = click.option(
+    *("--results", "--out", "results"),
+    type=FOLDER,
+    default="results",
+    show_default=True,
+    help="Folder of all results.",
+)
+
+
+@click.command()
+@click.option(
+    "--method", "methods", multiple=True, required=True, help="random,dcpnas[lam=0] or all."
+)
+@click.option("--space", "spaces", multiple=True, default=["darts-binary"], show_default=True)
+@click.option("--dataset", "datasets", multiple=True, default=["digits"], show_default=True)
+@click.option("--budget", "budgets", multiple=True, default=["quick"], show_default=True)
+@click.option(
+    "--seeds", type=click.IntRange(1), default=3, show_default=True, help="Seeds per row."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="What all seeds derive from.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A hyperparameter of every method.",
+)
+@click.option("--name", default="local", show_default=True, help="Name of these results.")
+@RESULTS
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+@click.option(
+    "--threads",
+    type=click.IntRange(1),
+    default=1,  # the same on every machine, as the record depends on it; and fastest on small ones
+    show_default=True,
+    help="CPU threads of a cell; the record depends on it.",
+)
+@click.option("--data-folder", type=FOLDER, default="data", show_default=True)
+@click.option("--retry-failed", is_flag=True, help="Run failed cells again.")
+@click.option("--rerun", is_flag=True, help="Run all cells again; the old ones are kept aside.")
+@click.option("--fail-fast", is_flag=True, help="Stop at the first cell that fails.")
+@click.option("--dry-run", is_flag=True, help="List the cells and stop.")
+@click.option("--json", "as_json", is_flag=True, help="Print the rows for programs.")
+def run(
+    methods: Sequence[str],
+    spaces: Sequence[str],
+    datasets: Sequence[str],
+    budgets: Sequence[str],
+    seeds: int,
+    seed: int,
+    settings: Sequence[str],
+    name: str,
+    results: Path,
+    device: str,
+    threads: int,
+    data_folder: Path,
+    retry_failed: bool,
+    rerun: bool,
+    fail_fast: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Run a grid of cells and print its table.
+
+    A cell is one method on one space, dataset, budget and seed; each of these options may list
+    several, separated by commas. Cells that are done are skipped, those that were killed go on.
+    """
+    cells = expand(
+        _choices("method", methods, settings),
+        _choices("space", spaces, ()),
+        _datasets(datasets),
+        [resolve_budget(spec, BUDGETS) for spec in _specs(budgets)],
+        seeds,
+        seed,
+    )
+    store = Store(results / name)
+    if dry_run:
+        for cell in cells:
+            click.echo(f"{cell.id}  {_state(store, cell.id)}")
+        return
+    _try_options(cells)
+    from bnas_bench.cli.output import Watch
+
+    events = run_cells(
+        cells,
+        store.root,
+        device=_device(device),
+        threads=threads,
+        data=data_folder,
+        retry_failed=retry_failed,
+        rerun=rerun,
+    )
+    told = {}
+    with closing(events), Watch(len(cells)) as watch:
+        for event in events:
+            watch.show(event)
+            told[event.cell_id] = event.text
+            if event.kind == "failed" and fail_fast:
+                break
+    records = [
+        store.read(cell.id) or cell.description() | {"reason": told.get(cell.id)} for cell in cells
+    ]
+    _print(records, as_json)
+    click.echo(f"records: {results / name / 'cells'}", err=as_json)
+    if any(record.get("status", "failed") == "failed" for record in records):
+        raise SystemExit(1)
+
+
+@click.command()
+@click.argument("name", default="local")
+@RESULTS
+@click.option("--json", "as_json", is_flag=True, help="Print the rows for programs.")
+def table(name: str, results: Path, as_json: bool) -> None:
+    """Print the table of NAME's results, from its records."""
+    store = _store(results, name)
+    records = list(store.records())
+    if records or as_json:
+        _print(records, as_json)
+    for cell_id in store.ids():
+        if (state := _state(store, cell_id)) in UNFINISHED:
+            click.echo(f"{cell_id} is {state} and not in the table", err=as_json)
+
+
+@click.command()
+@click.argument("name", default="local")
+@RESULTS
+def status(name: str, results: Path) -> None:
+    """List the cells of NAME's results and how they ended."""
+    store = _store(results, name)
+    for cell_id in store.ids():
+        state = _state(store, cell_id)
+        record = None if state in UNFINISHED else store.read(cell_id)
+        reason = f": {record['reason']}" if record and record["reason"] else ""
+        click.echo(f"{cell_id}  {state}{reason}")
+
+
+def _specs(texts: Sequence[str]) -> list[Spec]:
+    return [spec for text in texts for spec in parse_specs(text)]
+
+
+def _choices(kind: Kind, texts: Sequence[str], settings: Sequence[str]) -> list[Choice]:
+    """The plug-ins that were named, with all their options."""
+    specs = _specs(texts)
+    if "all" in (spec.name for spec in specs):
+        specs = [Spec(name) for name in names(kind)]
+    common = parse_specs(f"all[{','.join(settings)}]")[0].options
+    what = "hyperparameter" if kind == "method" else "option"
+    plugins = [find(kind, spec.name) for spec in specs]
+    return [
+        (plugin, resolve({**common, **spec.options}, plugin.defaults, f"{what} of {plugin.name}"))
+        for spec, plugin in zip(specs, plugins, strict=True)
+    ]
+
+
+def _datasets(texts: Sequence[str]) -> list[str]:
+    names = [name.strip() for text in texts for name in text.split(",")]
+    for name in names:
+        check_dataset(name)
+    return names
+
+
+def _try_options(cells: Sequence[Cell]) -> None:
+    """Let options that a constructor refuses end the command before any cell has run."""
+    for cell in cells:
+        for plugin, options in (
+            (cell.method, cell.method_options),
+            (cell.space, cell.space_options),
+        ):
+            if options != plugin.defaults:
+                plugin.make(options)
+
+
+def _device(name: str) -> str:
+    """`auto` is a GPU where torch finds one; torch is not asked where none is plugged in."""
+    if name != "auto":
+        return name
+    if not [*Path("/dev").glob("nvidia[0-9]*"), *Path("/dev").glob("dxg")]:
+        return "cpu"
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+UNFINISHED = ("to run", "unfinished", "damaged")
+
+
+def _state(store: Store, cell_id: str) -> str:
+    """`ok`, `failed` or `refused` from the record, else one of `UNFINISHED`."""
+    try:
+        record = store.read(cell_id)
+    except Damaged:
+        return "damaged"
+    if record is not None:
+        return record["status"]
+    return "unfinished" if store.folder(cell_id).is_dir() else "to run"
+
+
+def _store(results: Path, name: str) -> Store:
+    """The results of that name.
+
+    Raises:
+        UnknownName: if there are none of that name.
+        BadValue: if there are none at all.
+    """
+    known = [path.parent.name for path in results.glob("*/cells") if Store(path.parent).ids()]
+    if not known:
+        raise BadValue(f"there are no results in {results}/: bnas-bench run makes some")
+    if name not in known:
+        raise UnknownName(f"name in {results}/", name, known)
+    return Store(results / name)
+
+
+def _print(records: Sequence[Record], as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps([row.to_json() for row in rows(records, _defaults)], indent=2))
+        return
+    from bnas_bench.cli.output import print_table
+
+    print_table(lay_out(records, _defaults))
+
+
+@cache
+def _defaults(kind: Kind, name: str) -> dict[str, Any]:
+    """None are known of a plug-in that is gone: its rows name every option."""
+    try:
+        return find(kind, name).defaults
+    except BenchError:
+        return {}

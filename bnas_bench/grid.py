@@ -1,0 +1,256 @@
+"""Many cells: expand them, skip those that are over, run the others one after another.
+
+This file does not import torch, so that a plan is there at once.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from itertools import product
+from pathlib import Path
+from typing import Any, Literal
+
+from bnas_bench.core import Budget
+from bnas_bench.errors import BadValue, BenchError, Damaged
+from bnas_bench.process import Message, run_in_child
+from bnas_bench.registry import Plugin
+from bnas_bench.store import SCHEMA, Record, Store, canonical, sha256
+
+LOCK_WAIT = 10.0
+"""Seconds within which a process whose parent was killed is gone for sure."""
+
+KILLS = ("SIGKILL", "SIGTERM", "SIGHUP", "SIGINT")
+"""Signals from outside: a cell that died of one goes on when the same command is given again."""
+
+Choice = tuple[Plugin, Mapping[str, Any]]
+"""A plug-in with all its options."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of one method: what is run, on what, with which seed."""
+
+    method: Plugin
+    method_options: Mapping[str, Any]
+    space: Plugin
+    space_options: Mapping[str, Any]
+    dataset: str
+    budget: Budget
+    repetition: int
+    root_seed: int = 0
+
+    def config(self) -> dict[str, Any]:
+        """All that the numbers follow from, as plain values: what the id is hashed from."""
+        return {
+            "schema": SCHEMA,
+            "method": _identity(self.method, self.method_options),
+            "space": _identity(self.space, self.space_options),
+            "dataset": self.dataset,
+            "budget": asdict(self.budget),
+            "repetition": self.repetition,
+            "root_seed": self.root_seed,
+        }
+
+    @cached_property
+    def id(self) -> str:
+        """The name of the cell's folder, legible and different for every other configuration."""
+        method, space = (Path(plugin.name).name for plugin in (self.method, self.space))
+        names = map(_slug, (method, space, self.dataset, self.budget.name))
+        digest = sha256(canonical(self.config()).encode())[:8]
+        return "-".join([*names, f"s{self.repetition}", digest])
+
+    def description(self) -> dict[str, Any]:
+        """The configuration as columns of a record."""
+        return {
+            "method": self.method.name,
+            "method_options": dict(self.method_options),
+            "method_source": self.method.source,
+            "space": self.space.name,
+            "space_options": dict(self.space_options),
+            "space_source": self.space.source,
+            "dataset": self.dataset,
+            "budget": self.budget.name,
+            "seed": self.repetition,
+            "root_seed": self.root_seed,
+            "config": self.config(),
+        }
+
+
+def _identity(plugin: Plugin, options: Mapping[str, Any]) -> dict[str, Any]:
+    """A plug-in of the code base is known by its name; a file outside it only by what it says."""
+    identity = {"name": plugin.name, "options": dict(options)}
+    return identity if plugin.module else identity | {"source": plugin.source}
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower())[-40:].strip("-")
+
+
+def expand(
+    methods: Sequence[Choice],
+    spaces: Sequence[Choice],
+    datasets: Sequence[str],
+    budgets: Sequence[Budget],
+    seeds: int,
+    root_seed: int = 0,
+) -> list[Cell]:
+    """Every combination; the methods vary fastest, so that comparisons are complete early.
+
+    Raises:
+        BadValue: if two cells are the same.
+    """
+    cells = [
+        Cell(*method, *space, dataset, budget, repetition, root_seed)
+        for dataset, budget, space, repetition, method in product(
+            datasets, budgets, spaces, range(seeds), methods
+        )
+    ]
+    seen: set[str] = set()
+    for cell in cells:
+        if cell.id in seen:
+            raise BadValue(f"cell {cell.id} is asked for twice: name each configuration once")
+        seen.add(cell.id)
+    return cells
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to a cell.
+
+    Attributes:
+        kind: `started`; `progress`; `finished` (its record is `ok` or `refused`); `failed` (without
+            a record where the dataset is missing: the same command tries it again); `skipped` (it
+            was over before, perhaps failed); `busy` (another process is in it); `note` (a remark).
+        text: one line on it.
+        phase, done: of a `progress`: what goes on, and which part of it is behind.
+    """
+
+    cell_id: str
+    kind: Literal["started", "progress", "finished", "failed", "skipped", "busy", "note"]
+    text: str = ""
+    record: Record | None = None
+    phase: str = ""
+    done: float = 0.0
+
+
+def run_cells(
+    cells: Iterable[Cell],
+    folder: Path,
+    *,
+    device: str = "cpu",
+    threads: int | None = None,
+    data: Path = Path("data"),
+    retry_failed: bool = False,
+    rerun: bool = False,
+) -> Generator[Event, None, None]:
+    """Run the cells that are not over, each in a process of its own, and tell what happens.
+
+    A cell that was killed goes on from its last checkpoint. Closing the iterator, or Ctrl-C, ends
+    the running cell and leaves its checkpoint.
+
+    Args:
+        folder: `results/NAME`.
+        device: `cpu`, `cuda` or `cuda:N`.
+        threads: of the CPU; None is torch's default.
+        data: the folder where datasets lie.
+        retry_failed: run failed cells again, from their last checkpoint.
+        rerun: run all cells again, from the start.
+
+    Raises:
+        BadValue: if there is no such device.
+        BenchError: if `folder` cannot be written to.
+    """
+    store = Store(folder)
+    for cell in cells:
+        if (lock := store.lock(cell.id, LOCK_WAIT)) is None:
+            yield Event(cell.id, "busy", "another process is running it: left to that one")
+            continue
+        with lock:
+            if (yield from _to_do(cell, store, retry_failed, rerun)):
+                yield Event(cell.id, "started")
+                messages = run_in_child(cell, store, lock, device, threads, data)
+                with closing(messages):
+                    yield from _run(cell, store, messages, device)
+
+
+def _to_do(
+    cell: Cell, store: Store, retry_failed: bool, rerun: bool
+) -> Generator[Event, None, bool]:
+    """Whether the cell is to run; moves aside what a run would replace."""
+    try:
+        record = store.read(cell.id)
+        if record is not None:
+            store.verify(record)
+    except Damaged as error:
+        aside = store.retire(cell.id, "damaged", keep_checkpoints=True)
+        yield Event(cell.id, "note", f"{error}: moved to {aside.name}, and the cell runs again")
+        return True
+    if record is None:
+        return True
+    failed = record["status"] == "failed"
+    if rerun or (failed and (retry_failed or record.get("signal") in KILLS)):
+        store.retire(cell.id, "old", keep_checkpoints=not rerun)
+        return True
+    if record["status"] == "ok":
+        store.remove_checkpoints(cell.id)  # of a process that was killed right after its record
+    yield Event(cell.id, "skipped", _why_skipped(cell, record), record)
+    return False
+
+
+def _why_skipped(cell: Cell, record: Record) -> str:
+    if record["status"] == "failed":
+        return f"failed before ({record['reason']}); --retry-failed runs it again"
+    changed = [
+        plugin.kind
+        for plugin in (cell.method, cell.space)
+        if record.get(f"{plugin.kind}_source") != plugin.source
+    ]
+    if changed:
+        return f"done, but by other code of the {' and the '.join(changed)}; --rerun runs it again"
+    return "done" if record["status"] == "ok" else f"refused: {record['reason']}"
+
+
+def _run(
+    cell: Cell, store: Store, messages: Generator[Message, None, int | None], device: str
+) -> Iterator[Event]:
+    missing = None
+    while True:
+        try:
+            message = next(messages)
+        except StopIteration as end:
+            code = end.value
+            break
+        match message.kind:
+            case "stop":
+                raise BenchError(message.text)
+            case "missing":
+                missing = message.text
+            case "note":
+                yield Event(cell.id, "note", message.text)
+            case "progress":
+                yield Event(cell.id, "progress", message.text, None, message.phase, message.done)
+    if missing:
+        yield Event(cell.id, "failed", missing)
+        return
+    record = store.read(cell.id) or _death(cell, store, device, code)
+    kind: Literal["failed", "finished"] = "failed" if record["status"] == "failed" else "finished"
+    yield Event(cell.id, kind, record["reason"] or "", record)
+
+
+def _death(cell: Cell, store: Store, device: str, code: int) -> Record:
+    """The record of a cell whose process ended without one."""
+    from bnas_bench.run import record_death
+
+    if code >= 0:
+        reason, name = f"its process ended by itself with exit code {code}", None
+    else:
+        name = signal.Signals(-code).name
+        reason = f"its process was ended by {name}"
+        if name == "SIGKILL":
+            reason += ", as happens where memory runs out"
+    return record_death(cell, store, device, reason, name)

@@ -1,0 +1,129 @@
+"""A cell in a process of its own: its crash, its memory and its threads are its alone.
+
+The processes are forked from a server that has imported torch, once for all of them. A cell's
+process dies with the process that started it, also when that one is killed with -9.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from threading import Lock as Mutex
+from threading import Thread
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from bnas_bench.errors import BenchError, MissingData
+from bnas_bench.progress import Progress
+from bnas_bench.store import Lock, Store
+
+if TYPE_CHECKING:
+    from bnas_bench.grid import Cell
+
+INTERVAL = 0.5
+"""Seconds between two reports of a cell's progress."""
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["bnas_bench.run", "torch._dynamo", "sklearn.datasets"])
+"""What every cell would else import for itself: the first optimiser loads `torch._dynamo`."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """What a cell's process says: `note`, `progress`, `missing` (data) or `stop` (everything)."""
+
+    kind: str
+    text: str
+    phase: str = ""
+    done: float = 0.0
+
+
+def run_in_child(
+    cell: Cell, store: Store, lock: Lock, device: str, threads: int | None, data: Path
+) -> Generator[Message, None, int | None]:
+    """Run a cell and yield what it says; returns its exit code, negative for a signal.
+
+    The child holds `lock` for as long as it lives. Closing this iterator ends it.
+    """
+    receiver, sender = CONTEXT.Pipe(duplex=False)
+    arguments = (cell, store.root, lock, sender, device, threads, data, Path.cwd())
+    process = CONTEXT.Process(target=_child, args=arguments, name=cell.id, daemon=True)
+    with _no_main_module():
+        process.start()
+    sender.close()
+    try:
+        with suppress(EOFError):
+            while True:
+                yield receiver.recv()
+        process.join()
+    finally:
+        if process.is_alive():
+            process.kill()
+            process.join()
+        receiver.close()
+    return process.exitcode
+
+
+@contextmanager
+def _no_main_module() -> Iterator[None]:
+    """A new process runs its parent's main module once more, in search of what it is to call.
+
+    Cells need nothing from there, and a script that starts them as it is read would do so again.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
+def _child(
+    cell: Cell,
+    root: Path,
+    lock: Lock,  # noqa: ARG001
+    sender: Connection,
+    device: str,
+    threads: int | None,
+    data: Path,
+    folder: Path,
+) -> None:
+    from bnas_bench.run import run_cell
+
+    os.chdir(folder)  # the server forks its processes into the folder that it was started in
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C is for the parent, which ends this process
+    mutex = Mutex()
+
+    def send(message: Message) -> None:
+        with mutex, suppress(OSError):
+            sender.send(message)
+
+    progress = Progress(lambda text: send(Message("note", text)))
+    Thread(target=_watch, args=(progress, send), daemon=True).start()
+    try:
+        run_cell(cell, Store(root), device=device, threads=threads, data=data, progress=progress)
+    except MissingData as error:
+        send(Message("missing", str(error)))
+    except BenchError as error:
+        send(Message("stop", str(error)))
+
+
+def _watch(progress: Progress, send: Callable[[Message], None]) -> None:
+    """Report the progress for as long as the parent lives; then end this process at once."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    last = None
+    while not wait([parent.sentinel], INTERVAL):
+        if (now := progress.snapshot()) != last:
+            phase, done, text = last = now
+            send(Message("progress", text, phase, done))
+    os._exit(1)

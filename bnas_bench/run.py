@@ -1,0 +1,312 @@
+"""One cell of a grid: search -> derive -> train from scratch -> test once -> measure -> record."""
+
+from __future__ import annotations
+
+import json
+import time
+import traceback
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import safetensors.torch
+import torch
+
+from bnas_bench import provenance
+from bnas_bench.checkpoint import Checkpoint
+from bnas_bench.core import Architecture, SearchSpace, SearchStrategy
+from bnas_bench.cost import costs, ledger, simulated_latency
+from bnas_bench.data import Dataset, Task, load, task
+from bnas_bench.errors import BadValue, MissingData
+from bnas_bench.learning import accuracy
+from bnas_bench.meter import Meter
+from bnas_bench.nn.binary import Precision
+from bnas_bench.nn.network import Network
+from bnas_bench.progress import Progress
+from bnas_bench.seeds import generator
+from bnas_bench.store import (
+    CHECKPOINT,
+    DIGESTS,
+    SCHEMA,
+    Record,
+    Store,
+    Unwritable,
+    canonical,
+    sha256,
+)
+from bnas_bench.train import train
+
+if TYPE_CHECKING:
+    from bnas_bench.grid import Cell
+
+TIMING_FIELDS = frozenset(
+    {
+        "when",
+        "seconds",
+        "search_seconds",
+        "harness_seconds",
+        "train_seconds",
+        "latency_ms",
+        "latency_lower_ms",
+        "latency_upper_ms",
+        "latency_repeats",
+        "peak_memory_mib",
+        "peak_device_memory_mib",
+        "load",
+        "log_sha256",
+    }
+)
+"""What may differ between the records of two runs of one cell; on CPU all else is equal."""
+
+
+def run_cell(
+    cell: Cell,
+    store: Store,
+    *,
+    device: str = "cpu",
+    threads: int | None = None,
+    data: Path = Path("data"),
+    progress: Progress | None = None,
+) -> Record:
+    """Run a cell, or go on with one that was killed, and write its folder; the record comes last.
+
+    What goes wrong within the cell makes a record of status `failed` with the reason.
+
+    Args:
+        device: `cpu`, `cuda` or `cuda:N`.
+        threads: of the CPU; None is torch's default.
+        data: the folder where datasets lie.
+
+    Raises:
+        BadValue: if there is no such device.
+        MissingData: if the dataset is not there; nothing is recorded.
+        Unwritable: if the store takes no files; nothing is recorded.
+    """
+    where = find_device(device)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    run = _Run(cell, store, where, progress or Progress())
+    store.clean(cell.id)
+    try:
+        run.run(data)
+    except (MissingData, Unwritable):
+        raise
+    except Exception as error:
+        run.record |= {"status": "failed", "reason": one_line(error)}
+        run.files["error.txt"] = traceback.format_exc().encode()
+    record = run.finished()
+    store.write(cell.id, run.files, record)
+    if record["status"] == "ok":
+        store.remove_checkpoints(cell.id)
+    return record
+
+
+def record_death(cell: Cell, store: Store, device: str, reason: str, signal: str | None) -> Record:
+    """Write the record of a cell whose process died without a word.
+
+    Args:
+        signal: the name of the signal that killed it, if one did.
+    """
+    record = _Run(cell, store, find_device(device), Progress()).record
+    record |= {"status": "failed", "reason": reason, "signal": signal}
+    store.write(cell.id, {}, record)
+    return record
+
+
+def one_line(error: BaseException) -> str:
+    """`TypeName: message`, in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def find_device(name: str) -> torch.device:
+    """The device of that name.
+
+    Raises:
+        BadValue: if this machine has none.
+    """
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise BadValue(f"there is no device '{name}' here ({one_line(error)}); try cpu") from error
+    return device
+
+
+class _Run:
+    """The steps of one cell. What a step finds out goes to the record and the files at once."""
+
+    def __init__(self, cell: Cell, store: Store, device: torch.device, progress: Progress) -> None:
+        self.cell, self.store, self.device, self.progress = cell, store, device, progress
+        self.budget = cell.budget
+        self.identity = ""
+        self.began = time.perf_counter()
+        """Moved back by the time that earlier, killed processes have spent."""
+        self.log: list[dict[str, Any]] = []
+        self.files: dict[str, bytes] = {}
+        self.record: Record = {
+            "schema": SCHEMA,
+            "id": cell.id,
+            "status": "ok",
+            "reason": None,
+            **cell.description(),
+            "when": datetime.now(UTC).isoformat(timespec="seconds"),
+            **provenance.commit(),
+            **provenance.versions(),
+            **provenance.hardware(device),
+        }
+
+    def run(self, data: Path) -> None:
+        space: SearchSpace = self.cell.space.make(self.cell.space_options)
+        method: SearchStrategy = self.cell.method.make(self.cell.method_options)
+        if reason := method.refuses(space):
+            self.record |= {"status": "refused", "reason": reason}
+            return
+        self.progress.enter("load")
+        searched, dataset = self.load(data)
+        arch = self.search(space, method, searched)
+        network = self.train(space, arch, dataset)
+        self.measure(network, dataset)
+
+    def load(self, folder: Path) -> tuple[Dataset, Dataset]:
+        """The dataset at the search's and at the final scale."""
+
+        def at(image: int | None) -> Dataset:
+            return load(self.cell.dataset, image=image, device=self.device, folder=folder)
+
+        searched = dataset = at(self.budget.search.image)
+        if self.budget.final.image != self.budget.search.image:
+            dataset = at(self.budget.final.image)
+        self.record |= {
+            "dataset_fingerprint": dataset.fingerprint,
+            "train_images": len(dataset.train),
+            "test_images": len(dataset.test),
+            "classes": dataset.classes,
+            "shape": list(dataset.shape),
+        }
+        sources = [self.cell.method.source, self.cell.space.source, dataset.fingerprint]
+        versions = provenance.versions().values()
+        self.identity = canonical([self.cell.id, *sources, *versions, self.device.type])
+        return searched, dataset
+
+    def search(self, space: SearchSpace, method: SearchStrategy, dataset: Dataset) -> Architecture:
+        """Search, or read what a search that is over has found."""
+        spec = space.spec(self.budget.search, dataset.shape, dataset.classes, final=False)
+        seen = task(dataset, spec, self.budget, self.rng("split", self.cell.dataset))
+        self.record |= {"search_images": len(seen.train), "valid_images": len(seen.valid)}
+        began, over = time.perf_counter(), self.checkpoint("found")
+        if (found := over.load({})) is None:
+            found = self.find(space, method, seen)
+            over.save({}, found, force=True)
+            self.checkpoint("search").remove()
+        self.log = found.pop("log")
+        self.record |= found
+        self.began -= found["search_seconds"] - (time.perf_counter() - began)
+        arch = Architecture.from_json(found["architecture"])
+        self.files["arch.json"] = f"{json.dumps(arch.to_json(), indent=2)}\n".encode()
+        return arch
+
+    def find(self, space: SearchSpace, method: SearchStrategy, seen: Task) -> dict[str, Any]:
+        """Run the search; the fields that it adds to the record, and its log."""
+        meter = Meter(self.budget.passes, self.checkpoint("search"))
+        self.progress.enter("search", meter)
+        try:
+            with meter:
+                rng = self.rng("search", self.cell.space.name, self.cell.method.name)
+                result = method.search(space, seen, meter, rng)
+        finally:
+            self.log = [{"phase": "search", **entry} for entry in meter.log]
+            self.record |= (spent := _spent(meter))
+        space.check(result.best)
+        return spent | {
+            "architecture": result.best.to_json(),
+            "architecture_id": result.best.id,
+            "valid_accuracy": None if result.valid is None else _percent(result.valid),
+            "notes": {name: _plain(value) for name, value in result.notes.items()},
+            "log": self.log,
+        }
+
+    def train(self, space: SearchSpace, arch: Architecture, dataset: Dataset) -> Network:
+        """Build the derived network, count its cost, train it, and read the test images once."""
+        recipe = space.recipe(dataset.shape)
+        recipe = replace(
+            recipe,
+            epochs=self.budget.epochs or recipe.epochs,
+            batch_size=self.budget.train_batch or recipe.batch_size,
+        )
+        spec = space.spec(self.budget.final, dataset.shape, dataset.classes, final=True)
+        spec = replace(spec, auxiliary=recipe.auxiliary > 0)
+        # Neither the method nor the space is part of these purposes: all train alike.
+        network = space.network(arch, spec, self.rng("initialise", self.cell.dataset))
+        network.precision = Precision.W1A1
+        self.record |= costs(ledger(network, dataset.shape))
+        network.to(self.device)
+
+        self.progress.enter("train")
+        began = time.perf_counter()
+        order, checkpoint = self.rng("train", self.cell.dataset), self.checkpoint("train")
+        result = train(network, dataset, recipe, order, checkpoint, tell=self.progress.advance)
+        self.began -= result.seconds - (time.perf_counter() - began)
+        self.log += [{"phase": "train", **entry} for entry in result.log]
+        self.progress.enter("test")
+        test = _percent(accuracy(network, dataset.test, recipe.batch_size))
+        self.record |= {
+            "recipe": asdict(recipe),
+            "train_loss": result.loss,
+            "train_seconds": round(result.seconds, 3),
+            "test_accuracy": test,
+            "test_error": round(100 - test, 6),
+        }
+        weights = {name: tensor.cpu().clone() for name, tensor in network.state_dict().items()}
+        built = {"architecture": arch.to_json(), "spec": asdict(spec)}
+        self.files["weights.safetensors"] = safetensors.torch.save(
+            weights, {"bnas_bench": canonical(built)}
+        )
+        return network
+
+    def measure(self, network: Network, dataset: Dataset) -> None:
+        self.progress.enter("measure")
+        latency = simulated_latency(network, dataset.shape)
+        self.record |= {
+            "latency_kind": "simulated",
+            "latency_ms": latency["median_ms"],
+            "latency_lower_ms": latency["lower_ms"],
+            "latency_upper_ms": latency["upper_ms"],
+            "latency_repeats": latency["repeats"],
+        }
+
+    def finished(self) -> Record:
+        """The record, with what is known only at the end; adds the log to the files."""
+        if self.log:
+            lines = (f"{json.dumps(entry)}\n" for entry in self.log)
+            self.files["log.jsonl"] = "".join(lines).encode()
+        digests = {
+            field: sha256(self.files[name]) for name, field in DIGESTS.items() if name in self.files
+        }
+        seconds = {"seconds": round(time.perf_counter() - self.began, 3)}
+        return self.record | digests | provenance.peaks(self.device) | seconds
+
+    def rng(self, *purpose: str) -> np.random.Generator:
+        return generator(self.cell.root_seed, *purpose, self.cell.repetition)
+
+    def checkpoint(self, name: str) -> Checkpoint:
+        path = self.store.folder(self.cell.id) / f"{name}{CHECKPOINT}"
+        return Checkpoint(path, identity=self.identity, say=self.progress.say)
+
+
+def _spent(meter: Meter) -> Record:
+    return {
+        "passes": round(meter.spent, 2),
+        "search_seconds": round(meter.seconds, 3),
+        "harness_seconds": round(meter.harness_seconds, 3),
+    }
+
+
+def _percent(part: float) -> float:
+    return round(100 * float(part), 6)
+
+
+def _plain(value: Any) -> Any:
+    """A NumPy or torch scalar as Python's own."""
+    return value.item() if hasattr(value, "item") else value

@@ -1,0 +1,85 @@
+"""Writes a new method: `methods/_template.py`, under another name, and a test of it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from bnas_bench.errors import BadValue, BenchError
+from bnas_bench.registry import names
+from bnas_bench.source import locate
+from bnas_bench.store import write_atomically
+
+TEST = '''"""{title}: its parts against oracles. tests/test_contract.py runs it as a whole."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bnas_bench.registry import find
+from methods.{module} import path
+
+
+def test_a_path_takes_the_option_that_was_chosen() -> None:
+    space = find("space", "darts-binary").make({{}})
+    arch = space.sample(np.random.default_rng(0))
+    taken = zip(space.decisions, path(space, arch), strict=True)
+    assert {{decision.name: decision.options[index] for decision, index in taken}} == arch.choices
+'''
+
+
+def write_method(name: str, folder: Path | None = None) -> tuple[list[Path], str]:
+    """Write a method of that name, ready to run; and a test beside those of a clone.
+
+    Args:
+        folder: where to; None is `methods/` in a clone, and elsewhere the current folder.
+
+    Returns:
+        The files, and what to call the method by.
+
+    Raises:
+        BadValue: if the name cannot be one, or is taken.
+        Unwritable: if the folder takes no files.
+    """
+    if re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) is None:
+        raise BadValue(
+            f"'{name}' is no name for a method: "
+            "write lower-case words joined by dashes, as in my-method"
+        )
+    template = _template()
+    taken = re.search(rf"\b{_class_name(name)}\b", template.read_text())  # `any`, `architecture`
+    if name in names("method") or taken:
+        raise BadValue(f"the name '{name}' is taken already: choose another")
+    clone = template.parent.parent
+    in_clone = folder is None and (clone / "pyproject.toml").exists()
+    file = (template.parent if in_clone else folder or Path()) / f"{name.replace('-', '_')}.py"
+    files = {file: _method(template.read_text(), name)}
+    if in_clone:
+        test = TEST.format(title=_title(name), module=file.stem)
+        files[clone / "tests" / f"test_{file.stem}.py"] = test
+    for path in files:
+        if path.exists():
+            raise BadValue(f"{path} is there already: choose another name or folder")
+    for path, text in files.items():
+        write_atomically(path, text.encode())
+    return list(files), name if in_clone else str(file)
+
+
+def _template() -> Path:
+    file = locate("methods._template")
+    if file is None:
+        raise BenchError("methods/_template.py is missing: install bnas-bench again")
+    return file
+
+
+def _method(template: str, name: str) -> str:
+    titled = template.replace('"""Template:', f'"""{_title(name)}:', 1)
+    return re.sub(r"\bTemplate\b", _class_name(name), titled)
+
+
+def _class_name(name: str) -> str:
+    return _title(name).replace(" ", "")
+
+
+def _title(name: str) -> str:
+    return " ".join(word.capitalize() for word in name.split("-"))

@@ -1,0 +1,325 @@
+"""The grid: which cells there are, which of them run, and that one's end is not another's."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from helpers.cells import BUDGET, TOY, toy_cell, toy_cells, toy_method, toy_space
+
+from bnas_bench import grid as grid_module
+from bnas_bench.core import Scale
+from bnas_bench.errors import BadValue, BenchError
+from bnas_bench.grid import Cell, Choice, Event, expand, run_cells
+from bnas_bench.registry import Plugin, find
+from bnas_bench.store import Store, write_atomically
+
+SMALL = replace(BUDGET, passes=600, epochs=1)
+
+
+def plugin(kind: str, name: str, source: str = "aaa") -> Plugin:
+    file = Path(f"{name}.py")
+    return Plugin(kind, name, file, "X", {}, source, module=f"{kind}s.{name}")  # type: ignore[arg-type]
+
+
+def known(**options: object) -> Cell:
+    method, space = plugin("method", "dcpnas"), plugin("space", "darts-binary")
+    return Cell(method, {"lam": 1e-4, **options}, space, {}, "digits", BUDGET, 0)
+
+
+def kinds(events: list[Event]) -> list[str]:
+    return [event.kind for event in events if event.kind != "progress"]
+
+
+def test_a_grid_is_every_combination_with_the_methods_side_by_side() -> None:
+    methods: list[Choice] = [(plugin("method", name), {}) for name in ("random", "cpnas")]
+    spaces = [(plugin("space", "darts-binary"), {"preprocessing": "real"})]
+    cells = expand(methods, spaces, ["digits", "cifar10"], [BUDGET], seeds=2, root_seed=7)
+    assert [(c.dataset, c.repetition, c.method.name) for c in cells] == [
+        (dataset, repetition, method)
+        for dataset in ("digits", "cifar10")
+        for repetition in (0, 1)
+        for method in ("random", "cpnas")
+    ]
+    assert {c.root_seed for c in cells} == {7}
+    assert len({c.id for c in cells}) == 8
+
+
+def test_the_same_cell_twice_is_refused() -> None:
+    with pytest.raises(BadValue, match="is asked for twice"):
+        expand([toy_method(), toy_method()], [toy_space()], ["digits"], [BUDGET], seeds=1)
+
+
+def test_an_id_is_legible_and_the_same_for_ever() -> None:
+    assert known().id == "dcpnas-darts-binary-digits-toy-s0-473bb3bb"
+    odd = replace(
+        known(),
+        dataset="imagefolder:/data/My Images",
+        budget=replace(BUDGET, name="quick[passes=100]"),
+        repetition=12,
+    )
+    name = odd.id.rpartition("-")[0]
+    assert name == "dcpnas-darts-binary-imagefolder-data-my-images-quick-passes-100-s12"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        known(lam=0.0),
+        known(mu=1),
+        replace(known(), space_options={"leave_out": "none"}),
+        replace(known(), dataset="cifar10"),
+        replace(known(), budget=replace(BUDGET, passes=3001)),
+        replace(known(), budget=replace(BUDGET, search=Scale(cells=3))),
+        replace(known(), repetition=1),
+        replace(known(), root_seed=1),
+        replace(known(), method=plugin("method", "cpnas")),
+        replace(known(), method=replace(known().method, module=None)),
+    ],
+)
+def test_a_changed_configuration_is_another_cell(other: Cell) -> None:
+    assert other.id != known().id
+
+
+def test_code_counts_for_files_outside_alone() -> None:
+    cell = known()
+    edited = replace(cell, method=replace(cell.method, source="bbb"))
+    assert edited.id == cell.id
+    outside, changed = (replace(c, method=replace(c.method, module=None)) for c in (cell, edited))
+    assert outside.id != changed.id
+
+
+def test_the_configuration_is_plain_and_complete() -> None:
+    config = json.loads(json.dumps(known().config()))
+    assert config == {
+        "schema": 1,
+        "method": {"name": "dcpnas", "options": {"lam": 1e-4}},
+        "space": {"name": "darts-binary", "options": {}},
+        "dataset": "digits",
+        "budget": {
+            "name": "toy",
+            "passes": 3000,
+            "batch_size": 64,
+            "search_fraction": 0.5,
+            "valid_fraction": 0.2,
+            "search": {"cells": None, "channels": None, "image": None},
+            "final": {"cells": None, "channels": None, "image": None},
+            "epochs": 4,
+            "train_batch": 128,
+        },
+        "repetition": 0,
+        "root_seed": 0,
+    }
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Cell], list[Event]]:
+    """A grid in which every second cell goes wrong, in its own way."""
+    folder = tmp_path_factory.mktemp("grid")
+    faults = ("", "raise", "SIGSEGV", "exit", "SIGKILL", "refuse")
+    cells = toy_cells(*({"fault": fault} for fault in faults), budget=SMALL)
+    cells.insert(1, replace(toy_cell(SMALL), dataset="imagefolder:/nowhere"))
+    cells.append(toy_cell(SMALL, tries=3))
+    return folder, cells, list(run_cells(cells, folder, threads=1))
+
+
+def test_a_cell_that_dies_leaves_its_reason_and_the_others_go_on(
+    finished: tuple[Path, list[Cell], list[Event]],
+) -> None:
+    folder, cells, events = finished
+    ends = [event for event in events if event.kind in ("failed", "finished")]
+    assert [event.cell_id for event in ends] == [cell.id for cell in cells]
+    missing = ends.pop(1)
+    assert (missing.kind, missing.record) == ("failed", None)
+    assert "/nowhere" in missing.text
+    assert [(event.kind, event.text) for event in ends] == [
+        ("finished", ""),
+        ("failed", "RuntimeError: no luck"),
+        ("failed", "its process was ended by SIGSEGV"),
+        ("failed", "its process ended by itself with exit code 3"),
+        ("failed", "its process was ended by SIGKILL, as happens where memory runs out"),
+        ("finished", "it only plays"),
+        ("finished", ""),
+    ]
+    store = Store(folder)
+    for event in ends:
+        assert event.record is not None
+        assert event.record == store.read(event.cell_id)
+        assert event.record["reason"] == (event.text or None)
+        assert event.record["torch_version"]
+    statuses = [event.record["status"] for event in ends if event.record]
+    assert statuses == ["ok", *["failed"] * 4, "refused", "ok"]
+    assert events[0] == Event(cells[0].id, "started")
+    assert not list(store.cells.glob(".*"))
+
+
+def test_what_is_over_is_skipped(finished: tuple[Path, list[Cell], list[Event]]) -> None:
+    folder, cells, _ = finished
+    done, _, failed, crashed, *_, refused, _ = cells
+    write_atomically(Store(folder).folder(done.id) / "train.ckpt", b"")
+    before = (Store(folder).folder(done.id) / "record.json").stat()
+    events = list(run_cells([done, failed, crashed, refused], folder))
+    assert [(event.kind, event.text) for event in events] == [
+        ("skipped", "done"),
+        ("skipped", "failed before (RuntimeError: no luck); --retry-failed runs it again"),
+        (
+            "skipped",
+            "failed before (its process was ended by SIGSEGV); --retry-failed runs it again",
+        ),
+        ("skipped", "refused: it only plays"),
+    ]
+    assert events[0].record == Store(folder).read(done.id)
+    assert not list(Store(folder).folder(done.id).glob("*.ckpt"))
+    assert (Store(folder).folder(done.id) / "record.json").stat() == before
+
+
+def test_other_code_is_said(finished: tuple[Path, list[Cell], list[Event]]) -> None:
+    folder, (cell, *_), _ = finished
+    edited = replace(cell, space=replace(cell.space, source="new"))
+    edited.__dict__["id"] = cell.id  # as a plug-in of the code base, whose code is not in the id
+    (event,) = run_cells([edited], folder)
+    assert event.text == "done, but by other code of the space; --rerun runs it again"
+
+
+@pytest.fixture
+def ran(tmp_path: Path) -> Iterator[tuple[Cell, Store]]:
+    """A cell that is over, quickly: it was refused."""
+    cell, store = toy_cell(SMALL, fault="refuse"), Store(tmp_path / "name")
+    assert kinds(list(run_cells([cell], store.root))) == ["started", "finished"]
+    yield cell, store
+    assert not list(store.cells.glob(".*"))
+
+
+def test_retrying_and_rerunning_move_aside_what_they_replace(ran: tuple[Cell, Store]) -> None:
+    cell, store = ran
+    assert kinds(list(run_cells([cell], store.root, retry_failed=True))) == ["skipped"]
+    store.write(cell.id, {"train.ckpt": b"x"}, {"schema": 1, "id": cell.id, "status": "failed"})
+    assert kinds(list(run_cells([cell], store.root, retry_failed=True))) == ["started", "finished"]
+    old = store.cells / f"{cell.id}.old-1"
+    assert json.loads((old / "record.json").read_text())["status"] == "failed"
+    assert (store.folder(cell.id) / "train.ckpt").read_bytes() == b"x"
+    assert kinds(list(run_cells([cell], store.root, rerun=True))) == ["started", "finished"]
+    assert (store.cells / f"{cell.id}.old-2" / "train.ckpt").exists()
+    assert not (store.folder(cell.id) / "train.ckpt").exists()
+
+
+def test_a_cell_that_was_killed_from_outside_is_taken_up_again(ran: tuple[Cell, Store]) -> None:
+    cell, store = ran
+    record = {"schema": 1, "id": cell.id, "status": "failed", "reason": "", "signal": "SIGKILL"}
+    store.write(cell.id, {}, record)
+    assert kinds(list(run_cells([cell], store.root))) == ["started", "finished"]
+
+
+@pytest.mark.parametrize("damage", ["record", "weights"])
+def test_a_damaged_cell_is_said_set_aside_and_run_again(
+    ran: tuple[Cell, Store], damage: str
+) -> None:
+    cell, store = ran
+    if damage == "record":
+        os.truncate(store.folder(cell.id) / "record.json", 100)
+    else:
+        record = store.read(cell.id) or {}
+        store.write(cell.id, {"weights.safetensors": b"x"}, record | {"weights_sha256": "y"})
+    other = store.root / "cells" / "other" / "record.json"
+    other.parent.mkdir()
+    other.write_text("{")
+    note, *events = run_cells([cell], store.root)
+    assert note.kind == "note"
+    assert str(store.folder(cell.id)) in note.text
+    assert note.text.endswith(f"moved to {cell.id}.damaged-1, and the cell runs again")
+    assert kinds(events) == ["started", "finished"]
+    assert (store.cells / f"{cell.id}.damaged-1" / "record.json").exists()
+    assert other.read_text() == "{"
+
+
+def test_a_cell_that_another_process_runs_is_left_to_it(
+    ran: tuple[Cell, Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell, store = ran
+    monkeypatch.setattr(grid_module, "LOCK_WAIT", 0.1)
+    lock = store.lock(cell.id, 0)
+    assert lock is not None
+    with lock:
+        (event,) = run_cells([cell], store.root, rerun=True)
+    assert (event.kind, event.record) == ("busy", None)
+    assert kinds(list(run_cells([cell], store.root))) == ["skipped"]
+
+
+def test_a_folder_that_takes_no_files_stops_everything() -> None:
+    with pytest.raises(BenchError, match="cannot write /proc/nowhere/cells/"):
+        list(run_cells([toy_cell()], Path("/proc/nowhere")))
+
+
+def test_a_disk_that_fills_up_on_the_way_stops_everything(tmp_path: Path) -> None:
+    """A file stands where the cell's folder would be: the lock can be had, the record cannot."""
+    cell, store = toy_cell(SMALL), Store(tmp_path)
+    store.cells.mkdir()
+    store.folder(cell.id).write_text("")
+    with pytest.raises(BenchError, match=r"cannot write .*found\.ckpt: .*; make room there"):
+        list(run_cells([cell, toy_cell()], tmp_path, threads=1))
+    assert [file.name for file in store.cells.iterdir()] == [cell.id]
+
+
+def test_an_unknown_device_stops_everything(tmp_path: Path) -> None:
+    with pytest.raises(BenchError, match="there is no device 'warp' here"):
+        list(run_cells([toy_cell()], tmp_path, device="warp"))
+    assert Store(tmp_path).ids() == []
+
+
+def test_closing_the_iterator_ends_the_cell_and_frees_it(tmp_path: Path) -> None:
+    cell = toy_cell(SMALL, pause=60.0)
+    events = run_cells([cell], tmp_path, threads=1)
+    for event in events:
+        if event.phase == "search":
+            break
+    began = time.perf_counter()
+    events.close()  # type: ignore[attr-defined]
+    assert time.perf_counter() - began < 10
+    lock = Store(tmp_path).lock(cell.id, 0)
+    assert lock is not None
+    lock.release()
+    assert Store(tmp_path).ids() == []
+
+
+def test_a_cell_runs_where_the_command_was_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server that processes are forked from may have been started elsewhere."""
+    shutil.copy(TOY, tmp_path / "mine.py")
+    monkeypatch.chdir(tmp_path)
+    mine = find("method", "mine.py:ToyMethod")
+    assert not mine.file.is_absolute()
+    cells = expand([(mine, {"fault": "refuse"})], [toy_space()], ["digits"], [SMALL], seeds=1)
+    *_, event = run_cells(cells, Path("results"))
+    assert (event.kind, event.text) == ("finished", "it only plays")
+    assert Store(tmp_path / "results").ids() == [cells[0].id]
+
+
+def test_a_plain_script_can_start_cells(tmp_path: Path) -> None:
+    """Without the `if __name__ == "__main__"` that Python's processes ask for."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from pathlib import Path\n"
+        "from helpers.cells import toy_cell\n"
+        "from bnas_bench.grid import run_cells\n"
+        "*_, event = run_cells([toy_cell(fault='refuse')], Path('results'))\n"
+        "print(event.kind, event.text)\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(TOY.parent.parent)}
+    out = subprocess.run(
+        [sys.executable, script],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (out.stdout, out.stderr) == ("finished it only plays\n", "")

@@ -1,0 +1,247 @@
+"""The ledger against counts by hand and against fvcore."""
+
+import logging
+
+import numpy as np
+import pytest
+import torch
+from fvcore.nn import FlopCountAnalysis
+from torch import Tensor, nn
+from torchvision.models import resnet18
+
+from bnas_bench.core import NetworkSpec
+from bnas_bench.cost import Layer, costs, ledger
+from bnas_bench.errors import BenchError
+from bnas_bench.meter import Meter
+from bnas_bench.nn.binary import BinaryConv2d, Precision, RPReLU, RSign
+from bnas_bench.nn.network import Network
+from bnas_bench.registry import find
+
+
+def only(module: nn.Module, shape: tuple[int, int, int]) -> Layer:
+    (layer,) = ledger(nn.Sequential(module), shape).layers
+    return layer
+
+
+def fvcore_macs(network: nn.Module, shape: tuple[int, int, int]) -> dict[str, float]:
+    logging.getLogger("fvcore").setLevel(logging.ERROR)
+    return FlopCountAnalysis(network.eval(), torch.zeros(1, *shape)).by_operator()
+
+
+class Small(Network):
+    """Every kind of layer, a layer that runs twice, and a head that evaluation leaves out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3, padding=1)
+        self.twice = BinaryConv2d(4, 4, 3, padding=1)
+        self.depthwise = BinaryConv2d(4, 4, 3, groups=4, padding=1, precision=Precision.W1A32)
+        self.norm = nn.BatchNorm2d(4)
+        self.sign = RSign(4)
+        self.slope = RPReLU(4)
+        self.pointwise = BinaryConv2d(4, 6, 1, scale="xnor")
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.head = nn.Linear(6, 5)
+        self.auxiliary = nn.Linear(6, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm(self.depthwise(self.twice(self.twice(self.stem(x)))))
+        x = self.pool(self.pointwise(self.slope(self.sign(x)))).flatten(1)
+        return self.head(x) + self.auxiliary(x) if self.training else self.head(x)
+
+
+@pytest.mark.parametrize(
+    ("conv", "shape", "output", "macs", "kind"),
+    [
+        # output values x weights per output channel
+        (BinaryConv2d(4, 8, 3, stride=2, padding=1), (4, 9, 9), (8, 5, 5), 200 * 36, "conv"),
+        (BinaryConv2d(4, 8, 3, groups=2), (4, 8, 8), (8, 6, 6), 288 * 18, "conv"),
+        (BinaryConv2d(4, 8, 3, dilation=2), (4, 8, 9), (8, 4, 5), 160 * 36, "conv"),
+        (
+            BinaryConv2d(6, 6, 5, dilation=2, padding=4, groups=6, stride=2),
+            (6, 7, 7),
+            (6, 4, 4),
+            96 * 25,
+            "depthwise",
+        ),
+        (BinaryConv2d(6, 12, 3, padding=1, groups=6), (6, 7, 7), (12, 7, 7), 588 * 9, "depthwise"),
+        (BinaryConv2d(6, 9, 1, stride=2), (6, 7, 7), (9, 4, 4), 144 * 6, "pointwise"),
+        (BinaryConv2d(1, 3, 3), (1, 3, 3), (3, 1, 1), 27, "conv"),
+        (nn.Conv2d(4, 4, 1, groups=4), (4, 2, 2), (4, 2, 2), 16, "depthwise"),
+        (nn.Conv2d(4, 4, (1, 3)), (4, 2, 3), (4, 2, 1), 8 * 12, "conv"),
+    ],
+)
+def test_convolutions_by_hand(
+    conv: nn.Module, shape: tuple[int, int, int], output: tuple[int, ...], macs: int, kind: str
+) -> None:
+    layer = only(conv, shape)
+    assert (layer.input, layer.output, layer.macs, layer.kind) == (shape, output, macs, kind)
+
+
+def test_linear_counts_no_macs_for_its_bias() -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(12, 5))
+    layer = ledger(network, (3, 2, 2)).layers[1]
+    assert (layer.kind, layer.macs, layer.parameters) == ("linear", 60, {32: 65})
+
+
+@pytest.mark.parametrize("running", list(Precision))
+@pytest.mark.parametrize("own", list(Precision))
+def test_bits_follow_the_layer_and_the_network(own: Precision, running: Precision) -> None:
+    network = Small()
+    network.twice.own = own
+    network.precision = running
+    layer = ledger(network, (3, 8, 8)).layers[1]
+    assert layer.weight_bits == max(own.weight_bits, running.weight_bits)
+    assert layer.activation_bits == max(own.activation_bits, running.activation_bits)
+    scaled = {1: 144, 32: 4} if layer.weight_bits == 1 else {32: 144}
+    assert layer.parameters == scaled
+
+
+def test_the_layers_of_a_network_in_order() -> None:
+    network = Small()
+    result = ledger(network, (3, 8, 8))
+    assert [(layer.name, layer.kind, layer.macs) for layer in result.layers] == [
+        ("stem", "conv", 4 * 64 * 27),
+        ("twice", "conv", 4 * 64 * 36),
+        ("twice", "conv", 4 * 64 * 36),
+        ("depthwise", "depthwise", 4 * 64 * 9),
+        ("norm", "norm", 0),
+        ("sign", "activation", 0),
+        ("slope", "activation", 0),
+        ("pointwise", "pointwise", 6 * 64 * 4),
+        ("pool", "pool", 0),
+        ("head", "linear", 30),
+    ]
+    assert result.macs == {
+        "W32A32": 4 * 64 * 27 + 30,
+        "W1A1": 2 * 4 * 64 * 36 + 6 * 64 * 4,
+        "W1A32": 4 * 64 * 9,
+    }
+    # stem 108 + 4, the scales of two convolutions, norm, RSign, RPReLU, head; no auxiliary head
+    assert result.parameters == {1: 144 + 36 + 24, 32: 112 + 4 + 4 + 8 + 4 + 12 + 35}
+    # running mean and variance, and the six XNOR scales of the pointwise convolution
+    assert result.constants == 4 + 4 + 6
+
+
+def test_tied_weights_are_stored_once() -> None:
+    first, second = nn.Linear(4, 4), nn.Linear(4, 4)
+    second.weight = first.weight
+    result = ledger(nn.Sequential(nn.Flatten(), first, second), (1, 2, 2))
+    assert result.parameters == {32: 16 + 4 + 4}
+    assert result.macs == {"W32A32": 32}
+
+
+def test_the_network_is_left_as_it_was() -> None:
+    network = Small()
+    network.norm.eval()
+    before = {name: t.clone() for name, t in network.state_dict().items()}
+    ledger(network, (3, 8, 8))
+    assert network.training
+    assert not network.norm.training
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in network.modules())
+    assert all(torch.equal(t, before[name]) for name, t in network.state_dict().items())
+
+
+def test_an_open_meter_is_not_charged() -> None:
+    with Meter(10) as meter:
+        ledger(Small(), (3, 8, 8))
+    assert meter.spent == 0
+
+
+class Owner(nn.Module):
+    """A container with a parameter of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Conv2d(3, 3, 1)
+        self.gain = nn.Parameter(torch.ones(3, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.gain * self.inner(x)
+
+
+class Bypass(nn.Module):
+    """Uses a layer's weights without calling the layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.norm.weight.view(3, 1, 1)
+
+
+class Product(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.relu = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.relu(torch.einsum("bchw,bkhw->bck", x, x))
+
+
+class Subclass(nn.Conv2d):
+    """A convolution that may compute something else."""
+
+
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [
+        (nn.Sigmoid(), "the cost of layer '0' of type Sigmoid is unknown"),
+        (Owner(), "the cost of layer '0' of type Owner is unknown"),
+        (Subclass(3, 3, 1), "the cost of layer '0' of type Subclass is unknown"),
+        (Bypass(), "parameter '0.norm.weight' is used outside a layer"),
+        (Product(), r"aten\.\w+ multiplies outside a layer"),
+    ],
+)
+def test_nothing_unknown_counts_as_zero(module: nn.Module, message: str) -> None:
+    with pytest.raises(BenchError, match=message):
+        ledger(nn.Sequential(module), (3, 4, 4))
+
+
+def test_an_unknown_layer_that_does_not_run_does_no_harm() -> None:
+    network = Small()
+    network.add_module("auxiliary", nn.Softmax(1))
+    assert "auxiliary" not in {layer.name for layer in ledger(network, (3, 8, 8)).layers}
+
+
+def test_resnet18_and_where_1819_comes_from() -> None:
+    """Profilers say 1,819 M: 1,814 M of MACs, and batch normalisation at 2 per value."""
+    network = resnet18()
+    result = ledger(network, (3, 224, 224))
+    by_operator = fvcore_macs(network, (3, 224, 224))
+    assert result.macs == {"W32A32": 1_814_073_344}
+    assert result.macs["W32A32"] == by_operator["conv"] + by_operator["linear"]
+    assert result.parameters == {32: 11_689_512}
+    assert by_operator["batch_norm"] == 4_967_424
+    flops = costs(result)["ops"]["flops"]
+    assert flops == sum(by_operator[kind] for kind in ("conv", "linear", "batch_norm"))
+    assert round(flops / 1e6) == 1819
+
+
+def test_fvcore_agrees_on_binary_convolutions_run_with_real_numbers() -> None:
+    network = Small()
+    network.precision = Precision.W32A32
+    by_operator = fvcore_macs(network, (3, 11, 8))
+    macs = ledger(network, (3, 11, 8)).macs
+    assert macs == {"W32A32": by_operator["conv"] + by_operator["linear"]}
+
+
+def test_fvcore_agrees_on_a_network_of_the_space_run_with_real_numbers() -> None:
+    rng = np.random.default_rng(0)
+    space = find("space", "darts-binary").make({})
+    spec = NetworkSpec((3, 64, 64), 10, cells=4, channels=6)
+    network = space.network(space.sample(rng), spec, rng)
+    network.precision = Precision.W32A32
+    by_operator = fvcore_macs(network, spec.shape)
+    assert ledger(network, spec.shape).macs == {
+        "W32A32": by_operator["conv"] + by_operator["linear"]
+    }
+
+
+def test_double_networks_and_buffers() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 2, 3), nn.BatchNorm2d(2, affine=False)).double()
+    result = ledger(network, (3, 4, 4))
+    assert result.parameters == {32: 56}
+    assert result.constants == 4
+    assert np.prod(result.layers[1].output) == 8

@@ -1,0 +1,298 @@
+"""One cell, in this process: what its record holds, and that it holds the same again."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from helpers.cells import BUDGET, toy_cell
+
+from bnas_bench import data as data_module
+from bnas_bench import run as run_module
+from bnas_bench.core import Architecture, NetworkSpec, Scale
+from bnas_bench.cost import costs, ledger
+from bnas_bench.data import Dataset
+from bnas_bench.errors import BadValue, BudgetExceeded, MissingData
+from bnas_bench.grid import Cell
+from bnas_bench.learning import accuracy
+from bnas_bench.progress import Progress
+from bnas_bench.run import TIMING_FIELDS, run_cell
+from bnas_bench.seeds import generator
+from bnas_bench.store import Record, Store, canonical
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    """What a cell sets for its whole process is put back."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "results")
+
+
+def lasting(record: Record) -> str:
+    return canonical({name: v for name, v in record.items() if name not in TIMING_FIELDS})
+
+
+def names(store: Store, cell: Cell) -> list[str]:
+    return sorted(file.name for file in store.folder(cell.id).iterdir())
+
+
+def read_log(store: Store, cell: Cell) -> list[dict[str, Any]]:
+    lines = (store.folder(cell.id) / "log.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def test_a_finished_cell(store: Store) -> None:
+    cell = toy_cell()
+    record = run_cell(cell, store, threads=1)
+    assert record == store.read(cell.id)
+    store.verify(record)
+    assert names(store, cell) == ["arch.json", "log.jsonl", "record.json", "weights.safetensors"]
+
+    assert (record["status"], record["reason"]) == ("ok", None)
+    assert record["id"] == cell.id
+    assert record["config"] == json.loads(canonical(cell.config()))
+    counts = ("train_images", "test_images", "search_images", "valid_images", "classes")
+    assert [record[name] for name in counts] == [1437, 360, 718, 288, 10]
+    # Of a budget of 3000, eleven epochs of 4 batches of 64 and a validation of 64 at a third.
+    epoch = 4 * 64 + 64 / 3
+    assert record["passes"] == round(10 * epoch, 2) <= 3000 < 11 * epoch
+    assert record["notes"] == {"epochs": 10}
+
+    arch = Architecture.from_json(record["architecture"])
+    assert json.loads((store.folder(cell.id) / "arch.json").read_text()) == arch.to_json()
+    assert record["architecture_id"] == arch.id
+    spec = NetworkSpec((1, 8, 8), 10, cells=2, channels=4)
+    network = cell.space.make(cell.space_options).network(arch, spec, np.random.default_rng(0))
+    assert {name: record[name] for name in ("macs", "ops", "parameters")} == {
+        name: value
+        for name, value in costs(ledger(network, (1, 8, 8))).items()
+        if name in ("macs", "ops", "parameters")
+    }
+
+    weights = safetensors.torch.load_file(store.folder(cell.id) / "weights.safetensors")
+    network.load_state_dict(weights)
+    dataset = data_module.load("digits", image=None, device="cpu", folder=Path())
+    assert record["dataset_fingerprint"] == dataset.fingerprint
+    assert record["test_accuracy"] == round(100 * accuracy(network, dataset.test, 360), 6)
+    assert record["test_error"] == pytest.approx(100 - record["test_accuracy"], abs=1e-6)
+    assert record["latency_kind"] == "simulated"
+    assert 0 < record["latency_lower_ms"] <= record["latency_ms"] <= record["latency_upper_ms"]
+    assert record["peak_memory_mib"] > 50
+    assert record["threads"] == 1
+    assert record["recipe"]["epochs"] == 4  # the budget's, not the space's five
+    assert record["recipe"]["batch_size"] == 128
+    assert record["recipe"]["lr"] == 0.01
+
+    log = read_log(store, cell)
+    assert [entry["phase"] for entry in log] == ["search"] * 11 + ["train"] * 4
+    assert log[9]["passes"] == record["passes"]
+    assert log[10]["incumbent"] == arch.id
+    assert log[-1]["loss"] == record["train_loss"]
+    assert all(entry["seconds"] >= 0 for entry in log)
+    assert "test" not in canonical(log)
+
+
+def test_the_same_cell_twice_is_the_same_record(store: Store, tmp_path: Path) -> None:
+    cell, again = toy_cell(), Store(tmp_path / "again")
+    first, second = run_cell(cell, store, threads=1), run_cell(cell, again, threads=1)
+    assert lasting(first) == lasting(second)
+    assert first["seconds"] != second["seconds"]
+    for name in ("arch.json", "weights.safetensors"):
+        one, two = ((s.folder(cell.id) / name).read_bytes() for s in (store, again))
+        assert one == two
+
+
+def test_another_seed_is_another_record(store: Store) -> None:
+    cell = toy_cell()
+    first = run_cell(cell, store, threads=1)
+    second = run_cell(replace(cell, repetition=1), store, threads=1)
+    assert first["weights_sha256"] != second["weights_sha256"]
+    assert (first["seed"], second["seed"]) == (0, 1)
+
+
+def test_methods_share_split_initialisation_and_order(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[Any, ...]] = []
+
+    def spy(root: int, *purpose: str | int) -> np.random.Generator:
+        asked.append((root, *purpose))
+        return generator(root, *purpose)
+
+    monkeypatch.setattr(run_module, "generator", spy)
+    cell = toy_cell(tries=1)
+    run_cell(replace(cell, root_seed=9, repetition=2), store)
+    assert asked == [
+        (9, "split", "digits", 2),
+        (9, "search", cell.space.name, cell.method.name, 2),
+        (9, "initialise", "digits", 2),
+        (9, "train", "digits", 2),
+    ]
+
+
+def test_test_images_are_read_once_and_after_everything_else(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Dataset] = []
+    load = run_module.load
+
+    def watched(*arguments: Any, **keywords: Any) -> Dataset:
+        seen.append(load(*arguments, **keywords))
+        return seen[-1]
+
+    def train(network: Any, dataset: Dataset, *rest: Any, **keywords: Any) -> Any:
+        assert [d.test.reads for d in seen] == [0, 0]
+        return original(network, dataset, *rest, **keywords)
+
+    original = run_module.train
+    monkeypatch.setattr(run_module, "load", watched)
+    monkeypatch.setattr(run_module, "train", train)
+    budget = replace(BUDGET, search=Scale(image=6), final=Scale(image=8))
+    record = run_cell(toy_cell(budget), store)
+    searched, final = seen
+    assert searched.shape == (1, 6, 6)
+    assert record["shape"] == [1, 8, 8]
+    assert (searched.test.reads, final.test.reads) == (0, 1)
+
+
+def test_a_refused_pair_says_why_and_runs_nothing(store: Store) -> None:
+    cell = toy_cell(fault="refuse")
+    record = run_cell(cell, store)
+    assert (record["status"], record["reason"]) == ("refused", "it only plays")
+    assert "passes" not in record
+    assert names(store, cell) == ["record.json"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("raise", "RuntimeError: no luck"),
+        ("memory", "MemoryError:"),
+        (
+            "nan",
+            "Diverged: loss is nan after 0 passes of the search; a smaller learning rate may help",
+        ),
+    ],
+)
+def test_a_search_that_fails_leaves_a_record(store: Store, fault: str, reason: str) -> None:
+    cell = toy_cell(fault=fault)
+    record = run_cell(cell, store)
+    assert (record["status"], record["reason"]) == ("failed", reason)
+    assert record == store.read(cell.id)
+    assert record["passes"] == 0
+    assert "test_accuracy" not in record
+    assert "_go_wrong" in (store.folder(cell.id) / "error.txt").read_text()
+
+
+def test_a_training_that_fails_keeps_what_the_search_found(store: Store) -> None:
+    cell = toy_cell(space={"rate": 1e20})
+    record = run_cell(cell, store)
+    assert record["status"] == "failed"
+    assert record["reason"].startswith("Diverged: the training loss is nan in epoch 1 of 4")
+    assert record["architecture_id"]
+    assert record["passes"] > 0
+    assert "found.ckpt" in names(store, cell)
+
+
+def test_a_budget_that_is_overspent_fails(store: Store) -> None:
+    record = run_cell(toy_cell(replace(BUDGET, passes=100)), store)
+    assert record["status"] == "failed"
+    assert record["reason"].startswith(f"{BudgetExceeded.__name__}: the search asked for 128")
+
+
+def test_bad_input_leaves_no_record(store: Store) -> None:
+    cell = toy_cell()
+    with pytest.raises(BadValue, match="there is no device 'warp' here"):
+        run_cell(cell, store, device="warp")
+    with pytest.raises(MissingData):
+        run_cell(replace(cell, dataset="imagefolder:/nowhere"), store)
+    assert store.ids() == []
+
+
+def test_a_search_that_is_over_is_not_run_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def killed(*_: Any, **__: Any) -> None:
+        raise Killed
+
+    cell, trace = toy_cell(), tmp_path / "trace"
+    monkeypatch.setenv("TOY_TRACE", str(trace))
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module, "train", killed)
+        with pytest.raises(Killed):
+            run_cell(cell, store, threads=1)
+    assert names(store, cell) == ["found.ckpt"]
+    epochs = trace.read_text()
+    before = time.perf_counter()
+    record = run_cell(cell, store, threads=1)
+    this_process = time.perf_counter() - before
+    assert trace.read_text() == epochs
+    others = this_process - record["train_seconds"]
+    parts = record["search_seconds"] + record["train_seconds"]
+    assert parts < record["seconds"] < parts + others
+    whole = run_cell(cell, Store(tmp_path / "whole"), threads=1)
+    assert lasting(record) == lasting(whole)
+    assert len(read_log(store, cell)) == 15
+
+
+def test_a_checkpoint_of_other_code_is_not_gone_on_with(
+    store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    cell = toy_cell(space={"rate": 1e20})
+    cell = replace(cell, method=replace(cell.method, name="toy", module="helpers.toy"))
+    changed = replace(cell, method=replace(cell.method, source="other"))
+    assert changed.id == cell.id
+    run_cell(cell, store)
+    monkeypatch.setenv("TOY_TRACE", str(tmp_path / "trace"))
+    said: list[str] = []
+    run_cell(cell, store, progress=Progress(said.append))
+    assert not (tmp_path / "trace").exists()
+    assert said == []
+    run_cell(changed, store, progress=Progress(said.append))
+    assert (tmp_path / "trace").exists()
+    assert "was written with other code or data" in said[0]
+
+
+def test_progress_tells_what_was_spent_and_found(store: Store) -> None:
+    progress = Progress()
+    told: list[tuple[str, float, str]] = []
+    enter = progress.enter
+
+    def spy(*arguments: Any) -> None:
+        told.append(progress.snapshot())
+        enter(*arguments)
+
+    progress.enter = spy  # type: ignore[method-assign, assignment]
+    record = run_cell(toy_cell(), store, progress=progress)
+    phases = [phase for phase, _, _ in told]
+    assert phases == ["start", "load", "search", "train", "test"]
+    best = record["valid_accuracy"] / 100
+    assert told[2][2] == (
+        f"2,773 of 3,000 passes; incumbent {record['architecture_id']}, valid {best:.4g}"
+    )
+    assert told[3] == ("train", 1.0, "")
+
+
+def test_random_numbers_of_others_are_left_alone(store: Store) -> None:
+    before = torch.get_rng_state(), np.random.get_state()[1].tolist()  # type: ignore[index]
+    run_cell(toy_cell(), store)
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert np.random.get_state()[1].tolist() == before[1]  # type: ignore[index]

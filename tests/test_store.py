@@ -1,0 +1,200 @@
+"""The store: whole files or none, nothing lost, one process in a cell."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bnas_bench.errors import Damaged
+from bnas_bench.store import Store, Unwritable, canonical, set_aside, sha256, write_atomically
+
+RECORD = {"schema": 1, "id": "cell", "status": "ok", "test_accuracy": 12.5}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "results" / "mine")
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(file.name for file in folder.iterdir())
+
+
+def test_a_record_is_read_as_it_was_written(store: Store) -> None:
+    record = RECORD | {"arch_sha256": sha256(b"{}")}
+    store.write("cell", {"arch.json": b"{}"}, record)
+    assert store.folder("cell") == store.root / "cells" / "cell"
+    assert names(store.folder("cell")) == ["arch.json", "record.json"]
+    assert store.read("cell") == record
+    assert list(store.records()) == [record]
+    store.verify(record)
+
+
+def test_a_cell_without_a_record_is_not_over(store: Store) -> None:
+    assert store.read("cell") is None
+    assert store.ids() == []
+    write_atomically(store.folder("cell") / "search.ckpt", b"")
+    assert store.read("cell") is None
+    assert store.ids() == ["cell"]
+    assert list(store.records()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "cannot be read"),
+        ('{"schema": 1, "id": "cell", "sta', "cannot be read"),
+        ("\x00\xff", "cannot be read"),
+        ("[]", "is no record"),
+        ('{"id": "cell"}', "is no record"),
+        ('{"schema": 1, "id": "cell", "status": "fine"}', "is no record"),
+        ('{"schema": 2, "id": "cell", "status": "ok"}', "has schema 2 where 1 is known"),
+        ('{"schema": 1, "id": "cell2", "status": "ok"}', "is the record of another cell, 'cell2'"),
+    ],
+)
+def test_a_damaged_or_foreign_record_is_named(store: Store, text: str, message: str) -> None:
+    store.write("good", {}, RECORD | {"id": "good"})
+    path = store.folder("cell") / "record.json"
+    path.parent.mkdir()
+    path.write_bytes(text.encode("latin1"))
+    with pytest.raises(Damaged, match=message) as error:
+        store.read("cell")
+    assert str(path) in str(error.value)
+    assert [record["id"] for record in store.records()] == ["good"]
+
+
+@pytest.mark.parametrize("change", [b"", b"{ }", None])
+def test_a_file_that_is_not_the_records_is_named(store: Store, change: bytes | None) -> None:
+    record = RECORD | {"weights_sha256": sha256(b"weights")}
+    store.write("cell", {"weights.safetensors": b"weights"}, record)
+    file = store.folder("cell") / "weights.safetensors"
+    if change is None:  # taking large files away is the user's right
+        file.unlink()
+        store.verify(record)
+        return
+    file.write_bytes(change)
+    with pytest.raises(Damaged, match=r"weights\.safetensors is truncated or altered"):
+        store.verify(record)
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_a_full_disk_is_one_sentence_and_leaves_no_half_record(
+    store: Store, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os if step == "fsync" else Path, step, full)
+    with pytest.raises(Unwritable) as error:
+        store.write("cell", {}, RECORD)
+    assert str(error.value) == (
+        f"cannot write {store.folder('cell') / 'record.json'}: No space left on device; "
+        "make room there, or choose another folder for the results"
+    )
+    assert names(store.folder("cell")) == []
+
+
+def test_a_folder_that_takes_no_files_is_one_sentence() -> None:
+    store = Store(Path("/proc/nowhere"))
+    with pytest.raises(Unwritable, match=r"cannot write /proc/nowhere/cells/\.cell\.lock: "):
+        store.lock("cell", 0)
+    with pytest.raises(Unwritable, match="cannot write /proc/nowhere/cells/cell/record"):
+        store.write("cell", {}, RECORD)
+
+
+def test_the_record_comes_last(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+    replace = Path.replace
+
+    def watch(self: Path, target: Path) -> Path:
+        written.append(target.name)
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", watch)
+    store.write("cell", {"a": b"", "b": b""}, RECORD)
+    assert written == ["a", "b", "record.json"]
+
+
+def test_what_is_no_number_does_not_reach_a_record(store: Store) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        store.write("cell", {}, RECORD | {"test_accuracy": float("nan")})
+    assert store.read("cell") is None
+
+
+def test_leftovers_of_a_killed_write_are_removed(store: Store) -> None:
+    write_atomically(store.folder("cell") / "search.ckpt", b"")
+    (store.folder("cell") / ".record.json.123.tmp").write_bytes(b"{")
+    store.clean("cell")
+    assert names(store.folder("cell")) == ["search.ckpt"]
+
+
+def test_a_retired_cell_is_moved_and_numbered(store: Store) -> None:
+    for text in ("one", "two"):
+        store.write("cell", {"error.txt": text.encode(), "train.ckpt": b""}, RECORD)
+        store.retire("cell", "old", keep_checkpoints=False)
+    assert names(store.cells) == ["cell.old-1", "cell.old-2"]
+    assert (store.cells / "cell.old-1" / "error.txt").read_text() == "one"
+    assert names(store.cells / "cell.old-2") == ["error.txt", "record.json", "train.ckpt"]
+    assert store.ids() == []
+
+
+def test_a_retired_cell_can_leave_its_checkpoints(store: Store) -> None:
+    store.write("cell", {"train.ckpt": b"x", "log.jsonl": b""}, RECORD)
+    aside = store.retire("cell", "damaged", keep_checkpoints=True)
+    assert aside == store.cells / "cell.damaged-1"
+    assert names(aside) == ["log.jsonl", "record.json"]
+    assert names(store.folder("cell")) == ["train.ckpt"]
+
+
+def test_a_name_that_is_taken_is_not_overwritten(tmp_path: Path) -> None:
+    for text in ("first", "second"):
+        (tmp_path / "a").write_text(text)
+        set_aside(tmp_path / "a", "damaged")
+    assert (tmp_path / "a.damaged-1").read_text() == "first"
+    assert (tmp_path / "a.damaged-2").read_text() == "second"
+
+
+def test_one_holds_the_lock(store: Store) -> None:
+    lock = store.lock("cell", 0)
+    assert lock is not None
+    assert store.lock("cell", 0.1) is None
+    other = store.lock("other", 0)
+    assert other is not None
+    lock.release()
+    other.release()
+    assert names(store.cells) == []
+    with store.lock("cell", 0) as again:  # type: ignore[union-attr]
+        assert again.path.exists()
+
+
+def test_a_lock_whose_file_was_released_meanwhile_does_not_count(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = store.lock("cell", 0)
+    assert first is not None
+    opened: list[int] = []
+    open_file = os.open
+
+    def open_then_lose(path: Any, *rest: Any) -> int:
+        fd = open_file(path, *rest)
+        if not opened:  # the holder lets go between our opening the file and our locking it
+            first.release()
+        opened.append(fd)
+        return fd
+
+    monkeypatch.setattr(os, "open", open_then_lose)
+    second = store.lock("cell", 1)
+    assert second is not None
+    assert len(opened) == 2
+    assert os.path.samestat(os.fstat(second.fd), second.path.stat())
+    second.release()
+
+
+def test_equal_values_have_equal_text() -> None:
+    assert canonical({"b": (1, 2.5), "a": None}) == canonical({"a": None, "b": [1, 2.5]})
+    assert json.loads(canonical({"a": 0.1 + 0.2})) == {"a": 0.30000000000000004}

@@ -1,0 +1,156 @@
+"""The DARTS cell as a combinatorial object: its count, its genotypes, its derivation."""
+
+from itertools import combinations, product
+
+import numpy as np
+import pytest
+
+from bnas_bench.errors import InvalidArchitecture
+from bnas_bench.topology import CELLS, EDGES, NODES, CellSpace, decision_name
+from spaces.darts_binary import DartsBinary
+
+PUBLISHED = """DDPNAS_MCN_2 = Genotype(
+    normal=[('sep_conv_5x5', 1), ('max_pool_3x3', 0), ('dil_conv_3x3', 2), ('skip_connect', 0),
+            ('sep_conv_3x3', 3), ('avg_pool_3x3', 1), ('dil_conv_3x3', 4), ('avg_pool_3x3', 3)],
+    normal_concat=range(2, 6),
+    reduce=[('max_pool_3x3', 0), ('sep_conv_3x3', 1), ('dil_conv_3x3', 1), ('sep_conv_3x3', 0),
+            ('max_pool_3x3', 1), ('dil_conv_5x5', 2), ('dil_conv_5x5', 2), ('sep_conv_5x5', 1)],
+    reduce_concat=range(2, 6))"""
+
+
+@pytest.fixture
+def space() -> DartsBinary:
+    space = DartsBinary()
+    space.name = "darts-binary"
+    return space
+
+
+def test_size_is_the_count_of_all_cells() -> None:
+    space = DartsBinary(
+        without=("skip_connect", "sep_conv_5x5", "sep_conv_3x3", "dil_conv_3x3", "dil_conv_5x5")
+    )
+    live = len(space.live)
+    assert live == 2
+    per_cell = 1
+    for j in NODES:
+        per_cell *= len(
+            {
+                (sources, operations)
+                for sources in combinations(range(j), 2)
+                for operations in product(space.live, repeat=2)
+            }
+        )
+    assert space.size() == per_cell**2
+
+
+def test_size_of_the_whole_space_is_darts(space) -> None:
+    # DARTS, section 3.1: prod_{k=1}^{4} (k+1)k/2 * 7^2 = 1.04e9 per cell
+    assert space.size() == (180 * 7**8) ** 2 == 1_076_746_950_455_072_400
+
+
+def test_the_published_genotype_reads_and_writes(space) -> None:
+    arch = space.parse(PUBLISHED)
+    assert arch.choices["normal.edge(1,2)"] == "sep_conv_5x5"
+    assert arch.choices["reduce.edge(2,5)"] == "dil_conv_5x5"
+    assert sum(option != "none" for option in arch.choices.values()) == 16
+    assert space.parse(space.genotype(arch)) == arch
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("('skip_connect', 0)", "('skip_connect', 3)"), "takes an edge from node 3; it can from 0 to 2"),
+        (("('skip_connect', 0)", "('skip_connect', 2)"), "takes both its edges from node 2"),
+        (("'skip_connect'", "'conv_7x7'"), "'conv_7x7' into node 3 of 'normal' is no operation"),
+        (("'skip_connect'", "'none'"), "'none' into node 3 of 'normal' is no operation"),
+        (("('skip_connect', 0)", "('skip_connect', 0.5)"), "entry 3 of 'normal'"),
+        (("('skip_connect', 0)", "__import__('os').abort()"), "entry 3 of 'normal'"),
+        (("range(2, 6)", "range(2, 5)"), "'normal_concat' is"),
+        ((", reduce_concat", ", extra"), "it needs"),
+        (("('max_pool_3x3', 0),", ""), "lists 7 edges"),
+        (("Genotype(", "Genotypo("), "no Genotype"),
+        (("normal=[", "normal=[["), "stops making sense at line"),
+    ],
+)  # fmt: skip
+def test_a_genotype_that_does_not_fit_names_the_place(space, change, message) -> None:
+    text = PUBLISHED.replace("\n    reduce_concat", " reduce_concat")
+    assert change[0] in text
+    with pytest.raises(InvalidArchitecture) as error:
+        space.parse(text.replace(*change, 1))
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "1 + 1", "((((" * 500, '{"space": 3}', "\0"])
+def test_text_that_is_no_architecture_is_refused(space, text) -> None:
+    with pytest.raises(InvalidArchitecture):
+        space.parse(text)
+
+
+def test_sampling_is_uniform_over_a_node() -> None:
+    space = CellSpace.__new__(DartsBinary)
+    CellSpace.__init__(space, ("none", "a", "b"))
+    space.name = "small"
+    rng = np.random.default_rng(0)
+    counts: dict[object, int] = {}
+    n = 6000
+    for _ in range(n):
+        pairs = tuple(space.pairs(space.sample(rng), "normal", 3))
+        counts[pairs] = counts.get(pairs, 0) + 1
+    assert len(counts) == 3 * 4  # C(3, 2) sources, 2^2 operations
+    expected = n / 12
+    chi2 = sum((c - expected) ** 2 / expected for c in counts.values())
+    assert chi2 < 31.3  # 99.9 % quantile of chi-squared with 11 degrees of freedom
+
+
+def test_mutations_differ_in_one_edge_and_reach_every_neighbour(space) -> None:
+    rng = np.random.default_rng(0)
+    arch = space.sample(rng)
+    seen = set()
+    for _ in range(300):
+        other = space.mutate(arch, rng)
+        space.check(other)
+        changed = [d for d in arch.choices if arch.choices[d] != other.choices[d]]
+        # another operation changes one decision, a moved edge two of one node
+        assert len(changed) == 1 or (
+            len(changed) == 2 and len({d.split(",")[1] + d.split(".")[0] for d in changed}) == 1
+        )
+        seen.add(other.id)
+    assert len(seen) > 80
+    assert arch.id not in seen
+
+
+def test_crossover_takes_every_node_from_one_parent(space) -> None:
+    rng = np.random.default_rng(1)
+    first, second = space.sample(rng), space.sample(rng)
+    sides = set()
+    for _ in range(20):
+        child = space.crossover(first, second, rng)
+        for cell, j in product(CELLS, NODES):
+            pairs = space.pairs(child, cell, j)
+            options = [space.pairs(parent, cell, j) for parent in (first, second)]
+            assert pairs in options
+            sides.add(options.index(pairs))
+    assert sides == {0, 1}
+
+
+def test_derivation_against_a_plain_reading_of_darts(space) -> None:
+    rng = np.random.default_rng(2)
+    strengths = [rng.random(8) for _ in space.decisions]
+    arch = space.derive(strengths)
+    table = {
+        d.name: dict(zip(d.options, s, strict=True))
+        for d, s in zip(space.decisions, strengths, strict=True)
+    }
+    for cell, j in product(CELLS, NODES):
+        best = {}
+        for i in range(j):
+            weights = table[decision_name(cell, i, j)].copy()
+            weights.pop("none")
+            best[i] = max(weights.items(), key=lambda item: item[1])
+        kept = sorted(best, key=lambda i: best[i][1], reverse=True)[:2]
+        assert space.pairs(arch, cell, j) == [(best[i][0], i) for i in sorted(kept)]
+
+
+def test_edges_are_in_darts_order() -> None:
+    assert EDGES[:5] == ((0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
+    assert len(EDGES) == 14
