@@ -25,7 +25,7 @@ check: $(READY) ## lint, formatting and types
 	$(BIN)/mypy
 
 bench: $(READY) ## time search steps and the harness
-	$(BIN)/python -m pytest tests/benchmarks -s
+	$(BIN)/pytest tests/benchmarks -s -o python_files='bench_*.py'
 
 $(READY): pyproject.toml
 	@for python in $(PYTHON); do \

@@ -1,7 +1,7 @@
 """The named budgets: what a cell may spend, at which scale, and how the winner is trained.
 
-A `smoke` cell takes under 20 s on 2 CPU cores, a `quick` one under 100 s, a `standard` one about an
-hour on one GPU; `paper` leaves every method its own paper's protocol at the paper's scale.
+A `smoke` cell takes under 20 s on 2 CPU cores, a `quick` one under 100 s; `standard` is meant for an
+hour on one GPU (not measured yet); `paper` leaves every method its own paper's protocol and scale.
 """
 
 from bnas_bench.core import Budget, Scale

@@ -11,7 +11,7 @@ FORMATS = ("png", "svg", "pdf")
 Pairs = dict[int, list[tuple[str, int]]]
 
 NODE_X = {0: 0.0, 1: 0.0, 2: 2.6, 3: 5.2, 4: 7.8, 5: 10.4, 6: 13.0}
-NODE_Y = {0: 0.9, 1: -0.9, 2: 0.9, 3: -0.9, 4: 0.9, 5: -0.9, 6: 0.0}
+NODE_Y = {0: 1.4, 1: -1.4, 2: 1.4, 3: -1.4, 4: 1.4, 5: -1.4, 6: 0.0}
 LABELS = {0: "$c_{k-2}$", 1: "$c_{k-1}$", 2: "2", 3: "3", 4: "4", 5: "5", 6: "$c_k$"}
 
 
@@ -31,7 +31,7 @@ def draw_cells(cells: dict[str, Pairs], path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 3.8 * len(cells)), layout="constrained")
+    figure = Figure(figsize=(12, 4.4 * len(cells)), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(cells), 1, squeeze=False)[:, 0]
     for axis, (title, pairs) in zip(axes, cells.items(), strict=True):
@@ -43,12 +43,13 @@ def draw_cells(cells: dict[str, Pairs], path: Path) -> None:
 def _draw_cell(axis, title: str, pairs: Pairs) -> None:  # type: ignore[no-untyped-def]
     axis.set_title(title, loc="left")
     axis.set_xlim(-0.9, 13.9)
-    axis.set_ylim(-3.1, 3.1)
+    axis.set_ylim(-2.6, 2.6)
+    axis.set_aspect("equal")
     axis.axis("off")
     for j, node in pairs.items():
         for order, (operation, i) in enumerate(node):
             _arrow(axis, i, j, bend=0.16 if order else -0.16, label=operation)
-        _arrow(axis, j, 6, bend=0.28 if NODE_Y[j] < 0 else -0.28, label="", faint=True)
+        _arrow(axis, j, 6, bend=0.22 if NODE_Y[j] < 0 else -0.22, label="", faint=True)
     for place, text in LABELS.items():
         colour = "#d9e8f6" if place in (0, 1) else "#fdf0c8" if place == 6 else "#e3f2dd"
         axis.text(

@@ -1,4 +1,4 @@
-"""Many cells: expand them, skip those that are over, run the others one after another.
+"""Many cells: expand them, skip those that are over, run the others, some side by side.
 
 This file does not import torch, so that a plan is there at once.
 """
@@ -13,11 +13,13 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import product
 from pathlib import Path
+from threading import Event as Stop
 from typing import Any, Literal
 
 from bnas_bench.core import Budget
 from bnas_bench.errors import BadValue, BenchError, Damaged
-from bnas_bench.process import Message, run_in_child
+from bnas_bench.parallel import side_by_side
+from bnas_bench.process import Message, run_in_child, start_server
 from bnas_bench.registry import Plugin
 from bnas_bench.store import SCHEMA, Record, Store, canonical, sha256
 
@@ -145,19 +147,21 @@ def run_cells(
     device: str = "cpu",
     threads: int | None = None,
     data: Path = Path("data"),
+    jobs: int = 1,
     retry_failed: bool = False,
     rerun: bool = False,
 ) -> Generator[Event, None, None]:
     """Run the cells that are not over, each in a process of its own, and tell what happens.
 
     A cell that was killed goes on from its last checkpoint. Closing the iterator, or Ctrl-C, ends
-    the running cell and leaves its checkpoint.
+    the running cells and leaves their checkpoints.
 
     Args:
         folder: `results/NAME`.
         device: `cpu`, `cuda` or `cuda:N`.
         threads: of the CPU; None is torch's default.
         data: the folder where datasets lie.
+        jobs: how many cells run at a time.
         retry_failed: run failed cells again, from their last checkpoint.
         rerun: run all cells again, from the start.
 
@@ -165,17 +169,21 @@ def run_cells(
         BadValue: if there is no such device.
         BenchError: if `folder` cannot be written to.
     """
-    store = Store(folder)
-    for cell in cells:
+    store, stop = Store(folder), Stop()
+
+    def run(cell: Cell) -> Generator[Event, None, None]:
         if (lock := store.lock(cell.id, LOCK_WAIT)) is None:
             yield Event(cell.id, "busy", "another process is running it: left to that one")
-            continue
+            return
         with lock:
             if (yield from _to_do(cell, store, retry_failed, rerun)):
                 yield Event(cell.id, "started")
-                messages = run_in_child(cell, store, lock, device, threads, data)
+                messages = run_in_child(cell, store, lock, device, threads, data, stop)
                 with closing(messages):
                     yield from _run(cell, store, messages, device)
+
+    start_server()
+    yield from side_by_side(map(run, cells), jobs, stop)
 
 
 def _to_do(

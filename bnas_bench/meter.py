@@ -98,6 +98,7 @@ class Meter:
         Raises:
             Diverged: if a value is not finite.
         """
+        began = time.perf_counter()
         for name, value in values.items():
             if isinstance(value, float) and not abs(value) < float("inf"):
                 raise Diverged(
@@ -107,6 +108,7 @@ class Meter:
         self.log.append(
             {"passes": round(self.spent, 2), "seconds": round(self.seconds, 3), **values}
         )
+        self.harness_seconds += time.perf_counter() - began
 
     def incumbent(self, arch: Architecture, **values: float | int | str) -> None:
         """Log the architecture that the search would return if it stopped now."""
@@ -126,11 +128,13 @@ class Meter:
         return self._thirds + self._epoch_cost <= 3 * self.passes and self._thirds < 3 * self.passes
 
     def _count(self, output: torch.Tensor) -> None:
+        began = time.perf_counter()
         images = len(output)
         dual = forward_ad.unpack_dual(output).tangent is not None
         self._charge(images * FORWARD * (2 if dual else 1))
         if output.requires_grad:
             output.register_hook(lambda _: self._charge(images * BACKWARD))
+        self.harness_seconds += time.perf_counter() - began
 
     def _charge(self, thirds: int) -> None:
         self._thirds += thirds

@@ -10,17 +10,20 @@ import multiprocessing
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from threading import Event, Thread, current_thread, main_thread
 from threading import Lock as Mutex
-from threading import Thread
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 from bnas_bench.errors import BenchError, MissingData
+from bnas_bench.parallel import Stopped
 from bnas_bench.progress import Progress
 from bnas_bench.store import Lock, Store
 
@@ -35,6 +38,9 @@ CONTEXT.set_forkserver_preload(["bnas_bench.run", "torch._dynamo", "sklearn.data
 """What every cell would else import for itself: the first optimiser loads `torch._dynamo`."""
 
 
+STARTING = Mutex()
+
+
 @dataclass(frozen=True)
 class Message:
     """What a cell's process says: `note`, `progress`, `missing` (data) or `stop` (everything)."""
@@ -45,22 +51,43 @@ class Message:
     done: float = 0.0
 
 
+def start_server() -> None:
+    """Start the server that forks the cells' processes, deaf to Ctrl-C: that is for the parent."""
+    if current_thread() is not main_thread():
+        return
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
 def run_in_child(
-    cell: Cell, store: Store, lock: Lock, device: str, threads: int | None, data: Path
+    cell: Cell,
+    store: Store,
+    lock: Lock,
+    device: str,
+    threads: int | None,
+    data: Path,
+    stop: Event,
 ) -> Generator[Message, None, int | None]:
     """Run a cell and yield what it says; returns its exit code, negative for a signal.
 
-    The child holds `lock` for as long as it lives. Closing this iterator ends it.
+    The child holds `lock` for as long as it lives. Closing this iterator ends it, and so does
+    `stop`, at which it raises `Stopped`.
     """
     receiver, sender = CONTEXT.Pipe(duplex=False)
-    arguments = (cell, store.root, lock, sender, device, threads, data, Path.cwd())
+    arguments = (cell, store.root, lock, sender, device, threads, data)
     process = CONTEXT.Process(target=_child, args=arguments, name=cell.id, daemon=True)
-    with _no_main_module():
+    with STARTING, _no_main_module():
         process.start()
     sender.close()
     try:
-        with suppress(EOFError):
+        with suppress(EOFError, OSError):  # its end, in the middle of a message perhaps
             while True:
+                while not receiver.poll(INTERVAL):
+                    if stop.is_set():
+                        raise Stopped
                 yield receiver.recv()
         process.join()
     finally:
@@ -93,11 +120,11 @@ def _child(
     device: str,
     threads: int | None,
     data: Path,
-    folder: Path,
 ) -> None:
     from bnas_bench.run import run_cell
 
-    os.chdir(folder)  # the server forks its processes into the folder that it was started in
+    # Third-party libraries that still script with TorchScript are not the user's business.
+    warnings.filterwarnings("ignore", message=r"`torch\.jit\.", category=FutureWarning)
     signal.signal(
         signal.SIGINT, signal.SIG_IGN
     )  # Ctrl-C is for the parent, which ends this process

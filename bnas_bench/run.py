@@ -193,7 +193,8 @@ class _Run:
     def search(self, space: SearchSpace, method: SearchStrategy, dataset: Dataset) -> Architecture:
         """Search, or read what a search that is over has found."""
         spec = space.spec(self.budget.search, dataset.shape, dataset.classes, final=False)
-        seen = task(dataset, spec, self.budget, self.rng("split", self.cell.dataset))
+        # One split for all seeds, wherever the images lie.
+        seen = task(dataset, spec, self.budget, generator(0, "split", dataset.fingerprint))
         self.record |= {"search_images": len(seen.train), "valid_images": len(seen.valid)}
         began, over = time.perf_counter(), self.checkpoint("found")
         if (found := over.load({})) is None:

@@ -58,7 +58,7 @@ MEASURED = {
     "latency_ms": 2.5,
     "passes": 2_500.0,
     "search_seconds": 30.0,
-    "seconds": 61.0,
+    "train_seconds": 61.0,
     "cpu": "Some CPU",
     "device_name": None,
     "threads": 2,
@@ -112,7 +112,7 @@ def test_run_prints_one_table_and_where_the_records_are(grid: Grid) -> None:
     lines = [" ".join(line.split()) for line in result.stdout.splitlines() if line.strip(" ─")]
     assert lines == [
         "method n test accuracy % params OPs M (dcp-nas) memory KiB latency ms (simulated) "
-        "search passes search s total s",
+        "search passes search s train s",
         "random 2 90.50 ± 0.71 25,000 1.500 12.0 2.50 2,500 30.0 61.0",
         "dcpnas[lam=0.0] 2 90.50 ± 0.71 25,000 1.500 12.0 2.50 2,500 30.0 61.0",
         "space darts-binary; dataset digits; budget smoke; "
@@ -127,13 +127,14 @@ def test_run_hands_everything_on(grid: Grid) -> None:
         *("run", "--method", "random", "--method", "cpnas", "--space", "darts-binary"),
         *("--dataset", "digits,imagefolder:here", "--budget", "smoke,quick[passes=9000]"),
         *("--seeds", 1, "--seed", 7, "--name", "mine", "--results", "there", "--device", "cuda:1"),
-        *("--threads", 3, "--data-folder", "images", "--retry-failed", "--rerun"),
+        *("--threads", 3, "--jobs", 2, "--data-folder", "images", "--retry-failed", "--rerun"),
     )
     assert grid.options == {
         "folder": Path("there/mine").absolute(),
         "device": "cuda:1",
         "threads": 3,
         "data": Path("images"),
+        "jobs": 2,
         "retry_failed": True,
         "rerun": True,
     }

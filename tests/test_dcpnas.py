@@ -235,3 +235,56 @@ def test_eqs_34_to_36() -> None:
     alpha, previous, psi = torch.tensor([[1.0, 2.0], [3.0, 4.0], [0.5, 0.5]])
     mask = torch.tensor([True, False])
     assert backtrack(alpha, previous, psi, 0.1, mask).tolist() == pytest.approx([1.15, 2.0])
+
+
+@pytest.fixture(scope="module")
+def digits():
+    from pathlib import Path
+
+    from bnas_bench.core import Budget
+    from bnas_bench.data import load, task
+
+    budget = Budget("tiny", 1500, 16, 0.05, 0.02)
+    dataset = load("digits", image=8, device="cpu", folder=Path())
+    return task(dataset, NetworkSpec((1, 8, 8), 10, 2, 2), budget, np.random.default_rng(0))
+
+
+def search(digits, passes: int | None = 1500, **options):
+    from bnas_bench.meter import Meter
+    from methods.dcpnas import DCPNAS
+
+    space = DartsBinary()
+    space.name = "darts-binary"
+    with Meter(passes) as meter:
+        result = DCPNAS(**options).search(space, digits, meter, np.random.default_rng(5))
+    log = [{k: v for k, v in line.items() if k != "seconds"} for line in meter.log]
+    return result, log, meter
+
+
+def test_lam_zero_is_the_tangent_free_search(digits) -> None:
+    plain = {"decoupled": False}
+    without = search(digits, tangent=False, **plain)[:2]
+    assert search(digits, lam=0.0, **plain)[:2] == without
+    assert search(digits, lam=0.0, distance="l1", hessian="ggn", **plain)[:2] == without
+    pulled = search(digits, lam=100.0, **plain)
+    assert pulled[1][0]["child_loss"] != without[1][0]["child_loss"]
+
+
+def test_epsilon_one_is_the_search_that_is_not_decoupled(digits) -> None:
+    apart = search(digits, tangent=False, decoupled=False)[:2]
+    assert search(digits, tangent=False, epsilon=1.0, eta=0.5)[:2] == apart
+    backtracked = search(digits, tangent=False, epsilon=0.1, eta=0.5)
+    assert backtracked[1][0]["child_loss"] != apart[1][0]["child_loss"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"tangent": False}, {"hessian": "fisher"}, {"hessian": "ggn"}, {"hessian": "exact-hvp"}],
+)
+def test_the_rounds_that_scale_alpha_are_the_rounds_that_fit(digits, options) -> None:
+    """The step of alpha rests on a forecast of the cost of a round: the meter must agree."""
+    from methods.dcpnas import DCPNAS
+
+    _, log, meter = search(digits, **options)
+    steps = len(digits.train) // digits.batch_size
+    assert DCPNAS(**options).rounds([8] * 28, steps, digits, meter) == len(log) >= 2

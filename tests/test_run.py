@@ -138,7 +138,7 @@ def test_methods_share_split_initialisation_and_order(
     cell = toy_cell(tries=1)
     run_cell(replace(cell, root_seed=9, repetition=2), store)
     assert asked == [
-        (9, "split", "digits", 2),
+        (0, "split", run_module.load("digits", image=8, device="cpu", folder=Path()).fingerprint),
         (9, "search", cell.space.name, cell.method.name, 2),
         (9, "initialise", "digits", 2),
         (9, "train", "digits", 2),

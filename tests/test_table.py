@@ -45,7 +45,7 @@ def done(accuracy: float, method: str = "random", seed: int = 0, **fields: Any) 
         "latency_ms": 2.5,
         "passes": 20_000.0,
         "search_seconds": 30.04,
-        "seconds": 61.26,
+        "train_seconds": 61.26,
         "cpu": "Some CPU",
         "device_name": None,
         "threads": 2,
@@ -118,7 +118,7 @@ def test_the_laid_out_table() -> None:
     laid_out = table(records, defaults)
     assert laid_out.header == [
         *("method", "n", "test accuracy %", "params", "OPs M (dcp-nas)", "memory KiB"),
-        *("latency ms (simulated)", "search passes", "search s", "total s"),
+        *("latency ms (simulated)", "search passes", "search s", "train s"),
     ]
     assert laid_out.lines == [
         [

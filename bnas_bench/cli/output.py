@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table as Grid
 
 if TYPE_CHECKING:
@@ -20,10 +27,11 @@ WIDE = 250
 
 
 class Watch:
-    """Shows on stderr what happens to the cells: a bar on a terminal, a line per cell elsewhere."""
+    """Shows on stderr what happens to the cells: a bar per cell on a terminal, lines elsewhere."""
 
     def __init__(self, total: int) -> None:
         self.total, self.begun = total, 0
+        self.bars: dict[str, TaskID] = {}
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
         self.bar = Progress(
             TextColumn("{task.description}"),
@@ -51,18 +59,22 @@ class Watch:
                 return
             case "started" | "skipped" | "busy":
                 self.begun += 1
+        if event.kind not in ("started", "note") and event.cell_id in self.bars:
+            self.bar.remove_task(self.bars.pop(event.cell_id))
         if event.kind != "started" or not self.console.is_terminal:
             text = f": {event.text}" if event.text else ""
             place = f"{self.begun}/{self.total}"
             self.console.print(escape(f"{place} {event.cell_id} {event.kind}{text}"))
 
     def _advance(self, event: Event) -> None:
-        place = f"{self.begun}/{self.total} {event.cell_id} {event.phase}"
-        if not self.bar.tasks or self.bar.tasks[-1].description != place:
-            for task in self.bar.task_ids:
-                self.bar.remove_task(task)
-            self.bar.add_task(place, total=1.0, line="")
-        self.bar.update(self.bar.task_ids[-1], completed=event.done, line=event.text)
+        if event.cell_id not in self.bars:
+            self.bars[event.cell_id] = self.bar.add_task("", total=1.0, line="")
+        self.bar.update(
+            self.bars[event.cell_id],
+            description=f"{event.cell_id} {event.phase}",
+            completed=event.done,
+            line=event.text,
+        )
 
 
 def print_table(table: Table) -> None:

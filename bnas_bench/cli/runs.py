@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from contextlib import closing
 from functools import cache
@@ -59,6 +60,11 @@ RESULTS = click.option(
     show_default=True,
     help="CPU threads of a cell; the record depends on it.",
 )
+@click.option(
+    "--jobs",
+    type=click.IntRange(1),
+    help="Cells at a time [default: one per CPU core and --threads; 1 on a GPU].",
+)
 @click.option("--data-folder", type=FOLDER, default="data", show_default=True)
 @click.option("--retry-failed", is_flag=True, help="Run failed cells again.")
 @click.option("--rerun", is_flag=True, help="Run all cells again; the old ones are kept aside.")
@@ -77,6 +83,7 @@ def run(
     results: Path,
     device: str,
     threads: int,
+    jobs: int | None,
     data_folder: Path,
     retry_failed: bool,
     rerun: bool,
@@ -105,12 +112,14 @@ def run(
     _try_options(cells)
     from bnas_bench.cli.output import Watch
 
+    place = _device(device)
     events = run_cells(
         cells,
         store.root,
-        device=_device(device),
+        device=place,
         threads=threads,
         data=data_folder,
+        jobs=jobs or (max(1, cpus() // threads) if place == "cpu" else 1),
         retry_failed=retry_failed,
         rerun=rerun,
     )
@@ -203,6 +212,11 @@ def _device(name: str) -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def cpus() -> int:
+    """The CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 UNFINISHED = ("to run", "unfinished", "damaged")
