@@ -62,7 +62,8 @@ class Cell:
     def id(self) -> str:
         """The name of the cell's folder, legible and different for every other configuration."""
         method, space = (Path(plugin.name).name for plugin in (self.method, self.space))
-        names = map(_slug, (method, space, self.dataset, self.budget.name))
+        budget = self.budget.name.partition("[")[0]
+        names = map(_slug, (method, space, self.dataset, budget))
         digest = sha256(canonical(self.config()).encode())[:8]
         return "-".join([*names, f"s{self.repetition}", digest])
 

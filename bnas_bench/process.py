@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 INTERVAL = 0.5
 """Seconds between two reports of a cell's progress."""
 
+PROMPT = 0.05
+"""Seconds within which a cell's process is ended once that is asked for."""
+
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["bnas_bench.run", "torch._dynamo", "sklearn.datasets"])
 """What every cell would else import for itself: the first optimiser loads `torch._dynamo`."""
@@ -85,10 +88,10 @@ def run_in_child(
     try:
         with suppress(EOFError, OSError):  # its end, in the middle of a message perhaps
             while True:
-                while not receiver.poll(INTERVAL):
-                    if stop.is_set():
-                        raise Stopped
-                yield receiver.recv()
+                if stop.is_set():
+                    raise Stopped
+                if receiver.poll(PROMPT):
+                    yield receiver.recv()
         process.join()
     finally:
         if process.is_alive():

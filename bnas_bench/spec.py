@@ -115,7 +115,9 @@ def resolve_budget(spec: Spec, presets: Mapping[str, Budget]) -> Budget:
         raise UnknownName("budget", spec.name, presets)
     preset, what = presets[spec.name], f"field of budget {spec.name}"
     before = budget_fields(preset)
-    after = resolve(spec.options, before, what)
+    typed = {key: None if _may_be_none(key) else value for key, value in before.items()}
+    written = resolve(spec.options, typed, what)
+    after = before | {key: written[key] for key in spec.options}
     for key, text in spec.options.items():
         wanted, value = float if isinstance(before[key], float) else int, after[key]
         if value is not None and not (isinstance(value, wanted) and value > 0):
@@ -133,6 +135,11 @@ def resolve_budget(spec: Spec, presets: Mapping[str, Budget]) -> Budget:
         final=replace(preset.final, **part("final.")),
         **{key: value for key, value in edits.items() if "." not in key},
     )
+
+
+def _may_be_none(field: str) -> bool:
+    """Whether a budget may leave it to the method, the recipe or the space."""
+    return "." in field or field in ("passes", "epochs", "train_batch")
 
 
 def budget_fields(budget: Budget) -> dict[str, Any]:

@@ -67,7 +67,7 @@ def test_an_id_is_legible_and_the_same_for_ever() -> None:
         repetition=12,
     )
     name = odd.id.rpartition("-")[0]
-    assert name == "dcpnas-darts-binary-imagefolder-data-my-images-quick-passes-100-s12"
+    assert name == "dcpnas-darts-binary-imagefolder-data-my-images-quick-s12"
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from bnas_bench.budgets import BUDGETS
 from bnas_bench.core import Budget, Scale
 from bnas_bench.errors import BadValue, UnknownName
 from bnas_bench.names import check_dataset
@@ -167,7 +168,7 @@ def test_a_budget_that_says_what_the_preset_says_is_the_preset() -> None:
         ("paper", "passes", "many", "a whole number above zero"),
         ("paper", "epochs", "1.5", "a whole number above zero"),
         ("quick", "valid_fraction", "0", "a number above zero"),
-        ("quick", "passes", "many", "a whole number"),
+        ("quick", "passes", "many", "a whole number above zero"),
     ],
 )
 def test_budget_values_are_checked(name: str, key: str, text: str, takes: str) -> None:
@@ -215,3 +216,12 @@ def test_datasets_that_are_not(name: str, message: str) -> None:
     with pytest.raises((UnknownName, BadValue)) as error:
         check_dataset(name)
     assert str(error.value) == message
+
+
+def test_a_field_that_may_be_open_can_be_opened() -> None:
+    (spec,) = parse_specs("quick[search.image=none,passes=none]")
+    budget = resolve_budget(spec, BUDGETS)
+    assert (budget.search.image, budget.passes) == (None, None)
+    assert budget.final == BUDGETS["quick"].final
+    with pytest.raises(BadValue, match="batch_size"):
+        resolve_budget(parse_specs("quick[batch_size=none]")[0], BUDGETS)

@@ -22,8 +22,9 @@ from methods.dcpnas import DISTANCES, HESSIANS, agreement, pull_of, relax
 
 
 def time_ms(work: Callable[[], object], repeats: int = 5) -> float:
-    """Median milliseconds of `work`, after one run to warm up."""
-    work()
+    """Median milliseconds of `work`, after one run to warm up unless it runs only once."""
+    if repeats > 1:
+        work()
     times = []
     for _ in range(repeats):
         began = perf_counter()
