@@ -21,6 +21,7 @@ from bnas_bench.errors import BadValue, BenchError, Damaged
 from bnas_bench.parallel import side_by_side
 from bnas_bench.process import Message, run_in_child, start_server
 from bnas_bench.registry import Plugin
+from bnas_bench.source import harness_digest
 from bnas_bench.store import SCHEMA, Record, Store, canonical, sha256
 
 LOCK_WAIT = 10.0
@@ -76,6 +77,7 @@ class Cell:
             "space": self.space.name,
             "space_options": dict(self.space_options),
             "space_source": self.space.source,
+            "harness_source": harness_digest(),
             "dataset": self.dataset,
             "budget": self.budget.name,
             "seed": self.repetition,
@@ -200,6 +202,8 @@ def _to_do(
         yield Event(cell.id, "note", f"{error}: moved to {aside.name}, and the cell runs again")
         return True
     if record is None:
+        if rerun:
+            store.remove_checkpoints(cell.id)
         return True
     failed = record["status"] == "failed"
     if rerun or (failed and (retry_failed or record.get("signal") in KILLS)):
@@ -214,11 +218,13 @@ def _to_do(
 def _why_skipped(cell: Cell, record: Record) -> str:
     if record["status"] == "failed":
         return f"failed before ({record['reason']}); --retry-failed runs it again"
-    changed = [
+    changed: list[str] = [
         plugin.kind
         for plugin in (cell.method, cell.space)
         if record.get(f"{plugin.kind}_source") != plugin.source
     ]
+    if record.get("harness_source") != harness_digest():
+        changed.append("harness")
     if changed:
         return f"done, but by other code of the {' and the '.join(changed)}; --rerun runs it again"
     return "done" if record["status"] == "ok" else f"refused: {record['reason']}"

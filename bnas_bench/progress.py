@@ -44,6 +44,6 @@ def _incumbent(entry: Mapping[str, Any]) -> str:
     facts = [
         f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
         for name, value in entry.items()
-        if name not in ("passes", "seconds")
+        if name not in ("passes", "seconds", "choices")
     ]
     return ", ".join(facts)

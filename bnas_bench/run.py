@@ -26,6 +26,7 @@ from bnas_bench.nn.binary import Precision
 from bnas_bench.nn.network import Network
 from bnas_bench.progress import Progress
 from bnas_bench.seeds import generator
+from bnas_bench.source import harness_digest
 from bnas_bench.store import (
     CHECKPOINT,
     DIGESTS,
@@ -187,7 +188,9 @@ class _Run:
         }
         sources = [self.cell.method.source, self.cell.space.source, dataset.fingerprint]
         versions = provenance.versions().values()
-        self.identity = canonical([self.cell.id, *sources, *versions, self.device.type])
+        sources.append(harness_digest())
+        machine = [self.device.type, torch.get_num_threads()]
+        self.identity = canonical([self.cell.id, *sources, *versions, *machine])
         return searched, dataset
 
     def search(self, space: SearchSpace, method: SearchStrategy, dataset: Dataset) -> Architecture:

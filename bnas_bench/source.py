@@ -6,6 +6,7 @@ import ast
 import hashlib
 import importlib.util
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,17 @@ from bnas_bench.errors import BenchError
 
 class BadPlugin(BenchError):
     """A plug-in's file that cannot be used, or a name that two of them claim."""
+
+
+@cache
+def harness_digest() -> str:
+    """Changes with the code that every cell runs: all of `bnas_bench` but the command line."""
+    root = Path(__file__).parent
+    files = sorted(path for path in root.rglob("*.py") if path.parent.name != "cli")
+    total = hashlib.sha256()
+    for path in files:
+        total.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
+    return total.hexdigest()[:12]
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ COLUMNS: Mapping[str, Column] = {
     "train_seconds": Column("train s", lambda r: r["train_seconds"], ",.1f"),
 }
 
-SAME = ("method_source", "space_source", "dataset_fingerprint")
+SAME = ("method_source", "space_source", "harness_source", "dataset_fingerprint", "threads")
 """Fields in which the seeds of a row must agree to be seeds of one thing."""
 
 

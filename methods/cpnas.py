@@ -11,13 +11,17 @@ Deviations
     last indicators rank the edges, and an edge whose survivor is `none` ranks behind the others.
 
 Open in the paper
-    lam of Eq. (3) has no value (`lam`); its mean feature maps are taken as the Parent's means per
-    class within the batch. The clipping of gradients is that of section 3.1's evaluation stage.
-    MSE(.) is the mean over a filter's elements.
+    lam of Eq. (3) has no value (`lam`). Its second term is averaged over images and elements, so that
+    lam means the same at every batch size and width; the mean feature maps are the Parent's, per class
+    within the batch. MSE(.) is the mean over a filter's elements, of the sampled Child's filters.
+    Gradients are clipped as in the evaluation stage of section 3.1. The abstract puts the
+    kernel-level loss into "the training stage"; here it trains the Child while searching, and the
+    final training is the space's recipe, the same for all methods.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import floor
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +35,7 @@ from torch.optim import SGD
 from bnas_bench.core import SearchResult, SearchStrategy
 from bnas_bench.errors import BadValue, BudgetExceeded
 from bnas_bench.learning import accuracy, cosine, cycle, set_lr
-from bnas_bench.nn.binary import BinaryConv2d, Precision, reconstruction_error
+from bnas_bench.nn.binary import Filters, Precision, reconstruction_error
 
 if TYPE_CHECKING:
     from bnas_bench.core import SearchSpace
@@ -52,18 +56,16 @@ def evaluation(z: list[list[float]]) -> np.ndarray:
     return e / e.sum()
 
 
-def filter_error(supernet: Supernet) -> Tensor:
+def filter_error(filters: Iterable[Filters]) -> Tensor:
     """First term of Eq. (3): sum over layers l and filters c of MSE(H_c, beta_c sign(H_c))."""
-    terms = [
-        reconstruction_error(conv.weight, conv.scale_factor()) / conv.weight[0].numel()
-        for conv in supernet.modules()
-        if isinstance(conv, BinaryConv2d)
-    ]
+    terms = [reconstruction_error(w, beta) / w[0].numel() for w, beta in filters]
     return torch.stack(terms).sum()
 
 
 def compactness(child: Tensor, parent: Tensor, labels: Tensor) -> Tensor:
-    """Second term of Eq. (3) without lam: 1/2 sum_s ||f_s(child) - mean f(parent) of s's class||^2.
+    """Second term of Eq. (3) without lam: 1/2 ||f_s(child) - mean f(parent) of s's class||^2.
+
+    The mean over the images s and the maps' elements, where the paper has the sum.
 
     Args:
         child, parent: feature maps of the last layer, shape (B, C, H, W), of the same images.
@@ -71,7 +73,7 @@ def compactness(child: Tensor, parent: Tensor, labels: Tensor) -> Tensor:
     """
     same = (labels[:, None] == labels[None, :]).to(parent.dtype)
     means = (same / same.sum(1, keepdim=True)) @ parent.detach().flatten(1)
-    return 0.5 * (child.flatten(1) - means).square().sum()
+    return 0.5 * (child.flatten(1) - means).square().mean()
 
 
 class CPNAS(SearchStrategy):
@@ -92,7 +94,7 @@ class CPNAS(SearchStrategy):
         beta_p: float = 2.0,
         repeats: int = 3,
         kernel_loss: bool = True,
-        lam: float = 1e-4,
+        lam: float = 0.1,
         lr: float = 0.025,
         momentum: float = 0.9,
         weight_decay: float = 5e-4,
@@ -213,19 +215,20 @@ class CPNAS(SearchStrategy):
             set_lr(optimiser, cosine(self.lr, meter.progress))
         batches = cycle(task.train, task.batch_size, rng, task.augment)
         for _, (x, y) in zip(range(steps), batches, strict=False):
-            maps = {}
+            maps, losses = {}, {}
             for name in ("parent", "child"):
                 model, optimiser = models[name], optimisers[name]
                 logits, maps[name] = model.logits_and_features(x, path)
                 loss = cross_entropy(logits, y)
                 if name == "child" and self.kernel_loss:
-                    loss = loss + filter_error(model)
+                    loss = loss + filter_error(model.filters(path))
                     loss = loss + self.lam * compactness(maps["child"], maps["parent"], y)
                 optimiser.zero_grad()
                 loss.backward()
                 clip_grad_norm_(model.parameters(), self.clip)
                 optimiser.step()
-        meter.report(child_loss=loss.item())
+                losses[f"{name}_loss"] = loss.detach()
+        meter.report(**{name: loss.item() for name, loss in losses.items()})
 
     @staticmethod
     def reduce(search: dict[str, Any]) -> None:

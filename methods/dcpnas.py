@@ -7,14 +7,18 @@ Deviations
     Eq. (11) as printed sums dp_n/dalpha over the classes, which is zero because the p_n sum to 1;
     the tangent is taken as the gradient of the objective of Eq. (5).
     The first line of Eq. (12) is the negative of its second; G is the second, minus the KL divergence.
-    The search ends when the budget does, not after 105 rounds, and the step size of alpha is so
-    scaled that its path has the paper's length; at the paper's budget both are the paper's.
+    The search ends when the budget does, not after 105 rounds, and the step sizes of alpha, alpha_lr
+    and eta, are stretched so that its path has the paper's length; at the paper's budget all are the
+    paper's.
 
 Open in the paper
-    Direction of `ranking` in Eq. (34): rank 1 has the largest norm, so the edges that learned least
-    are backtracked. m is an edge; tau = floor(epsilon * edges). psi starts at `psi`.
-    How long Parent and Child train between two inheritances: one epoch each. Every weight step on
-    training images is followed by a step of alpha on as many validation images, as in DARTS.
+    Direction of `ranking` in Eq. (34): rank 1 has the largest norm, and the edges that rank behind
+    tau are backtracked. m is an edge and M the edges of a cell: normal and reduction edges, whose
+    weights differ in number, are ranked apart. psi starts at `psi`; with the paper's eta and eta_psi
+    it then hardly moves (1e-8 a step).
+    How long Parent and Child train between two inheritances: one epoch each. Every weight step on a
+    batch of training images is followed by a step of alpha on a batch of validation images, as in
+    DARTS; the smaller validation set is gone through several times.
     lam is 1e-4 (section 4.1.2), 1e-3 (ImageNet) or 5e-3 (section 4.2.1); mu is 0.2 (section 4.2.1).
     Whether Eqs. (18) to (23) take the labels from the data or from the Parent: from the Parent, as G
     does.
@@ -35,7 +39,7 @@ from torch.nn.functional import cosine_similarity, cross_entropy
 from torch.nn.utils import clip_grad_norm_
 
 from bnas_bench.core import SearchResult, SearchStrategy
-from bnas_bench.errors import BadValue, UnknownName
+from bnas_bench.errors import BadValue, BudgetExceeded, UnknownName
 from bnas_bench.learning import adam, cosine, cycle, set_lr
 from bnas_bench.nn.binary import Precision
 
@@ -197,11 +201,19 @@ def next_psi(psi: Tensor, slope: Tensor, previous: Tensor, eta: float, eta_psi: 
     return (psi - eta_psi * eta * previous * slope).abs()
 
 
-def is_backtracked(norms: Tensor, epsilon: float) -> Tensor:
-    """Eqs. (34) to (36): which decisions rank below the floor(epsilon * M) largest norms R(w_m)."""
-    tau = floor(epsilon * len(norms))
-    ranking = norms.argsort(descending=True, stable=True).argsort(stable=True) + 1
-    return ranking > tau
+def is_backtracked(norms: Tensor, kinds: list[str], epsilon: float) -> Tensor:
+    """Eqs. (34) to (36): which edges rank below the floor(epsilon * M) largest norms R(w_m).
+
+    Args:
+        norms: R of Eq. (35) per edge.
+        kinds: the kind of cell that each edge is of; its M edges are ranked among themselves.
+    """
+    chosen = torch.zeros_like(norms, dtype=torch.bool)
+    for kind in set(kinds):
+        edges = torch.tensor([m for m, k in enumerate(kinds) if k == kind], device=norms.device)
+        order = norms[edges].argsort(descending=True, stable=True)
+        chosen[edges[order[floor(epsilon * len(edges)) :]]] = True
+    return chosen
 
 
 def backtrack(alpha: Tensor, previous: Tensor, psi: Tensor, eta: float, mask: Tensor) -> Tensor:
@@ -227,25 +239,19 @@ class Model:
         start = torch.from_numpy(1e-3 * rng.standard_normal(sum(self.sizes)))
         self.alpha = start.float().to(task.device).requires_grad_()
         self.previous = self.alpha.detach().clone()
-        self.psi = torch.full_like(self.previous, method.psi)
+        # A step of psi is about 1e-8 with the paper's constants, too small for float32 near 1.
+        self.psi = torch.full_like(self.previous, method.psi, dtype=torch.float64)
         self.mask = torch.zeros_like(self.previous, dtype=torch.bool)
+        self.kinds = [d.name.partition(".")[0] for d in space.decisions]
+        self.stretch = 1.0
+        """What alpha's steps are longer by than the paper's, where there are fewer of them."""
         self.w_adam = adam(self.supernet.parameters(), method.lr, method.weight_decay)
         self.alpha_adam = adam([self.alpha], method.alpha_lr, 0.0)
 
-    @property
-    def state(self) -> dict[str, Any]:
-        """What a resumed run needs."""
-        return {
-            "supernet": self.supernet,
-            "w_adam": self.w_adam,
-            "alpha_adam": self.alpha_adam,
-            "tensors": {
-                "alpha": self.alpha,
-                "previous": self.previous,
-                "psi": self.psi,
-                "mask": self.mask,
-            },
-        }
+    def state(self, name: str) -> dict[str, Any]:
+        """What a resumed run needs; tensors that are restored in place stand at the top of a state."""
+        names = ("supernet", "w_adam", "alpha_adam", "alpha", "previous", "psi", "mask")
+        return {f"{name}.{part}": getattr(self, part) for part in names}
 
     def logits(self, x: Tensor, alpha: Tensor | None = None) -> Tensor:
         """The supernet at its own parameters, constant, or as a function of `alpha`."""
@@ -256,6 +262,7 @@ class Model:
         """Lines 7 and 13: take over the other's architecture parameters."""
         self.alpha.copy_(other.alpha)
         self.previous.copy_(other.alpha)
+        self.mask.zero_()
 
     def step_w(self, loss: Tensor) -> None:
         """One step of the weights."""
@@ -267,15 +274,16 @@ class Model:
     @torch.no_grad()
     def step_alpha(self, slope: Tensor) -> None:
         """One step of the architecture along minus `slope` = dL/dalpha, Eqs. (25) to (36)."""
-        method = self.method
+        method, eta = self.method, self.method.eta * self.stretch
+        set_lr(self.alpha_adam, method.alpha_lr * self.stretch)
         if method.decoupled:
-            moved = next_psi(self.psi, slope, self.previous, method.eta, method.eta_psi)
+            moved = next_psi(self.psi, slope, self.previous, eta, method.eta_psi)
             self.psi.copy_(torch.where(self.mask, moved, self.psi))
         self.previous.copy_(self.alpha)
         self.alpha.grad = slope
         self.alpha_adam.step()
         if method.decoupled:
-            chosen = is_backtracked(self.supernet.weight_norms(), method.epsilon)
+            chosen = is_backtracked(self.supernet.weight_norms(), self.kinds, method.epsilon)
             sizes = torch.tensor(self.sizes, device=chosen.device)
             self.mask.copy_(chosen.repeat_interleave(sizes))
             self.alpha.copy_(backtrack(self.alpha, self.previous, self.psi, method.eta, self.mask))
@@ -342,6 +350,8 @@ class DCPNAS(SearchStrategy):
         ):
             if name not in known:
                 raise UnknownName(f"{kind} of dcpnas", name, known)
+        if self.epochs < 1:
+            raise BadValue(f"epochs={self.epochs} searches nothing; give at least 1")
         if not 0 < self.epsilon <= 1:
             raise BadValue(f"epsilon={self.epsilon} is no part of the edges; give 0 < epsilon <= 1")
 
@@ -352,13 +362,11 @@ class DCPNAS(SearchStrategy):
         parent = Model(self, space, task, Precision.W32A32, rng)
         child = Model(self, space, task, Precision.W1A1, rng)
         found: dict[str, float] = {"valid": 0.0}
-        state = {"parent": parent.state, "child": child.state, "rng": rng, "found": found}
+        state = {**parent.state("parent"), **child.state("child"), "rng": rng, "found": found}
         steps = max(1, len(task.train) // task.batch_size)
         rounds = self.rounds(parent.sizes, steps, task, meter)
-        alpha_lr = self.alpha_lr * PAPER_STEPS / (steps * rounds)
+        parent.stretch = child.stretch = PAPER_STEPS / (steps * rounds)
         for _ in meter.epochs(state=state, protocol=self.epochs):
-            for model in (parent, child):
-                set_lr(model.alpha_adam, alpha_lr)
             tangent, parent_loss = self.train_parent(parent, steps, task, meter, rng)
             child.inherit(parent)
             child_loss, found["valid"] = self.train_child(
@@ -429,11 +437,17 @@ class DCPNAS(SearchStrategy):
         """How many rounds of Algorithm 1 the budget holds; the paper's without a budget."""
         if meter.passes is None:
             return self.epochs
-        second_order = {"fisher": 4, "ggn": 4, "exact-hvp": 2, "exact-matrix": 2 * sum(sizes)}
+        second_order = {"fisher": 4, "ggn": 4, "exact-hvp": 4, "exact-matrix": 2 + 2 * sum(sizes)}
         thirds_train = 3 + 1 + 3
         thirds_valid = 3 + 1 + 3 + (second_order[self.hessian] if self.tangent and self.lam else 0)
         train, valid = (min(task.batch_size, len(images)) for images in (task.train, task.valid))
-        return max(1, 3 * meter.passes // (steps * (thirds_train * train + thirds_valid * valid)))
+        thirds = steps * (thirds_train * train + thirds_valid * valid)
+        if thirds > 3 * meter.passes:
+            raise BudgetExceeded(
+                f"one round of dcpnas takes {thirds / 3:.0f} passes and the budget is {meter.passes}; "
+                "give it a larger budget, or another form of the hessian"
+            )
+        return 3 * meter.passes // thirds
 
 
 def paired_batches(

@@ -14,10 +14,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from torch.nn.functional import cross_entropy
+from torch.nn.utils import clip_grad_norm_
 
 from bnas_bench.core import Architecture, SearchResult, SearchStrategy
 from bnas_bench.errors import BadValue, UnknownName
-from bnas_bench.learning import accuracy, adam, cosine, set_lr
+from bnas_bench.learning import accuracy, adam, cosine, cycle, set_lr
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,7 +37,8 @@ class Random(SearchStrategy):
     Args:
         form: `search` or `draw`.
         epochs: epochs over the search's training images that each candidate gets.
-        lr, weight_decay: of Adam, as in the final training (DCP-NAS section 4.1.3).
+        lr, weight_decay, clip: of Adam and the gradient's norm, as in the final training (DCP-NAS
+            section 4.1.3); the rate is annealed by a cosine over the candidate's epochs.
         candidates: how many, where the budget sets no limit (as many as DCP-NAS' epochs).
     """
 
@@ -44,22 +46,24 @@ class Random(SearchStrategy):
         self,
         *,
         form: str = "search",
-        epochs: int = 1,
+        epochs: int = 4,
         lr: float = 0.0025,
         weight_decay: float = 1e-5,
+        clip: float = 5.0,
         candidates: int = 105,
     ) -> None:
         self.form = form
         self.epochs = epochs
         self.lr = lr
         self.weight_decay = weight_decay
+        self.clip = clip
         self.candidates = candidates
 
     def validate(self) -> None:
         if self.form not in FORMS:
             raise UnknownName("form of random", self.form, FORMS)
-        if self.epochs < 1:
-            raise BadValue(f"epochs={self.epochs} trains no candidate; give at least 1")
+        if self.epochs < 1 or self.candidates < 1:
+            raise BadValue("epochs and candidates of random must be at least 1")
 
     def search(
         self, space: SearchSpace, task: Task, meter: Meter, rng: np.random.Generator
@@ -84,9 +88,11 @@ class Random(SearchStrategy):
         """Train one candidate from scratch for its epochs."""
         optimiser = adam(network.parameters(), self.lr, self.weight_decay)
         network.train()
-        for epoch in range(self.epochs):
-            set_lr(optimiser, cosine(self.lr, epoch / self.epochs))
-            for x, y in task.train.batches(task.batch_size, rng, task.augment, drop_last=True):
-                optimiser.zero_grad()
-                cross_entropy(network(x), y).backward()
-                optimiser.step()
+        steps = self.epochs * max(1, len(task.train) // task.batch_size)
+        batches = cycle(task.train, task.batch_size, rng, task.augment)
+        for step, (x, y) in zip(range(steps), batches, strict=False):
+            set_lr(optimiser, cosine(self.lr, step / steps))
+            optimiser.zero_grad()
+            cross_entropy(network(x), y).backward()
+            clip_grad_norm_(network.parameters(), self.clip)
+            optimiser.step()

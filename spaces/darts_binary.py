@@ -71,6 +71,11 @@ class DartsBinary(CellSpace):
         self, scale: Scale, shape: tuple[int, int, int], classes: int, *, final: bool
     ) -> NetworkSpec:
         """DCP-NAS sections 4.1.2 (6 cells, 16 channels) and 4.1.3 (10 cells, 54 channels: S)."""
+        if (scale.cells or 2) < 2 or (scale.channels or 2) < 2:
+            raise BadValue(
+                f"{scale.cells} cells of {scale.channels} channels build no network of darts-binary; "
+                "it takes at least 2 of each"
+            )
         cells, channels = (10, 54) if final else (6, 16)
         return NetworkSpec(shape, classes, scale.cells or cells, scale.channels or channels)
 

@@ -116,8 +116,8 @@ def test_rprelu_and_rsign() -> None:
     assert gradcheck(rprelu, x.requires_grad_())
 
 
-def test_precision_switch_takes_the_coarser_of_both() -> None:
-    assert Precision.W1A32.coarsest(Precision.W32A1) == "W32A32"
-    assert Precision.W1A1.coarsest(Precision.W32A1) == "W32A1"
+def test_precision_switch_takes_the_finer_of_both() -> None:
+    assert Precision.W1A32.finer(Precision.W32A1) == "W32A32"
+    assert Precision.W1A1.finer(Precision.W32A1) == "W32A1"
     with pytest.raises(ValueError, match="W2A2"):
         Precision("W2A2")

@@ -419,7 +419,7 @@ def test_lists(monkeypatch: pytest.MonkeyPatch) -> None:
         assert command in listed.splitlines()
         assert succeed(command) in listed
     assert "random" in succeed("methods")
-    assert "form=search, epochs=1" in " ".join(succeed("methods").split())
+    assert "form=search, epochs=4" in " ".join(succeed("methods").split())
     assert "imagefolder" in succeed("datasets")
     assert "passes=2500, batch_size=16" in succeed("budgets")
     in_full = succeed("methods", "cpnas")

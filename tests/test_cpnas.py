@@ -24,17 +24,24 @@ def test_eq_2() -> None:
 
 
 def test_eq_3_first_term() -> None:
-    space = DartsBinary(without=("sep_conv_5x5", "dil_conv_5x5", "sep_conv_3x3"))
-    supernet = space.supernet(NetworkSpec((1, 8, 8), 3, 2, 2), np.random.default_rng(0))
+    """Of the sampled Child's filters alone: those of its stand-alone network."""
+    space = DartsBinary()
+    space.name = "darts-binary"
+    rng, spec = np.random.default_rng(0), NetworkSpec((1, 8, 8), 3, 4, 2)
+    supernet, arch = space.supernet(spec, rng), space.sample(rng)
+    path = [d.options.index(arch.choices[d.name]) for d in space.decisions]
+    child = space.network(arch, spec, rng)
+    supernet.bequeath(child)
+    weights = child.state_dict()
     expected = 0.0
-    for name, w in supernet.state_dict().items():
-        beta = supernet.state_dict().get(name.replace("weight", "beta"))
+    for name, w in weights.items():
+        beta = weights.get(name.replace("weight", "beta"))
         if w.dim() == 4 and beta is not None:
             w, beta = w.numpy(), np.abs(beta.numpy())
             for c in range(len(w)):
                 expected += ((w[c] - beta[c] * np.where(w[c] >= 0, 1, -1)) ** 2).mean()
     assert expected > 0
-    assert filter_error(supernet).item() == pytest.approx(expected, rel=1e-5)
+    assert filter_error(supernet.filters(path)).item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_eq_3_second_term() -> None:
@@ -44,7 +51,7 @@ def test_eq_3_second_term() -> None:
     expected = 0.0
     for s in range(5):
         mean = np.mean([parent[t] for t in range(5) if labels[t] == labels[s]], axis=0)
-        expected += 0.5 * ((child[s] - mean) ** 2).sum()
+        expected += 0.5 * ((child[s] - mean) ** 2).mean() / 5
     got = compactness(*map(torch.from_numpy, (child, parent, labels)))
     assert got.item() == pytest.approx(expected)
 

@@ -101,7 +101,7 @@ def test_mix_path_and_network_are_one_function(precision) -> None:
         )
         network = space.network(arch, spec, rng).double()
         network.precision = precision
-        supernet.inherit(network)
+        supernet.bequeath(network)
         torch.testing.assert_close(network(x), single, rtol=1e-9, atol=1e-9)
         any_path = [int(k) for k in rng.integers(8, size=28)]  # `none` anywhere, 14 live edges
         torch.testing.assert_close(

@@ -188,7 +188,6 @@ def test_both_approximations_tend_to_the_hessian_in_expectation() -> None:
 
     probabilities = softmax(logits(alpha).detach().numpy())
     labels = (rng.random((n, 1)) > probabilities.cumsum(1)).sum(1).clip(max=2)
-    tangent = torch.zeros(3, dtype=torch.float64)
     one_hot = torch.nn.functional.one_hot(torch.from_numpy(labels), 3).double()
     parent = (one_hot + 1e-300).log()
 
@@ -199,7 +198,6 @@ def test_both_approximations_tend_to_the_hessian_in_expectation() -> None:
         HESSIANS[name](logits, logits(alpha), alpha, parent, direction)[1]
         for name in ("exact-hvp", "ggn", "fisher")
     )
-    assert tangent.shape == exact.shape
     assert (ggn - exact).norm() < 0.02 * exact.norm()
     assert (fisher - exact).norm() < 0.02 * exact.norm()
     few = slice(0, 20)
@@ -226,12 +224,15 @@ def test_eq_33_follows_the_graph_of_the_backtracked_alpha() -> None:
 
 
 def test_eqs_34_to_36() -> None:
-    norms = torch.tensor([3.0, 1.0, 4.0, 1.5, 9.0, 2.6, 5.0, 3.5, 8.0, 7.0])
-    assert not is_backtracked(norms, 1.0).any()
-    assert is_backtracked(norms, 0.1).tolist() == (norms != 9.0).tolist()
-    assert is_backtracked(norms, 0.2).tolist() == ((norms != 9.0) & (norms != 8.0)).tolist()
-    edges = torch.rand(28)
-    assert is_backtracked(edges, 0.1).float().mean() > 0.9
+    normal = torch.tensor([3.0, 1.0, 4.0, 1.5, 9.0, 2.6, 5.0, 3.5, 8.0, 7.0])
+    norms = torch.cat([normal, 100 * normal])  # the kinds are ranked apart
+    kinds = ["normal"] * 10 + ["reduce"] * 10
+    assert not is_backtracked(norms, kinds, 1.0).any()
+    assert is_backtracked(norms, kinds, 0.1).tolist() == 2 * (normal != 9.0).tolist()
+    assert is_backtracked(norms, kinds, 0.2).tolist() == 2 * (normal < 8.0).tolist()
+    assert (
+        is_backtracked(torch.rand(28), ["normal"] * 14 + ["reduce"] * 14, 0.1).float().mean() > 0.9
+    )
     alpha, previous, psi = torch.tensor([[1.0, 2.0], [3.0, 4.0], [0.5, 0.5]])
     mask = torch.tensor([True, False])
     assert backtrack(alpha, previous, psi, 0.1, mask).tolist() == pytest.approx([1.15, 2.0])
@@ -288,3 +289,37 @@ def test_the_rounds_that_scale_alpha_are_the_rounds_that_fit(digits, options) ->
     _, log, meter = search(digits, **options)
     steps = len(digits.train) // digits.batch_size
     assert DCPNAS(**options).rounds([8] * 28, steps, digits, meter) == len(log) >= 2
+
+
+def test_psi_is_learned_and_survives_a_kill(digits, tmp_path) -> None:
+    """With constants at which Eq. (33) matters, a resumed search must know psi, mask and the past."""
+    from bnas_bench.checkpoint import Checkpoint
+    from bnas_bench.meter import Meter
+    from methods.dcpnas import DCPNAS, Model
+
+    options = {"eta": 0.02, "eta_psi": 1.0, "tangent": False}
+    whole = search(digits, **options)[:2]
+    assert search(digits, eta_psi=0.0, eta=0.02, tangent=False)[:2] != whole
+    space = DartsBinary()
+    space.name = "darts-binary"
+    inherit, lives = Model.inherit, []
+
+    def killed(self, other):
+        lives.append(None)
+        if len(lives) == 4:  # in the second round, between two inheritances
+            raise KeyboardInterrupt
+        inherit(self, other)
+
+    Model.inherit = killed
+    try:
+        with (
+            pytest.raises(KeyboardInterrupt),
+            Meter(1500, Checkpoint(tmp_path / "c", 1e9)) as meter,
+        ):
+            DCPNAS(**options).search(space, digits, meter, np.random.default_rng(5))
+    finally:
+        Model.inherit = inherit
+    with Meter(1500, Checkpoint(tmp_path / "c", 1e9)) as meter:
+        result = DCPNAS(**options).search(space, digits, meter, np.random.default_rng(5))
+    log = [{k: v for k, v in line.items() if k != "seconds"} for line in meter.log]
+    assert (result, log) == whole

@@ -57,7 +57,8 @@ def test_what_a_pass_costs() -> None:
     assert spent(both) == pytest.approx(4)
     assert spent(hidden) == pytest.approx(4)
     assert spent(forward_mode) == pytest.approx(8 / 3)
-    assert spent(double_backward) == pytest.approx(4 + 8 / 3)
+    assert spent(double_backward) == pytest.approx(4 * (1 + 4 + 2) / 3)
+    assert spent(lambda net: net.head(net.features(X)).sum().backward()) == pytest.approx(4)
 
 
 def test_nothing_is_counted_once_the_meter_is_closed() -> None:
@@ -109,7 +110,7 @@ def test_the_log_says_what_when_and_at_which_cost() -> None:
         meter.incumbent(arch, valid=0.5)
     (line,) = meter.log
     assert line.pop("seconds") >= 0
-    assert line == {"passes": 1.33, "incumbent": arch.id, "valid": 0.5}
+    assert line == {"passes": 1.33, "incumbent": arch.id, "choices": {"d": 1}, "valid": 0.5}
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

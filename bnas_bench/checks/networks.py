@@ -95,7 +95,7 @@ def check_inheritance(space: SearchSpace) -> None:
     net, x_BCHW = supernet(space), images(frame(space))
     for arch in samples(space, PATHS):
         heir = network(space, arch)
-        net.inherit(heir)
+        net.bequeath(heir)
         for precision in Precision:
             net.precision = heir.precision = precision
             path = indices(space, arch)

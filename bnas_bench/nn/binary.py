@@ -21,6 +21,9 @@ from torch.autograd import Function
 Estimator = Literal["clip", "polynomial"]
 ScaleFactor = Literal["learned", "xnor", "none"]
 
+Filters = tuple[Tensor, Tensor]
+"""Weights of a 1-bit convolution, shape (out, in / groups, k, k), and scales, (out, 1, 1, 1)."""
+
 
 class Precision(StrEnum):
     """Bits of weights (W) and activations (A)."""
@@ -38,7 +41,7 @@ class Precision(StrEnum):
     def activation_bits(self) -> int:
         return 1 if self in (Precision.W32A1, Precision.W1A1) else 32
 
-    def coarsest(self, other: Precision) -> Precision:
+    def finer(self, other: Precision) -> Precision:
         """The precision whose weights and activations are 1-bit only where both agree."""
         weight = max(self.weight_bits, other.weight_bits)
         activation = max(self.activation_bits, other.activation_bits)
@@ -147,7 +150,7 @@ class BinaryConv2d(nn.Module):
     @property
     def precision(self) -> Precision:
         """What this layer runs at now."""
-        return self.own.coarsest(self.running)
+        return self.own.finer(self.running)
 
     def scale_factor(self, part: slice | None = None) -> Tensor:
         """Positive scale of the output channels `part` (None: all), shape (out, 1, 1, 1)."""
@@ -165,6 +168,10 @@ class BinaryConv2d(nn.Module):
         if self.precision.weight_bits == 32:
             return weight
         return ste_sign(weight) * self.scale_factor(part)
+
+    def filters(self, part: slice | None = None) -> Filters:
+        """The real-valued weights of the output channels `part`, and their scales."""
+        return self.weight if part is None else self.weight[part], self.scale_factor(part)
 
     def effective_input(self, x: Tensor) -> Tensor:
         """The activations as the convolution uses them: x itself, or sign(x)."""

@@ -13,7 +13,7 @@ A bundle's channels are ordered (K, S, F, C).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bnas_bench.nn.binary import BinaryConv2d, Precision
+from bnas_bench.nn.binary import BinaryConv2d, Filters, Precision
 from bnas_bench.nn.blocks import (
     FactorisedReduction,
     SeparableBlock,
@@ -351,6 +351,18 @@ class EdgeBundle(nn.Module):
                 per_edge = squares.view(kinds, self.sources, self.fan, -1)
                 total = total + per_edge.sum((0, 3))
         return total
+
+    def filters(self, s: int, f: int, operation: str) -> Iterator[Filters]:
+        """The 1-bit convolutions of one operation of one edge."""
+        if self.reduction is not None and operation == "skip_connect":
+            convs = (self.reduction.even, self.reduction.odd)
+            for conv, part in zip(convs, self.reduction.parts(s, f), strict=True):
+                yield conv.filters(part)
+        for bundle, names in ((self.first, self.blocks), (self.second, self.deep)):
+            if bundle is not None and operation in names:
+                k = names.index(operation)
+                yield bundle.depthwise[k].filters(bundle.part(0, s, f))
+                yield bundle.pointwise.filters(bundle.part(k, s, f))
 
     def bequeath(self, s: int, f: int, operation: str, heir: nn.Module) -> None:
         """Copy the weights of one operation of one edge into its stand-alone module."""

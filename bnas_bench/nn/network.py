@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from bnas_bench.nn.binary import BinaryConv2d, Precision
+from bnas_bench.nn.binary import BinaryConv2d, Filters, Precision
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,9 +44,12 @@ class Counted(nn.Module):
     listeners: ClassVar[list[Callable[[Tensor], None]]] = []
 
     head: nn.Module
+    """From the last maps to the logits: every pass runs through it, and is counted there."""
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
-        return self._counted(super().__call__(*args, **kwargs))
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name == "head":
+            value.register_forward_hook(_count)
 
     def forward(self, *args: Any) -> Tensor:
         return self.head(self.features(*args))
@@ -54,12 +57,7 @@ class Counted(nn.Module):
     def logits_and_features(self, *args: Any) -> tuple[Tensor, Tensor]:
         """One forward pass that also hands out the maps that the head sees."""
         features = self.features(*args)
-        return self._counted(self.head(features)), features
-
-    def _counted(self, logits: Tensor) -> Tensor:
-        for count in self.listeners:
-            count(logits)
-        return logits
+        return self.head(features), features
 
     @property
     def precision(self) -> Precision:
@@ -85,6 +83,12 @@ class Counted(nn.Module):
         return torch.stack(errors).sum()
 
 
+def _count(_: nn.Module, __: Any, logits: Tensor) -> None:
+    if not logits.is_meta:  # the ledger's copies compute nothing
+        for count in Counted.listeners:
+            count(logits)
+
+
 class Network(Counted):
     """A stand-alone network: `forward(x_BCHW) -> logits_BN`."""
 
@@ -103,6 +107,10 @@ class Supernet(Counted):
     def features(self, x_BCHW: Tensor, mix: Mix) -> Tensor:
         raise NotImplementedError
 
+    def filters(self, path: Sequence[int]) -> Iterator[Filters]:
+        """The 1-bit convolutions that run when every decision takes one option's index."""
+        raise NotImplementedError
+
     def weight_norms(self) -> Tensor:
         """Squared 2-norm of the weights that each decision governs, shape (decisions,).
 
@@ -110,6 +118,6 @@ class Supernet(Counted):
         """
         raise NotImplementedError
 
-    def inherit(self, network: Network) -> None:
+    def bequeath(self, network: Network) -> None:
         """Copy the weights of the path that a stand-alone network of the same spec is into it."""
         raise NotImplementedError

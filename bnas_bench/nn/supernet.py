@@ -6,13 +6,13 @@ one operation per edge, with the same weights.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from bnas_bench.core import Mix, NetworkSpec
-from bnas_bench.nn.binary import Precision
+from bnas_bench.nn.binary import BinaryConv2d, Filters, Precision
 from bnas_bench.nn.blocks import Head, Preprocess, channels_last
 from bnas_bench.nn.bundles import EdgeBundle, NodeMaps, Separable
 from bnas_bench.nn.cells import CellNetwork, make_stem, preprocess_first, reduction_cells
@@ -99,6 +99,16 @@ class MixedCell(nn.Module):
             nodes.append(NodeMaps(total, 1))
         return torch.cat([maps.x for maps in nodes[2:]], dim=1)
 
+    def filters(self, choices: Sequence[int]) -> Iterator[Filters]:
+        """The 1-bit convolutions of the cell that `path` runs."""
+        for preprocess in (self.preprocess0, self.preprocess1):
+            for module in preprocess.modules():
+                if isinstance(module, BinaryConv2d):
+                    yield module.filters()
+        for (i, j), choice in zip(EDGES, choices, strict=True):
+            k, s, f = self.place(i, j)
+            yield from self.bundles[k].filters(s, f, self.operations[choice])
+
 
 class CellSupernet(Supernet):
     """Stem, mixed cells, head. The mix has one entry per edge: 14 normal, then 14 reduction ones."""
@@ -157,6 +167,11 @@ class CellSupernet(Supernet):
         eye = torch.eye(len(self.operations), device=x.device, dtype=x.dtype)
         return torch.stack([e if isinstance(e, Tensor) else eye[e] for e in mix])
 
+    def filters(self, path: Sequence[int]) -> Iterator[Filters]:
+        for index, cell in enumerate(self.cells):
+            start = len(EDGES) if index in self.reductions else 0
+            yield from cell.filters(path[start : start + len(EDGES)])
+
     def weight_norms(self) -> Tensor:
         """Squared 2-norm per edge, over all cells of its kind; operations without weights add none."""
         totals = []
@@ -173,7 +188,7 @@ class CellSupernet(Supernet):
         return torch.stack(totals)
 
     @torch.no_grad()
-    def inherit(self, network: Network) -> None:
+    def bequeath(self, network: Network) -> None:
         """Copy the weights of a path into its stand-alone network of the same spec."""
         assert isinstance(network, CellNetwork)
         copy_matching(self.stem, network.stem)
