@@ -232,7 +232,7 @@ class Model:
         precision: Precision,
         rng: np.random.Generator,
     ) -> None:
-        self.method, self.task = method, task
+        self.method = method
         self.sizes = [len(decision.options) for decision in space.decisions]
         self.supernet: Supernet = space.supernet(task.spec, rng).to(task.device)
         self.supernet.precision = precision
@@ -286,7 +286,7 @@ class Model:
             chosen = is_backtracked(self.supernet.weight_norms(), self.kinds, method.epsilon)
             sizes = torch.tensor(self.sizes, device=chosen.device)
             self.mask.copy_(chosen.repeat_interleave(sizes))
-            self.alpha.copy_(backtrack(self.alpha, self.previous, self.psi, method.eta, self.mask))
+            self.alpha.copy_(backtrack(self.alpha, self.previous, self.psi, eta, self.mask))
 
 
 class DCPNAS(SearchStrategy):

@@ -323,3 +323,21 @@ def test_psi_is_learned_and_survives_a_kill(digits, tmp_path) -> None:
         result = DCPNAS(**options).search(space, digits, meter, np.random.default_rng(5))
     log = [{k: v for k, v in line.items() if k != "seconds"} for line in meter.log]
     assert (result, log) == whole
+
+
+def test_a_step_backtracks_by_the_stretched_eta(digits) -> None:
+    from methods.dcpnas import DCPNAS, Model
+
+    space = DartsBinary()
+    space.name = "darts-binary"
+    method = DCPNAS(eta=0.01, epsilon=0.1)
+    model = Model(method, space, digits, "W1A1", np.random.default_rng(0))
+    model.stretch = 3.0
+    before = model.alpha.detach().clone()
+    model.step_alpha(torch.zeros_like(before))  # Adam stays where it is; only Eq. (32) moves
+    mask = model.mask
+    torch.testing.assert_close(
+        model.alpha.detach()[mask], before[mask] * (1 + 3 * 0.01 * method.psi)
+    )
+    assert torch.equal(model.alpha.detach()[~mask], before[~mask])
+    assert mask.sum() == 2 * 13 * 8  # all but one of 14 edges, in both kinds of cell
