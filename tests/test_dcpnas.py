@@ -273,8 +273,8 @@ def test_lam_zero_is_the_tangent_free_search(digits) -> None:
 
 def test_epsilon_one_is_the_search_that_is_not_decoupled(digits) -> None:
     apart = search(digits, tangent=False, decoupled=False)[:2]
-    assert search(digits, tangent=False, epsilon=1.0, eta=0.5)[:2] == apart
-    backtracked = search(digits, tangent=False, epsilon=0.1, eta=0.5)
+    assert search(digits, tangent=False, epsilon=1.0, eta=1e-3)[:2] == apart
+    backtracked = search(digits, tangent=False, epsilon=0.1, eta=1e-3)
     assert backtracked[1][0]["child_loss"] != apart[1][0]["child_loss"]
 
 
@@ -297,9 +297,9 @@ def test_psi_is_learned_and_survives_a_kill(digits, tmp_path) -> None:
     from bnas_bench.meter import Meter
     from methods.dcpnas import DCPNAS, Model
 
-    options = {"eta": 0.02, "eta_psi": 1.0, "tangent": False}
+    options = {"eta": 2e-4, "eta_psi": 1e3, "tangent": False}
     whole = search(digits, **options)[:2]
-    assert search(digits, eta_psi=0.0, eta=0.02, tangent=False)[:2] != whole
+    assert search(digits, eta_psi=0.0, eta=2e-4, tangent=False)[:2] != whole
     space = DartsBinary()
     space.name = "darts-binary"
     inherit, lives = Model.inherit, []
