@@ -25,12 +25,14 @@ from bnas_bench.store import Record, Store, canonical
 CELL = toy_cell(replace(BUDGET, epochs=20), pause=0.05)
 SEARCH_EPOCHS = 10
 COMMAND = f"""
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
 from helpers.cells import BUDGET, toy_cell
 from bnas_bench.grid import run_cells
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores Ctrl-C
 cell = toy_cell(replace(BUDGET, epochs=20), pause=0.05)
 assert cell.id == {CELL.id!r}
 for event in run_cells([cell], Path(sys.argv[1]), threads=1):

@@ -75,7 +75,7 @@ class ToySupernet(Supernet):
         )
 
     @torch.no_grad()
-    def inherit(self, network: ToyNetwork) -> None:
+    def bequeath(self, network: ToyNetwork) -> None:
         network.stem.load_state_dict(self.stem.state_dict())
         network.head.load_state_dict(self.head.state_dict())
         for blocks, heir in zip(self.choices, network.blocks, strict=True):
