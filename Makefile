@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check bench
+.PHONY: help demo test test-slow check bench matrix
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -14,10 +14,10 @@ demo: $(READY) ## search, train, test and measure three 1-bit networks (under 5 
 	$(BIN)/bnas-bench run --method dcpnas --space darts-binary --seeds 3
 
 test: $(READY) ## run the tests
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m "not slow" -n auto --dist worksteal
 
 test-slow: $(READY) ## run the tests that take longer than half a minute each
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -m slow -n auto --dist worksteal
 
 check: $(READY) ## lint, formatting and types
 	$(BIN)/ruff check .
@@ -26,6 +26,10 @@ check: $(READY) ## lint, formatting and types
 
 bench: $(READY) ## time search steps and the harness
 	$(BIN)/pytest tests/benchmarks -s -o python_files='bench_*.py'
+
+matrix: $(READY) ## write docs/matrix.md: which method runs on which space
+	$(BIN)/python -c 'from bnas_bench.matrix import matrix; print(matrix(), end="")' > docs/matrix.md.new
+	mv docs/matrix.md.new docs/matrix.md
 
 $(READY): pyproject.toml
 	@for python in $(PYTHON); do \

@@ -1,7 +1,8 @@
 """The named budgets: what a cell may spend, at which scale, and how the winner is trained.
 
-A `smoke` cell takes under 20 s on 2 CPU cores, a `quick` one under 100 s; `standard` is meant for an
-hour on one GPU (not measured yet); `paper` leaves every method its own paper's protocol and scale.
+A `smoke` cell takes under 20 s on 2 CPU cores, a `quick` one under 100 s (on nas-bnn longer);
+`standard` is meant for an hour on one GPU (not measured yet); `paper` leaves every method its paper's
+number of epochs, and every space its paper's scale.
 """
 
 from bnas_bench.core import Budget, Scale
@@ -12,10 +13,10 @@ BUDGETS: dict[str, Budget] = {
         Budget(
             name="smoke",
             passes=2_500,
-            batch_size=16,
+            batch_size=32,
             search_fraction=0.1,
             valid_fraction=0.02,
-            search=Scale(cells=2, channels=2, image=8),
+            search=Scale(cells=2, channels=4, image=8),
             final=Scale(cells=2, channels=4, image=8),
             epochs=2,
             train_batch=64,

@@ -9,8 +9,9 @@ import hashlib
 import inspect
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
+    from bnas_bench.cost.formula import OpsFormula
     from bnas_bench.data import Task
     from bnas_bench.meter import Meter
     from bnas_bench.nn.network import Network, Supernet
@@ -84,6 +86,10 @@ class Architecture:
         )
 
 
+IMAGENET_SIDE = 64
+"""Images of at least this many pixels a side are large: they take the papers' ImageNet stems."""
+
+
 @dataclass(frozen=True)
 class NetworkSpec:
     """The frame that a network or supernet is built into: what comes in, what goes out, how large.
@@ -102,12 +108,18 @@ class NetworkSpec:
     channels: int
     auxiliary: bool = False
 
+    @property
+    def large(self) -> bool:
+        """Whether the images are ImageNet's rather than CIFAR's in size."""
+        return min(self.shape[1:]) >= IMAGENET_SIDE
+
 
 @dataclass(frozen=True)
 class Recipe:
     """How a derived network is trained from scratch: the same for every method.
 
-    The defaults are DCP-NAS' section 4.1.3 for CIFAR-10. Optimiser: Adam, cosine to zero.
+    The defaults are DCP-NAS' section 4.1.3 for CIFAR-10, `imagenet` its own for ImageNet. Optimiser:
+    Adam, cosine to zero.
     """
 
     epochs: int = 600
@@ -121,6 +133,18 @@ class Recipe:
     label_smoothing: float = 0.0
     auxiliary: float = 0.0
     """Weight of the auxiliary head's loss; 0 builds none."""
+
+    @classmethod
+    def imagenet(cls) -> Recipe:
+        return cls(
+            epochs=512,
+            batch_size=512,
+            lr=0.001,
+            weight_decay=3e-5,
+            clip=0.0,
+            cutout=0.0,
+            label_smoothing=0.1,
+        )
 
 
 @dataclass(frozen=True)
@@ -144,7 +168,7 @@ class Budget:
 
     Attributes:
         passes: one image through one network forward and backward is 1, forward only 1/3. None leaves
-            each method its own paper's protocol.
+            each method its own paper's number of epochs.
         batch_size: of the search.
         search_fraction: the part of the training images that trains weights during the search.
         valid_fraction: the part of the training images, disjoint from it, that validates.
@@ -164,6 +188,11 @@ class Budget:
     train_batch: int | None = None
 
 
+def next_multiple(number: int | None, step: int) -> int | None:
+    """The smallest positive multiple of `step` from `number` on; None stays None."""
+    return None if number is None else step * max(1, -(-number // step))
+
+
 class SearchSpace(ABC):
     """An ordered tuple of decisions, the rules that tie them, and the networks they describe.
 
@@ -173,6 +202,10 @@ class SearchSpace(ABC):
     decisions: tuple[Decision, ...]
     name: str = ""
     """Set by the registry: the file's name with dashes."""
+
+    nodes: tuple[tuple[int, ...], ...] = ()
+    """Per node of a cell the positions of the decisions that are the edges into it; empty where
+    decisions are no edges. Only a space that has them builds supernets of partial channels."""
 
     @abstractmethod
     def size(self) -> int:
@@ -200,17 +233,53 @@ class SearchSpace(ABC):
     def check(self, arch: Architecture) -> None:
         """Raise InvalidArchitecture, naming the decision and its options, unless `arch` fits."""
 
-    @abstractmethod
     def parse(self, text: str) -> Architecture:
-        """Read an architecture in the space's text forms; JSON is always one of them."""
+        """Read an architecture in the space's text forms; JSON is always one of them.
+
+        Raises:
+            InvalidArchitecture: if the text is not one, or not of this space.
+        """
+        try:
+            arch = Architecture.from_json(json.loads(text))
+        except json.JSONDecodeError as error:
+            raise InvalidArchitecture(
+                f"the JSON stops making sense at line {error.lineno}, column {error.colno}: {error.msg}"
+            ) from None
+        self.check(arch)
+        return arch
 
     @abstractmethod
     def network(self, arch: Architecture, spec: NetworkSpec, rng: np.random.Generator) -> Network:
         """The stand-alone network, its weights drawn from `rng` alone."""
 
     @abstractmethod
-    def supernet(self, spec: NetworkSpec, rng: np.random.Generator) -> Supernet:
-        """The weight-sharing network, its weights drawn from `rng` alone."""
+    def supernet(
+        self, spec: NetworkSpec, rng: np.random.Generator, *, partial: int = 1
+    ) -> Supernet:
+        """The weight-sharing network, its weights drawn from `rng` alone.
+
+        Args:
+            partial: K of PC-DARTS: one channel in K runs through an edge's mixed operations, the
+                others pass by, weighted by the sum of the edge's weights. Such a supernet takes only
+                weights, no path. Spaces without `nodes` know 1 alone.
+        """
+
+    @abstractmethod
+    def largest(self) -> Architecture:
+        """The architecture of the most OPs: widest, deepest, largest kernels, fewest groups."""
+
+    @abstractmethod
+    def smallest(self) -> Architecture:
+        """The architecture of the fewest OPs that still has a path from image to logits."""
+
+    @abstractmethod
+    def ops(self, spec: NetworkSpec, convention: str = "nas-bnn") -> OpsFormula:
+        """OPs of the stand-alone networks, by a formula; equal to the ledger's count.
+
+        Raises:
+            UnknownName: if there is no such convention.
+            BadValue: if it charges more than convolutions and linear layers, as `flops` does.
+        """
 
     @abstractmethod
     def draw(self, arch: Architecture, path: Path) -> None:
@@ -222,9 +291,42 @@ class SearchSpace(ABC):
     ) -> NetworkSpec:
         """Fill a scale's open values with the paper's, for the search's or the final network."""
 
-    @abstractmethod
     def recipe(self, shape: tuple[int, int, int]) -> Recipe:
-        """The paper's training recipe for a derived network on images of this shape."""
+        """How derived networks are trained on images of this shape; alike in all spaces but for good
+        reason, so that a comparison of spaces is one of spaces."""
+        return Recipe.imagenet() if min(shape[1:]) >= IMAGENET_SIDE else Recipe()
+
+    def is_real(self, arch: Architecture) -> bool:  # noqa: ARG002
+        """Whether the network has no 1-bit layer: a real-valued twin, there for comparison."""
+        return False
+
+    def fit(self, scale: Scale) -> Scale:
+        """The smallest scale of at least `scale` that the space can build; `spec` takes it."""
+        return scale
+
+    def absent(self, choices: Mapping[str, Option]) -> Set[str]:  # noqa: ARG002
+        """The decisions that do not arise under the others' options: layers beyond the depth."""
+        return frozenset()
+
+    def path(self, arch: Architecture) -> list[int]:
+        """A mix in which only the path of `arch` runs: per decision the index of its option.
+
+        Decisions that do not arise stand at 0.
+        """
+        return [
+            places[arch.choices[name]] if name in arch.choices else 0
+            for name, places in self._places
+        ]
+
+    @cached_property
+    def _places(self) -> list[tuple[str, dict[Option, int]]]:
+        return [(d.name, {o: k for k, o in enumerate(d.options)}) for d in self.decisions]
+
+    def architecture(self, path: Sequence[int]) -> Architecture:
+        """The architecture whose decisions take these options; those that do not arise are left out."""
+        choices = {d.name: d.options[k] for d, k in zip(self.decisions, path, strict=True)}
+        absent = self.absent(choices)
+        return Architecture(self.name, {n: o for n, o in choices.items() if n not in absent})
 
     def index(self, decision: str) -> int:
         """Position of a decision by its name."""
@@ -240,15 +342,36 @@ class SearchSpace(ABC):
         for name in arch.choices:
             if name not in known:
                 raise InvalidArchitecture(f"'{name}' is no decision of space '{self.name}'")
+        absent = self.absent(arch.choices)
         for decision in self.decisions:
+            if decision.name in absent:
+                if decision.name in arch.choices:
+                    raise InvalidArchitecture(
+                        f"decision '{decision.name}' does not arise in this architecture; leave it out"
+                    )
+                continue
             if decision.name not in arch.choices:
                 raise InvalidArchitecture(f"decision '{decision.name}' is missing")
             option = arch.choices[decision.name]
-            if option not in decision.options:
+            if not any(option == o and type(option) is type(o) for o in decision.options):
                 options = ", ".join(str(o) for o in decision.options)
                 raise InvalidArchitecture(
                     f"'{option}' is no option of decision '{decision.name}'; its options: {options}"
                 )
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A member of the front between accuracy and cost that a search hands back.
+
+    Attributes:
+        valid: its accuracy on the validation images, from 0 to 1, as the search estimates it.
+        ops: its OPs at the search's scale.
+    """
+
+    arch: Architecture
+    valid: float
+    ops: float
 
 
 @dataclass(frozen=True)
@@ -259,11 +382,19 @@ class SearchResult:
         best: the architecture that the harness trains and tests.
         valid: the search's own estimate of its accuracy on the validation images, where it has one.
         notes: small facts worth a column in the record (numbers, texts).
+        front: the search's other finds, by rising OPs, where it looks for more than one network.
+        heir: the network of `best` at the search's scale with the weights that it inherits from the
+            search; the harness tests it beside the one that it trains from scratch.
+        finetune: the learning rate and the numbers of epochs at which the harness also tests it
+            fine-tuned.
     """
 
     best: Architecture
     valid: float | None = None
     notes: Mapping[str, float | int | str] = field(default_factory=dict)
+    front: Sequence[Candidate] = ()
+    heir: Network | None = None
+    finetune: tuple[float, tuple[int, ...]] = (0.0, ())
 
 
 class SearchStrategy(ABC):

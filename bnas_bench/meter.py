@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.autograd import forward_ad
 
-from bnas_bench.errors import BudgetExceeded, Diverged
+from bnas_bench.errors import BenchError, BudgetExceeded, Diverged
+from bnas_bench.memory import TensorMemory
 from bnas_bench.nn.network import Counted
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 FORWARD = 1  # in thirds of a pass, so that the count is exact
 BACKWARD = 2
+
+IDLE = 1000
+"""Epochs in a row that may spend nothing before a search is taken to go round in circles."""
 
 
 class Meter:
@@ -44,6 +48,10 @@ class Meter:
         self._epoch_cost = 0
         self._seconds_before = 0.0
         self._started = time.perf_counter()
+        self.step_bytes: int | None = None
+        """The most bytes that tensors made in an epoch took at any time of it: the first that begins
+        in the second half of the search, when warm-ups are over; until there is one, the first."""
+        self._steady = False
         self.harness_seconds = 0.0
         """Seconds that counting, logging and checkpoints took (of `seconds`)."""
 
@@ -72,7 +80,14 @@ class Meter:
         """
         self._charge(round(3 * passes))
 
-    def epochs(self, *, state: Mapping[str, Any], protocol: int) -> Iterator[int]:
+    def epochs(
+        self,
+        *,
+        state: Mapping[str, Any],
+        protocol: int,
+        reserve: float = 0.0,
+        dearest: float = 0.0,
+    ) -> Iterator[int]:
         """Yield epoch numbers for as long as one more epoch fits into the budget.
 
         An epoch is whatever the method does between two yields; an epoch as dear as the dearest so
@@ -83,13 +98,36 @@ class Meter:
                 lists of plain values or tensors. It is restored in place when a killed run resumes;
                 tensors within dicts and lists are replaced, unless they require gradients.
             protocol: the paper's number of epochs.
+            reserve: passes that are kept for what the method does after its epochs.
+            dearest: passes of the dearest epoch to come, where the first ones are cheaper (warm-up).
+
+        Raises:
+            BudgetExceeded: if the budget holds no such epoch.
         """
-        epoch = self._restore(state)
-        while self._another(epoch, protocol):
+        epoch, idle = self._restore(state), 0
+        self._epoch_cost = max(self._epoch_cost, round(3 * dearest))
+        if self.passes is not None and self._epoch_cost + 3 * reserve > 3 * self.passes:
+            raise BudgetExceeded(
+                f"an epoch of the search takes {self._epoch_cost / 3 + reserve:.0f} passes and its budget "
+                f"is {self.passes}; give it a larger budget"
+            )
+        while self._another(epoch, protocol, round(3 * reserve)):
+            if self.passes is not None and idle == IDLE:
+                raise BenchError(
+                    f"the last {IDLE} epochs of the search spent nothing of its budget; "
+                    "leave the loop over meter.epochs when the search is over"
+                )
             before = self._thirds
             if self.passes is None:
                 self._progress = epoch / protocol
-            yield epoch
+            if self.step_bytes is None or (self.progress >= 0.5 and not self._steady):
+                self._steady = self.progress >= 0.5
+                with TensorMemory() as memory:
+                    yield epoch
+                self.step_bytes = memory.peak
+            else:
+                yield epoch
+            idle = 0 if self._thirds > before else idle + 1
             self._epoch_cost = max(self._epoch_cost, self._thirds - before)
             epoch += 1
             self._save(state, epoch)
@@ -125,10 +163,11 @@ class Meter:
     def __exit__(self, *_: object) -> None:
         Counted.listeners.remove(self._count)
 
-    def _another(self, epoch: int, protocol: int) -> bool:
+    def _another(self, epoch: int, protocol: int, reserve: int) -> bool:
         if self.passes is None:
             return epoch < protocol
-        return self._thirds + self._epoch_cost <= 3 * self.passes and self._thirds < 3 * self.passes
+        left = 3 * self.passes - reserve - self._thirds
+        return self._epoch_cost <= left and left > 0
 
     def _count(self, output: torch.Tensor) -> None:
         began = time.perf_counter()
@@ -158,6 +197,7 @@ class Meter:
         self._thirds, self._epoch_cost = saved["thirds"], saved["epoch_cost"]
         self._seconds_before, self.log = saved["seconds"], saved["log"]
         self.harness_seconds = saved["harness_seconds"]
+        self.step_bytes, self._steady = saved["step_bytes"], saved["steady"]
         self._started = time.perf_counter()
         return saved["epoch"]
 
@@ -173,6 +213,8 @@ class Meter:
                 "epoch_cost": self._epoch_cost,
                 "seconds": self.seconds,
                 "harness_seconds": self.harness_seconds,
+                "step_bytes": self.step_bytes,
+                "steady": self._steady,
                 "log": self.log,
             },
         )

@@ -112,8 +112,8 @@ def names(kind: Kind) -> list[str]:
     return sorted(_places(kind))
 
 
-def kind_of(name: str) -> Kind:
-    """Whether a name, or the class in a file, is a method's or a space's.
+def kinds_of(name: str) -> list[Kind]:
+    """Whether a name, or the class in a file, is a method's, a space's, or, as `bars`, both.
 
     Raises:
         UnknownName: if nothing has that name.
@@ -121,11 +121,10 @@ def kind_of(name: str) -> Kind:
     """
     path = name.partition(":")[0]
     if path.endswith(".py"):
-        return "space" if Source.read(Path(path)).subclasses("SearchSpace") else "method"
+        return ["space" if Source.read(Path(path)).subclasses("SearchSpace") else "method"]
     known = {kind: names(kind) for kind in PACKAGES}
-    for kind in known:
-        if name in known[kind]:
-            return kind
+    if kinds := [kind for kind in known if name in known[kind]]:
+        return kinds
     raise UnknownName("method or space", name, [*known["method"], *known["space"]])
 
 

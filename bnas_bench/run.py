@@ -1,10 +1,14 @@
-"""One cell of a grid: search -> derive -> train from scratch -> test once -> measure -> record."""
+"""One cell of a grid: search -> derive -> train from scratch -> test once -> measure -> record.
+
+Where the search hands on a trained network, that is tested as well; see `pipelines.py`.
+"""
 
 from __future__ import annotations
 
 import json
 import time
 import traceback
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import safetensors.torch
 import torch
+from torch import Tensor
 
 from bnas_bench import provenance
 from bnas_bench.checkpoint import Checkpoint
-from bnas_bench.core import Architecture, SearchSpace, SearchStrategy
+from bnas_bench.core import Architecture, Recipe, SearchSpace, SearchStrategy
 from bnas_bench.cost import costs, ledger, simulated_latency
 from bnas_bench.data import Dataset, Task, load, task
 from bnas_bench.errors import BadValue, MissingData
@@ -24,6 +29,7 @@ from bnas_bench.learning import accuracy
 from bnas_bench.meter import Meter
 from bnas_bench.nn.binary import Precision
 from bnas_bench.nn.network import Network
+from bnas_bench.pipelines import Heir, accuracies, front_file, member
 from bnas_bench.progress import Progress
 from bnas_bench.seeds import generator
 from bnas_bench.source import harness_digest
@@ -37,7 +43,7 @@ from bnas_bench.store import (
     canonical,
     sha256,
 )
-from bnas_bench.train import train
+from bnas_bench.train import TrainResult, train
 
 if TYPE_CHECKING:
     from bnas_bench.grid import Cell
@@ -53,6 +59,7 @@ TIMING_FIELDS = frozenset(
         "latency_lower_ms",
         "latency_upper_ms",
         "latency_repeats",
+        "search_step_mib",
         "peak_memory_mib",
         "peak_device_memory_mib",
         "load",
@@ -146,6 +153,7 @@ class _Run:
         """Moved back by the time that earlier, killed processes have spent."""
         self.log: list[dict[str, Any]] = []
         self.files: dict[str, bytes] = {}
+        self.heir: Heir | None = None
         self.record: Record = {
             "schema": SCHEMA,
             "id": cell.id,
@@ -168,6 +176,8 @@ class _Run:
         searched, dataset = self.load(data)
         arch = self.search(space, method, searched)
         network = self.train(space, arch, dataset)
+        heirs = self.deploy(space, searched)
+        self.test(network, dataset, heirs, searched)
         self.measure(network, dataset)
 
     def load(self, folder: Path) -> tuple[Dataset, Dataset]:
@@ -195,24 +205,41 @@ class _Run:
 
     def search(self, space: SearchSpace, method: SearchStrategy, dataset: Dataset) -> Architecture:
         """Search, or read what a search that is over has found."""
-        spec = space.spec(self.budget.search, dataset.shape, dataset.classes, final=False)
+        spec = space.spec(
+            space.fit(self.budget.search), dataset.shape, dataset.classes, final=False
+        )
         # One split for all seeds, wherever the images lie.
         seen = task(dataset, spec, self.budget, generator(0, "split", dataset.fingerprint))
         self.record |= {"search_images": len(seen.train), "valid_images": len(seen.valid)}
         began, over = time.perf_counter(), self.checkpoint("found")
-        if (found := over.load({})) is None:
-            found = self.find(space, method, seen)
-            over.save({}, found, force=True)
+        weights: dict[str, Tensor] = {}
+        if (found := over.load({"heir": weights})) is None:
+            found = self.find(space, method, seen, weights)
+            over.save({"heir": weights}, found, force=True)
             self.checkpoint("search").remove()
-        self.log = found.pop("log")
+        self.log, front, (lr, epochs) = (found.pop(name) for name in ("log", "front", "finetune"))
         self.record |= found
         self.began -= found["search_seconds"] - (time.perf_counter() - began)
         arch = Architecture.from_json(found["architecture"])
         self.files["arch.json"] = f"{json.dumps(arch.to_json(), indent=2)}\n".encode()
+        if front:
+            self.files["front.json"] = front_file(front)
+        if weights:
+            self.heir = Heir(arch, spec, weights, lr, tuple(epochs))
         return arch
 
-    def find(self, space: SearchSpace, method: SearchStrategy, seen: Task) -> dict[str, Any]:
-        """Run the search; the fields that it adds to the record, and its log."""
+    def find(
+        self,
+        space: SearchSpace,
+        method: SearchStrategy,
+        seen: Task,
+        weights: dict[str, Tensor],
+    ) -> dict[str, Any]:
+        """Run the search; the fields that it adds to the record, its log and its front.
+
+        Args:
+            weights: takes those of the network that the search hands on, if it does.
+        """
         meter = Meter(self.budget.passes, self.checkpoint("search"))
         self.progress.enter("search", meter)
         try:
@@ -222,52 +249,81 @@ class _Run:
         finally:
             self.log = [{"phase": "search", **entry} for entry in meter.log]
             self.record |= (spent := _spent(meter))
-        space.check(result.best)
+        for arch in (result.best, *(candidate.arch for candidate in result.front)):
+            space.check(arch)
+        if result.heir is not None:
+            weights |= _weights(result.heir)
         return spent | {
             "architecture": result.best.to_json(),
             "architecture_id": result.best.id,
             "valid_accuracy": None if result.valid is None else _percent(result.valid),
             "notes": {name: _plain(value) for name, value in result.notes.items()},
+            "front_size": len(result.front),
+            "front": [member(candidate) for candidate in result.front],
+            "finetune": [result.finetune[0], list(result.finetune[1])],
             "log": self.log,
         }
 
     def train(self, space: SearchSpace, arch: Architecture, dataset: Dataset) -> Network:
-        """Build the derived network, count its cost, train it, and read the test images once."""
-        recipe = space.recipe(dataset.shape)
-        recipe = replace(
-            recipe,
-            epochs=self.budget.epochs or recipe.epochs,
-            batch_size=self.budget.train_batch or recipe.batch_size,
-        )
-        spec = space.spec(self.budget.final, dataset.shape, dataset.classes, final=True)
+        """Build the derived network, count its cost, and train it from scratch."""
+        recipe = self.recipe(space, dataset)
+        recipe = replace(recipe, epochs=self.budget.epochs or recipe.epochs)
+        spec = space.spec(space.fit(self.budget.final), dataset.shape, dataset.classes, final=True)
         spec = replace(spec, auxiliary=recipe.auxiliary > 0)
         # Neither the method nor the space is part of these purposes: all train alike.
         network = space.network(arch, spec, self.rng("initialise", self.cell.dataset))
         network.precision = Precision.W1A1
         self.record |= costs(ledger(network, dataset.shape))
-        network.to(self.device)
-
-        self.progress.enter("train")
-        began = time.perf_counter()
-        order, checkpoint = self.rng("train", self.cell.dataset), self.checkpoint("train")
-        result = train(network, dataset, recipe, order, checkpoint, tell=self.progress.advance)
-        self.began -= result.seconds - (time.perf_counter() - began)
-        self.log += [{"phase": "train", **entry} for entry in result.log]
-        self.progress.enter("test")
-        test = _percent(accuracy(network, dataset.test, recipe.batch_size))
+        result = self.fit(network.to(self.device), dataset, recipe, "train")
         self.record |= {
             "recipe": asdict(recipe),
             "train_loss": result.loss,
             "train_seconds": round(result.seconds, 3),
-            "test_accuracy": test,
-            "test_error": round(100 - test, 6),
         }
-        weights = {name: tensor.cpu().clone() for name, tensor in network.state_dict().items()}
         built = {"architecture": arch.to_json(), "spec": asdict(spec)}
         self.files["weights.safetensors"] = safetensors.torch.save(
-            weights, {"bnas_bench": canonical(built)}
+            _weights(network), {"bnas_bench": canonical(built)}
         )
         return network
+
+    def deploy(self, space: SearchSpace, dataset: Dataset) -> dict[int, Network]:
+        """The networks with inherited weights, by the epochs of fine-tuning; none without an heir."""
+        if (heir := self.heir) is None:
+            return {}
+        return heir.deploy(
+            lambda: heir.network(space, self.rng("heir", self.cell.dataset), self.device),
+            self.recipe(space, dataset),
+            lambda network, recipe, name: self.fit(network, dataset, recipe, name),
+        )
+
+    def test(
+        self,
+        network: Network,
+        dataset: Dataset,
+        heirs: Mapping[int, Network],
+        searched: Dataset,
+    ) -> None:
+        """Read the test images once for every network, when all of them are trained."""
+        self.progress.enter("test")
+        batch_size = self.record["recipe"]["batch_size"]
+        test = _percent(accuracy(network, dataset.test, batch_size))
+        self.record |= {"test_accuracy": test, "test_error": round(100 - test, 6)}
+        self.record |= accuracies(heirs, searched.test, batch_size)
+
+    def recipe(self, space: SearchSpace, dataset: Dataset) -> Recipe:
+        """The space's, with the budget's batch size."""
+        recipe = space.recipe(dataset.shape)
+        return replace(recipe, batch_size=self.budget.train_batch or recipe.batch_size)
+
+    def fit(self, network: Network, dataset: Dataset, recipe: Recipe, name: str) -> TrainResult:
+        """Train a network, or go on with its training that was killed."""
+        self.progress.enter(name)
+        began = time.perf_counter()
+        order, checkpoint = self.rng(name, self.cell.dataset), self.checkpoint(name)
+        result = train(network, dataset, recipe, order, checkpoint, tell=self.progress.advance)
+        self.began -= result.seconds - (time.perf_counter() - began)
+        self.log += [{"phase": name, **entry} for entry in result.log]
+        return result
 
     def measure(self, network: Network, dataset: Dataset) -> None:
         self.progress.enter("measure")
@@ -304,7 +360,13 @@ def _spent(meter: Meter) -> Record:
         "passes": round(meter.spent, 2),
         "search_seconds": round(meter.seconds, 3),
         "harness_seconds": round(meter.harness_seconds, 3),
+        "search_step_mib": meter.step_bytes and round(meter.step_bytes / 2**20, 3),
     }
+
+
+def _weights(network: Network) -> dict[str, Tensor]:
+    """A network's whole state, on the CPU."""
+    return {name: tensor.cpu().clone() for name, tensor in network.state_dict().items()}
 
 
 def _percent(part: float) -> float:

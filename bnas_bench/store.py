@@ -1,9 +1,9 @@
 """What runs leave on disk: `results/NAME/cells/ID/`, one folder a cell, written atomically.
 
-A cell's folder holds `record.json`, `arch.json`, `log.jsonl` and `weights.safetensors`, or, where
-the cell failed, `error.txt` beside the record. The record is written last: a cell that has one is
-over. Nothing is deleted: a folder that is replaced moves to `ID.old-N`, one with a file that cannot
-be trusted to `ID.damaged-N`.
+A cell's folder holds `record.json`, `arch.json`, `log.jsonl` and `weights.safetensors`, where the
+search handed one back `front.json`, or, where the cell failed, `error.txt` beside the record. The
+record is written last: a cell that has one is over. Nothing is deleted: a folder that is replaced
+moves to `ID.old-N`, one with a file that cannot be trusted to `ID.damaged-N`.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ CHECKPOINT = ".ckpt"
 
 DIGESTS = {
     "arch.json": "arch_sha256",
+    "front.json": "front_sha256",
     "log.jsonl": "log_sha256",
     "weights.safetensors": "weights_sha256",
 }

@@ -37,7 +37,7 @@ class Column:
 COLUMNS: Mapping[str, Column] = {
     "test_accuracy": Column("test accuracy %", lambda r: r["test_accuracy"], ".2f", spread=True),
     "parameters": Column("params", lambda r: r["parameters"], ",.0f"),
-    "ops": Column("OPs M (dcp-nas)", lambda r: r["ops"]["dcp-nas"], ",.3f", 1e6),
+    "ops": Column("OPs M (nas-bnn)", lambda r: r["ops"]["nas-bnn"], ",.3f", 1e6),
     "memory_bits": Column("memory KiB", lambda r: r["memory_bits"], ",.1f", 8 * 1024),
     "latency_ms": Column("latency ms (simulated)", lambda r: r["latency_ms"], ",.2f"),
     "passes": Column("search passes", lambda r: r["passes"], ",.0f"),
@@ -115,7 +115,11 @@ def table(records: Sequence[Record], defaults: Defaults) -> Table:
         caption="; ".join([*facts, *_circumstances(records)]),
         header=[*own, "n", *(column.title for column in COLUMNS.values())],
         lines=[[*(vars(row)[name] for name in own), *_texts(row)] for row in found],
-        notes=[f"{row.method}, {note}" for row in found for note in row.notes],
+        notes=[
+            f"{', '.join(vars(row)[name] for name in own)}, {note}"
+            for row in found
+            for note in row.notes
+        ],
     )
 
 

@@ -27,11 +27,6 @@ if TYPE_CHECKING:
     from bnas_bench.meter import Meter
 
 
-def path(space: SearchSpace, arch: Architecture) -> list[int]:
-    """A mix in which only the path of `arch` runs: per decision the index of its option."""
-    return [d.options.index(arch.choices[d.name]) for d in space.decisions]
-
-
 class Template(SearchStrategy):
     """Random paths of one supernet, the best on the validation images wins.
 
@@ -67,13 +62,13 @@ class Template(SearchStrategy):
             set_lr(optimiser, cosine(self.lr, meter.progress))
             for x, y in task.train.batches(task.batch_size, rng, task.augment, drop_last=True):
                 optimiser.zero_grad()
-                cross_entropy(supernet(x, path(space, space.sample(rng))), y).backward()
+                cross_entropy(supernet(x, space.path(space.sample(rng))), y).backward()
                 optimiser.step()
             candidates = [space.sample(rng) for _ in range(self.candidates)]
             if best:  # scored again: the weights have changed
                 candidates.append(Architecture.from_json(best["arch"]))
             scores = [
-                accuracy(supernet, task.valid, task.batch_size, path(space, arch))
+                accuracy(supernet, task.valid, task.batch_size, space.path(arch))
                 for arch in candidates
             ]
             valid = max(scores)

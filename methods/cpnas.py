@@ -59,7 +59,7 @@ def evaluation(z: list[list[float]]) -> np.ndarray:
 def filter_error(filters: Iterable[Filters]) -> Tensor:
     """First term of Eq. (3): sum over layers l and filters c of MSE(H_c, beta_c sign(H_c))."""
     terms = [reconstruction_error(w, beta) / w[0].numel() for w, beta in filters]
-    return torch.stack(terms).sum()
+    return torch.stack(terms).sum() if terms else torch.zeros(())  # a real-valued twin has none
 
 
 def compactness(child: Tensor, parent: Tensor, labels: Tensor) -> Tensor:
@@ -145,7 +145,7 @@ class CPNAS(SearchStrategy):
             "rng": rng,
             "search": search,
         }
-        samplings = repeats * sum(range(2, max(options) + 1))
+        samplings = repeats * max(1, sum(range(2, max(options) + 1)))
         for _ in meter.epochs(state=state, protocol=samplings):
             alive = search["alive"]
             if not search["queue"]:
@@ -179,7 +179,7 @@ class CPNAS(SearchStrategy):
             return whole, self.repeats
         batch = min(task.batch_size, len(task.train))
         validation = 2 * len(task.valid) / 3
-        samplings = sum(range(2, options + 1))
+        samplings = max(1, sum(range(2, options + 1)))
         for repeats in range(self.repeats, 0, -1):
             steps = floor((meter.passes / (samplings * repeats) - validation) / (2 * batch))
             if steps >= 1:

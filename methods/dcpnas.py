@@ -12,10 +12,7 @@ Deviations
     paper's.
 
 Open in the paper
-    Direction of `ranking` in Eq. (34): rank 1 has the largest norm, and the edges that rank behind
-    tau are backtracked. m is an edge and M the edges of a cell: normal and reduction edges, whose
-    weights differ in number, are ranked apart. psi starts at `psi`; with the paper's eta and eta_psi
-    it then hardly moves (1e-8 a step).
+    Eqs. (25) to (36) stand in `bnas_bench.decoupled`, with what they leave open.
     How long Parent and Child train between two inheritances: one epoch each. Every weight step on a
     batch of training images is followed by a step of alpha on a batch of validation images, as in
     DARTS; the smaller validation set is gone through several times.
@@ -26,22 +23,21 @@ Open in the paper
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
-from itertools import islice
-from math import floor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad, grad
 from torch.nn.functional import cosine_similarity, cross_entropy
-from torch.nn.utils import clip_grad_norm_
 
 from bnas_bench.core import SearchResult, SearchStrategy
+from bnas_bench.decoupled import Decoupling
 from bnas_bench.errors import BadValue, BudgetExceeded, UnknownName
-from bnas_bench.learning import adam, cosine, cycle, set_lr
+from bnas_bench.learning import adam
 from bnas_bench.nn.binary import Precision
+from bnas_bench.relaxed import Relaxed, paired_batches, steps_per_epoch
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,7 +45,6 @@ if TYPE_CHECKING:
     from bnas_bench.core import Architecture, SearchSpace
     from bnas_bench.data import Task
     from bnas_bench.meter import Meter
-    from bnas_bench.nn.network import Supernet
 
 PAPER_STEPS = 105 * (25_000 // 512)
 """Steps of alpha in section 4.1.2: 105 epochs of half of CIFAR-10 in batches of 512."""
@@ -196,97 +191,19 @@ HESSIANS = {
 }
 
 
-def next_psi(psi: Tensor, slope: Tensor, previous: Tensor, eta: float, eta_psi: float) -> Tensor:
-    """Eq. (33): |psi - eta_psi dL/dpsi|, where dL/dpsi = eta * alpha_previous (*) dL/dalpha~."""
-    return (psi - eta_psi * eta * previous * slope).abs()
-
-
-def is_backtracked(norms: Tensor, kinds: list[str], epsilon: float) -> Tensor:
-    """Eqs. (34) to (36): which edges rank below the floor(epsilon * M) largest norms R(w_m).
-
-    Args:
-        norms: R of Eq. (35) per edge.
-        kinds: the kind of cell that each edge is of; its M edges are ranked among themselves.
-    """
-    chosen = torch.zeros_like(norms, dtype=torch.bool)
-    for kind in set(kinds):
-        edges = torch.tensor([m for m, k in enumerate(kinds) if k == kind], device=norms.device)
-        order = norms[edges].argsort(descending=True, stable=True)
-        chosen[edges[order[floor(epsilon * len(edges)) :]]] = True
-    return chosen
-
-
-def backtrack(alpha: Tensor, previous: Tensor, psi: Tensor, eta: float, mask: Tensor) -> Tensor:
-    """Eqs. (32) and (34): alpha + eta psi (*) alpha_previous where `mask`, alpha elsewhere."""
-    return torch.where(mask, alpha + eta * psi * previous, alpha)
-
-
-class Model:
-    """A supernet with its architecture parameters: the Parent or the Child."""
-
-    def __init__(
-        self,
-        method: DCPNAS,
-        space: SearchSpace,
-        task: Task,
-        precision: Precision,
-        rng: np.random.Generator,
-    ) -> None:
-        self.method = method
-        self.sizes = [len(decision.options) for decision in space.decisions]
-        self.supernet: Supernet = space.supernet(task.spec, rng).to(task.device)
-        self.supernet.precision = precision
-        start = torch.from_numpy(1e-3 * rng.standard_normal(sum(self.sizes)))
-        self.alpha = start.float().to(task.device).requires_grad_()
-        self.previous = self.alpha.detach().clone()
-        # A step of psi is about 1e-8 with the paper's constants, too small for float32 near 1.
-        self.psi = torch.full_like(self.previous, method.psi, dtype=torch.float64)
-        self.mask = torch.zeros_like(self.previous, dtype=torch.bool)
-        self.kinds = [d.name.partition(".")[0] for d in space.decisions]
-        self.stretch = 1.0
-        """What alpha's steps are longer by than the paper's, where there are fewer of them."""
-        self.w_adam = adam(self.supernet.parameters(), method.lr, method.weight_decay)
-        self.alpha_adam = adam([self.alpha], method.alpha_lr, 0.0)
-
-    def state(self, name: str) -> dict[str, Any]:
-        """What a resumed run needs; tensors that are restored in place stand at the top of a state."""
-        names = ("supernet", "w_adam", "alpha_adam", "alpha", "previous", "psi", "mask")
-        return {f"{name}.{part}": getattr(self, part) for part in names}
+class Model(Relaxed):
+    """The Parent or the Child: a supernet with its architecture parameters."""
 
     def logits(self, x: Tensor, alpha: Tensor | None = None) -> Tensor:
         """The supernet at its own parameters, constant, or as a function of `alpha`."""
-        return self.supernet(x, relax(self.alpha.detach() if alpha is None else alpha, self.sizes))
+        return self.supernet(x, relax(self.own if alpha is None else alpha, self.sizes))
 
     @torch.no_grad()
     def inherit(self, other: Model) -> None:
         """Lines 7 and 13: take over the other's architecture parameters."""
         self.alpha.copy_(other.alpha)
-        self.previous.copy_(other.alpha)
-        self.mask.zero_()
-
-    def step_w(self, loss: Tensor) -> None:
-        """One step of the weights."""
-        self.w_adam.zero_grad()
-        loss.backward()
-        clip_grad_norm_(self.supernet.parameters(), self.method.clip)
-        self.w_adam.step()
-
-    @torch.no_grad()
-    def step_alpha(self, slope: Tensor) -> None:
-        """One step of the architecture along minus `slope` = dL/dalpha, Eqs. (25) to (36)."""
-        method, eta = self.method, self.method.eta * self.stretch
-        set_lr(self.alpha_adam, method.alpha_lr * self.stretch)
-        if method.decoupled:
-            moved = next_psi(self.psi, slope, self.previous, eta, method.eta_psi)
-            self.psi.copy_(torch.where(self.mask, moved, self.psi))
-        self.previous.copy_(self.alpha)
-        self.alpha.grad = slope
-        self.alpha_adam.step()
-        if method.decoupled:
-            chosen = is_backtracked(self.supernet.weight_norms(), self.kinds, method.epsilon)
-            sizes = torch.tensor(self.sizes, device=chosen.device)
-            self.mask.copy_(chosen.repeat_interleave(sizes))
-            self.alpha.copy_(backtrack(self.alpha, self.previous, self.psi, eta, self.mask))
+        if self.backtracker:
+            self.backtracker.forget(self.alpha)
 
 
 class DCPNAS(SearchStrategy):
@@ -352,26 +269,24 @@ class DCPNAS(SearchStrategy):
                 raise UnknownName(f"{kind} of dcpnas", name, known)
         if self.epochs < 1:
             raise BadValue(f"epochs={self.epochs} searches nothing; give at least 1")
-        if not 0 < self.epsilon <= 1:
-            raise BadValue(f"epsilon={self.epsilon} is no part of the edges; give 0 < epsilon <= 1")
+        Decoupling(self.eta, self.eta_psi, self.epsilon, self.psi)
 
     def search(
         self, space: SearchSpace, task: Task, meter: Meter, rng: np.random.Generator
     ) -> SearchResult:
         """Algorithm 1. One epoch of the meter is one round of its outer loop."""
-        parent = Model(self, space, task, Precision.W32A32, rng)
-        child = Model(self, space, task, Precision.W1A1, rng)
+        parent = self.model(space, task, Precision.W32A32, rng)
+        child = self.model(space, task, Precision.W1A1, rng)
         found: dict[str, float] = {"valid": 0.0}
         state = {**parent.state("parent"), **child.state("child"), "rng": rng, "found": found}
-        steps = max(1, len(task.train) // task.batch_size)
+        steps = steps_per_epoch(task)
         rounds = self.rounds(parent.sizes, steps, task, meter)
-        parent.stretch = child.stretch = PAPER_STEPS / (steps * rounds)
+        for model in (parent, child):
+            model.fill(PAPER_STEPS, steps * rounds)
         for _ in meter.epochs(state=state, protocol=self.epochs):
             tangent, parent_loss = self.train_parent(parent, steps, task, meter, rng)
             child.inherit(parent)
-            child_loss, found["valid"] = self.train_child(
-                child, parent, tangent, steps, task, meter, rng
-            )
+            child_loss, found["valid"] = self.train_child(child, parent, tangent, task, meter, rng)
             parent.inherit(child)
             meter.incumbent(
                 self.derive(space, child),
@@ -381,13 +296,31 @@ class DCPNAS(SearchStrategy):
             )
         return SearchResult(self.derive(space, child), found["valid"])
 
+    def model(
+        self, space: SearchSpace, task: Task, precision: Precision, rng: np.random.Generator
+    ) -> Model:
+        """Section 4.1.2: Adam on the weights and on alpha."""
+        decoupling = Decoupling(self.eta, self.eta_psi, self.epsilon, self.psi)
+        return Model(
+            space,
+            task,
+            rng,
+            precision=precision,
+            optimiser=lambda weights: adam(weights, self.lr, self.weight_decay),
+            alpha_lr=self.alpha_lr,
+            alpha_betas=(0.9, 0.999),
+            alpha_decay=0.0,
+            clip=self.clip,
+            decoupling=decoupling if self.decoupled else None,
+        )
+
     def train_parent(
         self, parent: Model, steps: int, task: Task, meter: Meter, rng: np.random.Generator
     ) -> tuple[Tensor, float]:
         """Lines 2 to 6: one epoch of the Parent; the tangent direction is its mean df/dalpha."""
-        tangent = torch.zeros_like(parent.previous)
-        set_lr(parent.w_adam, cosine(self.lr, meter.progress))
-        for (x, y), (x_valid, y_valid) in paired_batches(task, steps, rng):
+        tangent = torch.zeros_like(parent.own)
+        parent.anneal(meter.progress)
+        for (x, y), (x_valid, y_valid) in paired_batches(task, rng):
             parent.step_w(-log_likelihood(parent.logits(x), y))
             likelihood = log_likelihood(parent.logits(x_valid, parent.alpha), y_valid)
             (direction,) = grad(likelihood, parent.alpha)
@@ -400,7 +333,6 @@ class DCPNAS(SearchStrategy):
         child: Model,
         parent: Model,
         tangent: Tensor,
-        steps: int,
         task: Task,
         meter: Meter,
         rng: np.random.Generator,
@@ -409,8 +341,8 @@ class DCPNAS(SearchStrategy):
         right = torch.zeros((), device=task.device)
         seen = 0
         pull = pull_of(DISTANCES[self.distance], tangent)
-        set_lr(child.w_adam, cosine(self.lr, meter.progress))
-        for (x, _), (x_valid, y_valid) in paired_batches(task, steps, rng):
+        child.anneal(meter.progress)
+        for (x, _), (x_valid, y_valid) in paired_batches(task, rng):
             with torch.no_grad():
                 p, p_valid = (parent.logits(images).log_softmax(1) for images in (x, x_valid))
             loss = -agreement(child.logits(x), p)
@@ -431,7 +363,7 @@ class DCPNAS(SearchStrategy):
     @staticmethod
     def derive(space: SearchSpace, child: Model) -> Architecture:
         """Line 15: the architecture at the Child's parameters."""
-        return space.derive([w.cpu().numpy() for w in relax(child.alpha.detach(), child.sizes)])
+        return space.derive([w.cpu().numpy() for w in relax(child.own, child.sizes)])
 
     def rounds(self, sizes: list[int], steps: int, task: Task, meter: Meter) -> int:
         """How many rounds of Algorithm 1 the budget holds; the paper's without a budget."""
@@ -448,12 +380,3 @@ class DCPNAS(SearchStrategy):
                 "give it a larger budget, or another form of the hessian"
             )
         return 3 * meter.passes // thirds
-
-
-def paired_batches(
-    task: Task, steps: int, rng: np.random.Generator
-) -> Iterator[tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]]:
-    """An epoch of training batches, each beside one of the validation batches taken in turns."""
-    train = task.train.batches(task.batch_size, rng, task.augment, drop_last=True)
-    valid = cycle(task.valid, task.batch_size, rng, task.augment)
-    yield from islice(zip(train, valid, strict=False), steps)

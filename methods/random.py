@@ -13,12 +13,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from torch.nn.functional import cross_entropy
-from torch.nn.utils import clip_grad_norm_
-
 from bnas_bench.core import Architecture, SearchResult, SearchStrategy
 from bnas_bench.errors import BadValue, UnknownName
-from bnas_bench.learning import accuracy, adam, cosine, cycle, set_lr
+from bnas_bench.learning import accuracy, train_briefly
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,7 +23,6 @@ if TYPE_CHECKING:
     from bnas_bench.core import SearchSpace
     from bnas_bench.data import Task
     from bnas_bench.meter import Meter
-    from bnas_bench.nn.network import Network
 
 FORMS = ("search", "draw")
 
@@ -74,7 +70,15 @@ class Random(SearchStrategy):
         for _ in meter.epochs(state={"rng": rng, "best": best}, protocol=self.candidates):
             arch = space.sample(rng)
             network = space.network(arch, task.spec, rng).to(task.device)
-            self.train(network, task, rng)
+            train_briefly(
+                network,
+                task,
+                rng,
+                epochs=self.epochs,
+                lr=self.lr,
+                weight_decay=self.weight_decay,
+                clip=self.clip,
+            )
             valid = accuracy(network, task.valid, task.batch_size)
             best["seen"] += 1
             if valid > best["valid"]:
@@ -83,16 +87,3 @@ class Random(SearchStrategy):
         return SearchResult(
             Architecture.from_json(best["arch"]), best["valid"], {"candidates": best["seen"]}
         )
-
-    def train(self, network: Network, task: Task, rng: np.random.Generator) -> None:
-        """Train one candidate from scratch for its epochs."""
-        optimiser = adam(network.parameters(), self.lr, self.weight_decay)
-        network.train()
-        steps = self.epochs * max(1, len(task.train) // task.batch_size)
-        batches = cycle(task.train, task.batch_size, rng, task.augment)
-        for step, (x, y) in zip(range(steps), batches, strict=False):
-            set_lr(optimiser, cosine(self.lr, step / steps))
-            optimiser.zero_grad()
-            cross_entropy(network(x), y).backward()
-            clip_grad_norm_(network.parameters(), self.clip)
-            optimiser.step()

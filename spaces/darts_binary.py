@@ -15,20 +15,19 @@ Open in the paper
 
 from __future__ import annotations
 
-from pathlib import Path
+import functools
 from typing import TYPE_CHECKING
 
-from bnas_bench.core import Architecture, NetworkSpec, Recipe, Scale
+from bnas_bench.cell_space import CellSpace
+from bnas_bench.core import NetworkSpec, Scale
 from bnas_bench.errors import BadValue, UnknownName
-from bnas_bench.topology import CELLS, NODES, NONE, CellSpace
+from bnas_bench.topology import NONE
 
 if TYPE_CHECKING:
-    import numpy as np
     from torch import nn
 
     from bnas_bench.nn.binary import Precision
-    from bnas_bench.nn.cells import CellNetwork
-    from bnas_bench.nn.supernet import CellSupernet
+    from bnas_bench.nn.cells import Parts
 
 OPERATIONS = (
     NONE,
@@ -50,9 +49,16 @@ class DartsBinary(CellSpace):
         without: operations to leave out (DCP-NAS table 7).
         binarise: activations to binarise beside those of the pointwise convolutions:
             `preprocessing` of a cell's inputs, `depthwise` convolutions (DCP-NAS table 8).
+        zeroise: whether a node may keep fewer than two live edges (BNAS).
     """
 
-    def __init__(self, *, without: tuple[str, ...] = (), binarise: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        without: tuple[str, ...] = (),
+        binarise: tuple[str, ...] = (),
+        zeroise: bool = False,
+    ) -> None:
         for name in without:
             if name not in OPERATIONS:
                 raise UnknownName("operation of darts-binary", name, OPERATIONS)
@@ -61,7 +67,7 @@ class DartsBinary(CellSpace):
         for name in binarise:
             if name not in BINARISABLE:
                 raise UnknownName("activation to binarise", name, BINARISABLE)
-        super().__init__(tuple(op for op in OPERATIONS if op not in without))
+        super().__init__(tuple(op for op in OPERATIONS if op not in without), zeroise)
         if not self.live:
             raise BadValue("without=... leaves no operation but 'none'; keep at least one")
         self.without = without
@@ -71,7 +77,7 @@ class DartsBinary(CellSpace):
         self, scale: Scale, shape: tuple[int, int, int], classes: int, *, final: bool
     ) -> NetworkSpec:
         """DCP-NAS sections 4.1.2 (6 cells, 16 channels) and 4.1.3 (10 cells, 54 channels: S)."""
-        if (scale.cells or 2) < 2 or (scale.channels or 2) < 2:
+        if any(number is not None and number < 2 for number in (scale.cells, scale.channels)):
             raise BadValue(
                 f"{scale.cells} cells of {scale.channels} channels build no network of darts-binary; "
                 "it takes at least 2 of each"
@@ -79,91 +85,79 @@ class DartsBinary(CellSpace):
         cells, channels = (10, 54) if final else (6, 16)
         return NetworkSpec(shape, classes, scale.cells or cells, scale.channels or channels)
 
-    def recipe(self, shape: tuple[int, int, int]) -> Recipe:
-        """DCP-NAS section 4.1.3, for CIFAR-like and for ImageNet-like images."""
-        from bnas_bench.nn.cells import IMAGENET_SIDE
+    def parts(self, *, partial: int = 1) -> Parts:  # noqa: ARG002
+        from bnas_bench.nn.binary import Precision
+        from bnas_bench.nn.blocks import FactorisedReduction, Preprocess
+        from bnas_bench.nn.bundled import Kernel, SeparableBundle
+        from bnas_bench.nn.bundles import Convolutions
+        from bnas_bench.nn.cells import Parts
 
-        if min(shape[1:]) < IMAGENET_SIDE:
-            return Recipe()
-        return Recipe(
-            epochs=512,
-            batch_size=512,
-            lr=0.001,
-            weight_decay=3e-5,
-            clip=0.0,
-            cutout=0.0,
-            label_smoothing=0.1,
-            auxiliary=0.4,
-        )
-
-    def network(
-        self, arch: Architecture, spec: NetworkSpec, rng: np.random.Generator
-    ) -> CellNetwork:
-        from bnas_bench.nn.cells import CellNetwork
-        from bnas_bench.nn.network import initialised_by
-
-        self.check(arch)
-        pairs = {cell: {j: self.pairs(arch, cell, j) for j in NODES} for cell in CELLS}
-        with initialised_by(rng):
-            return CellNetwork(pairs, spec, self.operation, self._precision("preprocessing"))
-
-    def supernet(self, spec: NetworkSpec, rng: np.random.Generator) -> CellSupernet:
-        from bnas_bench.nn.bundles import Separable
-        from bnas_bench.nn.network import initialised_by
-        from bnas_bench.nn.supernet import CellSupernet
-
-        separable = {
-            "sep_conv_3x3": Separable(kernel_size=3, dilation=1, repeats=2),
-            "sep_conv_5x5": Separable(kernel_size=5, dilation=1, repeats=2),
-            "dil_conv_3x3": Separable(kernel_size=3, dilation=2, repeats=1),
-            "dil_conv_5x5": Separable(kernel_size=5, dilation=2, repeats=1),
-        }
-        with initialised_by(rng):
-            return CellSupernet(
-                self.operations,
-                separable,
-                spec,
-                preprocessing=self._precision("preprocessing"),
-                depthwise=self._precision("depthwise"),
+        def preprocess(in_channels: int, channels: int, *, reduce: bool, affine: bool) -> nn.Module:
+            make = FactorisedReduction if reduce else Preprocess
+            return make(
+                in_channels, channels, precision=self._precision("preprocessing"), affine=affine
             )
+
+        kernels = {
+            "sep_conv_3x3": Kernel(size=3, dilation=1, repeats=2),
+            "sep_conv_5x5": Kernel(size=5, dilation=1, repeats=2),
+            "dil_conv_3x3": Kernel(size=3, dilation=2),
+            "dil_conv_5x5": Kernel(size=5, dilation=2),
+        }
+        bundle = functools.partial(SeparableBundle, depthwise=self._precision("depthwise"))
+        convolutions = Convolutions(kernels, bundle, Precision.W1A32)
+        return Parts(self.operations, self.operation, preprocess, convolutions)
 
     def operation(self, name: str, channels: int, stride: int) -> nn.Module:
         """The module of one edge of a stand-alone network, as in the authors' ImageNet network."""
         from torch import nn
 
         from bnas_bench.nn.binary import Precision
-        from bnas_bench.nn.blocks import FactorisedReduction, SeparableBlock
+        from bnas_bench.nn.blocks import SeparableBlock, plain_operation
 
-        def block(kernel_size: int, stride: int, dilation: int) -> nn.Module:
+        def block(stride: int, dilation: int) -> nn.Module:
             depthwise = self._precision("depthwise")
             return SeparableBlock(
-                channels, kernel_size, stride=stride, dilation=dilation, depthwise=depthwise
+                channels, int(name[-1]), stride=stride, dilation=dilation, depthwise=depthwise
             )
 
-        match name:
-            case "skip_connect" if stride == 1:
-                return nn.Identity()
-            case "skip_connect":
-                return FactorisedReduction(channels, channels, precision=Precision.W1A32)
-            case "max_pool_3x3":
-                return nn.Sequential(nn.MaxPool2d(3, stride, padding=1), nn.BatchNorm2d(channels))
-            case "avg_pool_3x3":
-                pool = nn.AvgPool2d(3, stride, padding=1, count_include_pad=False)
-                return nn.Sequential(pool, nn.BatchNorm2d(channels))
-        kernel_size = int(name[-1])
         if name.startswith("dil"):
-            return block(kernel_size, stride, dilation=2)
-        return nn.Sequential(block(kernel_size, stride, 1), block(kernel_size, 1, 1))
+            return block(stride, dilation=2)
+        if name.startswith("sep"):
+            return nn.Sequential(block(stride, dilation=1), block(1, dilation=1))
+        return plain_operation(name, channels, stride, reduction=Precision.W1A32)
 
-    def draw(self, arch: Architecture, path: Path) -> None:
-        from bnas_bench.drawing import draw_cells
+    def preprocess_bits(self) -> tuple[int, int]:
+        return 1, self._activation_bits("preprocessing")
 
-        titles = {"normal": "normal cell", "reduce": "reduction cell"}
-        draw_cells(
-            {titles[cell]: {j: self.pairs(arch, cell, j) for j in NODES} for cell in CELLS}, path
-        )
+    def edge_ops(
+        self, operation: str, channels: int, pixels: int, stride: int, convention: str
+    ) -> float:
+        from bnas_bench.cost.formula import convolution_ops
+
+        def conv(kernel: int, groups: int, activation_bits: int) -> float:
+            return convolution_ops(
+                channels,
+                channels,
+                kernel,
+                pixels,
+                groups=groups,
+                bits=(1, activation_bits),
+                convention=convention,
+            )
+
+        if operation == "skip_connect":
+            return conv(1, 1, 32) if stride == 2 else 0.0
+        if operation.endswith("pool_3x3"):
+            return 0.0
+        block = conv(int(operation[-1]), channels, self._activation_bits("depthwise"))
+        block += conv(1, 1, 1)
+        return block if operation.startswith("dil") else 2 * block
 
     def _precision(self, what: str) -> Precision:
         from bnas_bench.nn.binary import Precision
 
         return Precision.W1A1 if what in self.binarise else Precision.W1A32
+
+    def _activation_bits(self, what: str) -> int:
+        return 1 if what in self.binarise else 32

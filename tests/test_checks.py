@@ -37,7 +37,7 @@ METHODS = [
         "SearchResult(Architecture(space.name, {})",
     ),
     ("check_search", "note 'rows' is [1]", 'best["valid"])', 'best["valid"], {"rows": [1]})'),
-    ("check_search", "budget is", EPOCH, EPOCH + "            meter.spend(2000)\n"),
+    ("check_search", "budget is", EPOCH, EPOCH + "            meter.spend(4000)\n"),
     ("check_budget", "spent 41 of", "valid=valid)\n", "valid=valid)\n            break\n"),
     ("check_reproducible", "torch was used", EPOCH, EPOCH + "            torch.rand(())\n"),
     ("check_reproducible", "numpy was used", EPOCH, EPOCH + "            np.random.rand()\n"),
@@ -143,6 +143,14 @@ SPACES = [
         "last layer gives",
         "self.head(self.pool(self.features(x)).flatten(1))",
         "self.pool(self.features(x)).flatten(1)",
+    ),
+    ("check_ops", "the formula gives", "for k in KERNELS])", "for k in (1, 3, 3)])"),
+    ("check_extremes", "has", '{"first": 5, "second": 5}', '{"first": 3, "second": 3}'),
+    (
+        "check_partial",
+        "one of them is none",
+        "        self.stride = stride\n        self.decisions",
+        "        self.nodes = ((0, 7),)\n        self.stride = stride\n        self.decisions",
     ),
 ]
 

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ MEASURED = {
     "status": "ok",
     "reason": None,
     "parameters": 25_000,
-    "ops": {"dcp-nas": 1.5e6},
+    "ops": {"nas-bnn": 1.5e6},
     "memory_bits": 8192 * 12,
     "latency_ms": 2.5,
     "passes": 2_500.0,
@@ -111,7 +112,7 @@ def test_run_prints_one_table_and_where_the_records_are(grid: Grid) -> None:
     ]
     lines = [" ".join(line.split()) for line in result.stdout.splitlines() if line.strip(" ─")]
     assert lines == [
-        "method n test accuracy % params OPs M (dcp-nas) memory KiB latency ms (simulated) "
+        "method n test accuracy % params OPs M (nas-bnn) memory KiB latency ms (simulated) "
         "search passes search s train s",
         "random 2 90.50 ± 0.71 25,000 1.500 12.0 2.50 2,500 30.0 61.0",
         "dcpnas[lam=0.0] 2 90.50 ± 0.71 25,000 1.500 12.0 2.50 2,500 30.0 61.0",
@@ -159,7 +160,9 @@ def test_the_defaults_are_the_demos(grid: Grid) -> None:
 
 def test_all_is_every_method_and_set_is_for_every_method(grid: Grid) -> None:
     succeed("run", "--method", "all", "--space", "all", "--budget", "smoke", "--seeds", "1")
-    assert [c.method.name for c in grid.cells] == list(discover("method"))
+    pairs = {(c.method.name, c.space.name) for c in grid.cells}
+    assert pairs == set(product(discover("method"), discover("space")))
+    assert len(grid.cells) == len(pairs)
     grid.cells.clear()
     succeed("run", "--method", "cpnas,dcpnas[lr=0.5]", "--set", "lr=0.1", "--set", "clip=1")
     assert [(c.method_options["lr"], c.method_options["clip"]) for c in grid.cells[:2]] == [
@@ -258,8 +261,12 @@ def test_table_prints_what_run_printed() -> None:
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["--method", "dcpnass"], "unknown method 'dcpnass'; did you mean dcpnas or cpnas?"),
-        (["--space", "darts"], "unknown space 'darts'; did you mean darts-binary?"),
+        (["--method", "all,random"], "names all methods and more"),
+        (
+            ["--method", "dcpnass"],
+            "unknown method 'dcpnass'; did you mean dcpnas or cpnas or bnas?",
+        ),
+        (["--space", "darts"], "unknown space 'darts'; did you mean bats or bars or darts-binary?"),
         (["--dataset", "digit"], "unknown dataset 'digit'; did you mean digits?"),
         (
             ["--dataset", "imagefolder"],
@@ -421,7 +428,7 @@ def test_lists(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "random" in succeed("methods")
     assert "form=search, epochs=4" in " ".join(succeed("methods").split())
     assert "imagefolder" in succeed("datasets")
-    assert "passes=2500, batch_size=16" in succeed("budgets")
+    assert "passes=2500, batch_size=32" in succeed("budgets")
     in_full = succeed("methods", "cpnas")
     assert in_full.startswith("CP-NAS: Child-Parent Neural Architecture Search")
     assert "Deviations" in in_full

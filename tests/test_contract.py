@@ -1,21 +1,75 @@
-"""The battery on every method and every space that is known, each method on each space."""
+"""The battery on every method and every space that is known, each method on each space.
+
+And a golden trajectory of every method: the log of one search, as it was when it was last looked at.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from bnas_bench.checks import Case, cases
+from bnas_bench.checks.contract import one_thread
+from bnas_bench.checks.trial import Trial
 from bnas_bench.registry import discover
 
-CASES = [
-    case
-    for kind in ("space", "method")
-    for plugin in discover(kind).values()
-    for case in cases(plugin)
-]
+SUBJECTS: dict[str, list[Case]] = {}
+"""The checks of every space, method and pair; those of a pair share a search."""
+for kind in ("space", "method"):
+    for plugin in discover(kind).values():
+        for case in cases(plugin):
+            _, _, space = case.name.partition("[")
+            where = f" on {space.rstrip(']')}" if space else ""
+            SUBJECTS.setdefault(f"{kind} {plugin.name}{where}", []).append(case)
+
+GOLDEN = Path(__file__).parent / "golden"
+MACHINE = {
+    "torch": ".".join(torch.__version__.split(".")[:2]),
+    "cpu": torch.backends.cpu.get_cpu_capability(),
+}
+"""What the last digits of a search depend on."""
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.plugin.name}-{case.name}")
-def test_contract(case: Case) -> None:
-    result = case.run()
-    if result.passed and result.reason:
-        pytest.xfail(result.reason)
-    assert result.passed, result.reason
+@pytest.mark.parametrize("subject", SUBJECTS)
+def test_contract(subject: str) -> None:
+    results = [case.run() for case in SUBJECTS[subject]]
+    assert [f"{r.name}: {r.reason}" for r in results if not r.passed] == []
+    if expected := [f"{r.name} {r.reason}" for r in results if r.reason]:
+        pytest.xfail("; ".join(expected))
+
+
+@pytest.mark.parametrize("method", discover("method"))
+def test_trajectory(method: str) -> None:
+    """`GOLDEN=write make test` writes them anew; what changes then is to be explained."""
+    (searched, *_) = SUBJECTS[f"method {method} on darts-binary"]
+    file, found = GOLDEN / f"{method}.json", trajectory(searched.subject)
+    if os.environ.get("GOLDEN") == "write":
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(json.dumps(MACHINE | found, indent=1) + "\n")
+    if not file.exists():
+        pytest.skip("a new method: GOLDEN=write make test")
+    golden = json.loads(file.read_text())
+    if {key: golden[key] for key in MACHINE} != MACHINE:
+        pytest.skip(f"written with torch {golden['torch']} on {golden['cpu']}")
+    assert found == {key: golden[key] for key in found}
+
+
+def trajectory(trial: Trial) -> dict[str, Any]:
+    """What the search logged, and where it ended."""
+    with one_thread():
+        outcome = trial.outcome
+    return {
+        "passes": outcome.spent,
+        "best": outcome.result.best.id,
+        "log": [
+            {
+                k: round(v, 4) if isinstance(v, float) else v
+                for k, v in row.items()
+                if k != "choices"
+            }
+            for row in outcome.log
+        ],
+    }

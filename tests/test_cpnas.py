@@ -102,3 +102,13 @@ def test_a_small_budget_shrinks_t_and_a_tiny_one_is_refused() -> None:
     assert CPNAS().plan(8, task, Meter(35 * 2 * (128 + 20))) == (1, 2)
     with pytest.raises(BudgetExceeded, match="cpnas needs 5180 passes"):
         CPNAS().plan(8, task, Meter(5179))
+
+
+def test_a_space_of_one_architecture_is_searched_at_once() -> None:
+    from bnas_bench.checks.trial import Trial
+    from bnas_bench.registry import find
+
+    space = find("space", "handcrafted").make({"models": ("birealnet18",)})
+    trial = Trial(find("method", "cpnas"), find("space", "handcrafted"))
+    trial.space = space
+    assert trial.outcome.result.best == space.smallest()

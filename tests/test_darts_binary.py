@@ -5,11 +5,12 @@ import pytest
 import torch
 
 from bnas_bench.core import NetworkSpec, Scale
-from bnas_bench.cost import costs, ledger
+from bnas_bench.cost import costs, ledger, ops
 from bnas_bench.errors import BadValue, UnknownName
 from bnas_bench.nn.binary import BinaryConv2d
+from bnas_bench.topology import plan
 from spaces.darts_binary import OPERATIONS, DartsBinary
-from tests.test_topology import PUBLISHED
+from tests.test_cell_space import PUBLISHED
 
 MILLION = 1e6
 
@@ -168,10 +169,8 @@ def test_search_and_final_scale_are_the_papers() -> None:
     search = space.spec(Scale(), (3, 32, 32), 10, final=False)
     final = space.spec(Scale(), (3, 32, 32), 10, final=True)
     assert (search.cells, search.channels, final.cells, final.channels) == (6, 16, 10, 54)
-    assert space.supernet(NetworkSpec((1, 8, 8), 2, 6, 2), np.random.default_rng(0)).reductions == (
-        1,
-        3,
-    )
+    kinds = [place.kind for place in plan(search)]
+    assert [index for index, kind in enumerate(kinds) if kind == "reduce"] == [1, 3]
 
 
 def test_the_auxiliary_head_trains_and_costs_nothing_at_inference() -> None:
@@ -213,3 +212,28 @@ def test_a_drawing_is_written(tmp_path) -> None:
     assert len(text) > 10_000
     with pytest.raises(BadValue, match="png, svg, pdf"):
         space.draw(arch, tmp_path / "cell.docx")
+
+
+@pytest.mark.slow
+def test_200_architectures_cost_what_the_ledger_counts() -> None:
+    space, rng = make(), np.random.default_rng(0)
+    spec = NetworkSpec((3, 16, 16), 10, 3, 4)
+    archs = [space.sample(rng) for _ in range(200)]
+    for convention in ("nas-bnn", "dcp-nas"):
+        said = space.ops(spec, convention).of_paths(np.array([space.path(a) for a in archs]))
+        for arch, value in list(zip(archs, said, strict=True))[
+            : 200 if convention == "nas-bnn" else 9
+        ]:
+            assert value == ops(ledger(space.network(arch, spec, rng), spec.shape), convention)
+
+
+def test_a_formula_refuses_to_leave_out_what_flops_counts() -> None:
+    with pytest.raises(BadValue, match="'flops' charges normalisation too"):
+        make().ops(NetworkSpec((3, 16, 16), 10, 3, 4), "flops")
+
+
+@pytest.mark.parametrize("number", [0, -1, 1])
+def test_scales_without_channels_or_cells_are_refused(number) -> None:
+    for scale in (Scale(channels=number), Scale(cells=number)):
+        with pytest.raises(BadValue, match="at least 2 of each"):
+            make().spec(scale, (1, 8, 8), 10, final=True)

@@ -6,14 +6,13 @@ import torch
 from torch import Tensor
 
 from bnas_bench.core import NetworkSpec
+from bnas_bench.decoupled import backtrack, is_backtracked, kind_of, next_psi
+from bnas_bench.nn.binary import Precision
 from methods.dcpnas import (
     DISTANCES,
     HESSIANS,
     agreement,
-    backtrack,
-    is_backtracked,
     log_likelihood,
-    next_psi,
     pull_of,
     relax,
 )
@@ -209,6 +208,16 @@ def test_both_approximations_tend_to_the_hessian_in_expectation() -> None:
     assert (ggn - exact).norm() > 0.02 * exact.norm()  # the limit, not an identity
 
 
+def test_decisions_are_ranked_among_their_kind() -> None:
+    names = ("normal.edge(0,2)", "stage1.depth", "stage4.layer2.kernel", "stage4.layer11.kernel")
+    assert [kind_of(name) for name in names] == [
+        *("normal.edge", "stage1.depth", "stage4.kernel", "stage4.kernel")
+    ]
+    norms = torch.tensor([5.0, 1.0, 9.0, 2.0])
+    kinds = ["edge", "depth", "edge", "edge"]  # the lone depth is not backtracked
+    assert is_backtracked(norms, kinds, 0.4).tolist() == [True, False, False, True]
+
+
 def test_eq_33_follows_the_graph_of_the_backtracked_alpha() -> None:
     eta, eta_psi = 0.1, 0.5
     alpha, previous, psi = (torch.from_numpy(v) for v in RNG.normal(size=(3, 5)))
@@ -326,16 +335,16 @@ def test_psi_is_learned_and_survives_a_kill(digits, tmp_path) -> None:
 
 
 def test_a_step_backtracks_by_the_stretched_eta(digits) -> None:
-    from methods.dcpnas import DCPNAS, Model
+    from methods.dcpnas import DCPNAS
 
     space = DartsBinary()
     space.name = "darts-binary"
     method = DCPNAS(eta=0.01, epsilon=0.1)
-    model = Model(method, space, digits, "W1A1", np.random.default_rng(0))
+    model = method.model(space, digits, Precision.W1A1, np.random.default_rng(0))
     model.stretch = 3.0
     before = model.alpha.detach().clone()
     model.step_alpha(torch.zeros_like(before))  # Adam stays where it is; only Eq. (32) moves
-    mask = model.mask
+    mask = model.backtracker.mask
     torch.testing.assert_close(
         model.alpha.detach()[mask], before[mask] * (1 + 3 * 0.01 * method.psi)
     )

@@ -10,7 +10,7 @@ from torch.autograd import forward_ad
 
 from bnas_bench.checkpoint import Checkpoint
 from bnas_bench.core import Architecture
-from bnas_bench.errors import BudgetExceeded, Diverged
+from bnas_bench.errors import BenchError, BudgetExceeded, Diverged
 from bnas_bench.meter import Meter
 from bnas_bench.nn.network import Network
 
@@ -144,3 +144,9 @@ def test_a_search_goes_on_where_it_was_killed(tmp_path: Path) -> None:
     assert resumed.spent == whole.spent
     plain = [{k: v for k, v in line.items() if k != "seconds"} for line in resumed.log]
     assert plain == [{k: v for k, v in line.items() if k != "seconds"} for line in whole.log]
+
+
+def test_epochs_that_spend_nothing_do_not_go_on_for_ever() -> None:
+    with Meter(100) as meter, pytest.raises(BenchError, match=r"1000 epochs .* spent nothing"):
+        for _ in meter.epochs(state={}, protocol=1):
+            pass

@@ -16,7 +16,7 @@ import pytest
 from bnas_bench import registry
 from bnas_bench.core import SearchStrategy, options_of
 from bnas_bench.errors import UnknownName
-from bnas_bench.registry import Kind, Plugin, discover, find, kind_of
+from bnas_bench.registry import Kind, Plugin, discover, find, kinds_of
 from bnas_bench.source import BadPlugin, Source
 
 MINE = '''
@@ -218,12 +218,13 @@ def test_unknown_names_list_the_nearest() -> None:
 
 
 def test_the_kind_of_a_name(write: Write) -> None:
-    assert kind_of("darts-binary") == "space"
-    assert kind_of("random") == "method"
-    assert kind_of(f"{write(MINE)}:Mine") == "method"
-    assert kind_of(str(write(MINE.replace("SearchStrategy", "SearchSpace")))) == "space"
+    assert kinds_of("darts-binary") == ["space"]
+    assert kinds_of("random") == ["method"]
+    assert kinds_of("bars") == ["method", "space"]
+    assert kinds_of(f"{write(MINE)}:Mine") == ["method"]
+    assert kinds_of(str(write(MINE.replace("SearchStrategy", "SearchSpace")))) == ["space"]
     with pytest.raises(UnknownName, match="unknown method or space 'randon'; did you mean random"):
-        kind_of("randon")
+        kinds_of("randon")
 
 
 @dataclass

@@ -40,7 +40,7 @@ def done(accuracy: float, method: str = "random", seed: int = 0, **fields: Any) 
         "reason": None,
         "test_accuracy": accuracy,
         "parameters": 25_000 + 1000 * seed,
-        "ops": {"dcp-nas": 1.5e6, "nas-bnn": 9e9},
+        "ops": {"nas-bnn": 1.5e6, "dcp-nas": 9e9},
         "memory_bits": 8192 * 12,
         "latency_ms": 2.5,
         "passes": 20_000.0,
@@ -117,7 +117,7 @@ def test_the_laid_out_table() -> None:
     records = [done(90.0), done(92.0, seed=1), done(95.5, "dcpnas"), failed("dcpnas", 1)]
     laid_out = table(records, defaults)
     assert laid_out.header == [
-        *("method", "n", "test accuracy %", "params", "OPs M (dcp-nas)", "memory KiB"),
+        *("method", "n", "test accuracy %", "params", "OPs M (nas-bnn)", "memory KiB"),
         *("latency ms (simulated)", "search passes", "search s", "train s"),
     ]
     assert laid_out.lines == [

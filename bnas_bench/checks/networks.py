@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from bnas_bench.checks.contract import TINY, globals_unused, require
-from bnas_bench.checks.spaces import indices, samples
+from bnas_bench.checks.spaces import samples
 from bnas_bench.core import Architecture, NetworkSpec, SearchSpace
-from bnas_bench.cost import ledger
+from bnas_bench.cost import ledger, ops
+from bnas_bench.cost.formula import CONVENTION
 from bnas_bench.nn.binary import Precision
 from bnas_bench.nn.network import Network, Supernet
 from bnas_bench.seeds import generator
@@ -21,7 +22,7 @@ TOLERANCE = 1e-5
 
 
 def frame(space: SearchSpace, shape: tuple[int, int, int] = FRAMES[0]) -> NetworkSpec:
-    return space.spec(TINY, shape, CLASSES, final=False)
+    return space.spec(space.fit(TINY), shape, CLASSES, final=False)
 
 
 def supernet(space: SearchSpace) -> Supernet:
@@ -36,6 +37,14 @@ def network(space: SearchSpace, arch: Architecture) -> Network:
 def images(spec: NetworkSpec) -> Tensor:
     noise = generator(0, "check", "images").standard_normal((BATCH, *spec.shape))
     return torch.from_numpy(noise)
+
+
+def one_hot(space: SearchSpace, path: list[int]) -> list[Tensor]:
+    """The mix of weights in which only `path` runs."""
+    return [
+        torch.eye(len(decision.options), dtype=torch.float64)[chosen]
+        for decision, chosen in zip(space.decisions, path, strict=True)
+    ]
 
 
 def distance(first: Tensor, second: Tensor) -> float:
@@ -77,12 +86,8 @@ def check_paths(space: SearchSpace) -> None:
     for precision in Precision:
         net.precision = precision
         for arch in samples(space, PATHS):
-            path = indices(space, arch)
-            one_hot = [
-                torch.eye(len(decision.options))[chosen].double()
-                for decision, chosen in zip(space.decisions, path, strict=True)
-            ]
-            far = distance(net(x_BCHW, one_hot), net(x_BCHW, path))
+            path = space.path(arch)
+            far = distance(net(x_BCHW, one_hot(space, path)), net(x_BCHW, path))
             require(
                 far <= TOLERANCE,
                 f"at {precision} the logits of a one-hot mix and of its path differ by {far:.1e}",
@@ -98,7 +103,7 @@ def check_inheritance(space: SearchSpace) -> None:
         net.bequeath(heir)
         for precision in Precision:
             net.precision = heir.precision = precision
-            path = indices(space, arch)
+            path = space.path(arch)
             for what, ours, theirs in (
                 ("logits", net(x_BCHW, path), heir(x_BCHW)),
                 ("features", net.features(x_BCHW, path), heir.features(x_BCHW)),
@@ -136,6 +141,9 @@ def check_precision(space: SearchSpace) -> None:
         net, x_BCHW = network(space, arch), images(frame(space))
         binary = net(x_BCHW)
         macs = ledger(net, frame(space).shape).macs
+        if space.is_real(arch):
+            require(set(macs) == {"W32A32"}, f"a real network has MACs at {', '.join(macs)}")
+            continue
         require("W1A1" in macs, f"a new network's MACs are {', '.join(macs)}; it has 1-bit layers")
         net.precision = Precision.W32A32
         real = net(x_BCHW)
@@ -159,6 +167,54 @@ def check_ledger(space: SearchSpace) -> None:
             )
 
 
+def check_ops(space: SearchSpace) -> None:
+    """The formula gives the ledger's OPs to the unit, and its expectation at a one-hot mix too."""
+    for shape in FRAMES:
+        spec = frame(space, shape)
+        formula = space.ops(spec)
+        for arch in (*samples(space, PATHS), space.largest(), space.smallest()):
+            built = space.network(arch, spec, generator(0, "check", "network"))
+            counted, said = ops(ledger(built, shape), CONVENTION), formula.of(space, arch)
+            require(
+                said == counted,
+                f"the formula gives {said} OPs for {arch.id} on images of {shape}, "
+                f"its ledger {counted}",
+            )
+            expected = float(formula.expected(one_hot(space, space.path(arch))))
+            require(expected == counted, f"the expected OPs at a one-hot mix are {expected}")
+
+
+def check_extremes(space: SearchSpace) -> None:
+    """No architecture that was sampled costs more than the largest or less than the smallest."""
+    formula = space.ops(frame(space))
+    least, most = (formula.of(space, arch) for arch in (space.smallest(), space.largest()))
+    for arch in (space.smallest(), space.largest()):
+        space.check(arch)
+    for arch in samples(space):
+        there = formula.of(space, arch)
+        require(
+            least <= there <= most,
+            f"{arch.id} has {there} OPs, the smallest {least} and the largest {most}",
+        )
+
+
+def check_partial(space: SearchSpace) -> None:
+    """A space whose decisions are edges builds a supernet of partial channels (PC-DARTS)."""
+    require(
+        all(0 <= edge < len(space.decisions) for node in space.nodes for edge in node),
+        "nodes holds the positions of decisions, and one of them is none",
+    )
+    if not space.nodes:
+        return
+    whole, spec = supernet(space), frame(space)
+    net = space.supernet(spec, generator(0, "check", "supernet"), partial=2).double()
+    mix = [torch.full((len(d.options),), 1 / len(d.options)).double() for d in space.decisions]
+    logits_BN = net(images(spec), mix)
+    require(logits_BN.shape == (BATCH, CLASSES), "a partial supernet gives no logits")
+    few, many = (sum(p.numel() for p in n.parameters()) for n in (net, whole))
+    require(few < many, f"with partial=2 a supernet has {few} parameters, without {many}")
+
+
 NETWORK_CHECKS = (
     check_supernet,
     check_paths,
@@ -166,4 +222,7 @@ NETWORK_CHECKS = (
     check_weights,
     check_precision,
     check_ledger,
+    check_ops,
+    check_extremes,
+    check_partial,
 )

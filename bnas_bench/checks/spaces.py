@@ -25,11 +25,6 @@ def samples(space: SearchSpace, number: int = DRAWS) -> list[Architecture]:
     return [space.sample(rng) for _ in range(number)]
 
 
-def indices(space: SearchSpace, arch: Architecture) -> list[int]:
-    """Per decision the position of the architecture's option: a mix of a single path."""
-    return [decision.options.index(arch.choices[decision.name]) for decision in space.decisions]
-
-
 def accepts(space: SearchSpace, arch: Architecture) -> bool:
     try:
         space.check(arch)
@@ -82,7 +77,7 @@ def check_crossover(space: SearchSpace) -> None:
         space.check(child)
         for name, option in child.choices.items():
             require(
-                option in (first.choices[name], second.choices[name]),
+                option in (first.choices.get(name), second.choices.get(name)),
                 f"'{name}' of a child is '{option}', which neither parent has",
             )
         with globals_unused():
@@ -141,7 +136,7 @@ def check_derive(space: SearchSpace) -> None:
         space.check(space.derive([rng.dirichlet(np.ones(len(d.options))) for d in space.decisions]))
         strengths = [
             np.eye(len(decision.options))[chosen]
-            for decision, chosen in zip(space.decisions, indices(space, arch), strict=True)
+            for decision, chosen in zip(space.decisions, space.path(arch), strict=True)
         ]
         derived = space.derive(strengths)
         require(derived == arch, f"derive(...) makes {derived.id} out of the options of {arch.id}")

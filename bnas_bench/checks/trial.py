@@ -15,14 +15,17 @@ from bnas_bench.checkpoint import Checkpoint
 from bnas_bench.checks.contract import TINY
 from bnas_bench.core import Budget, SearchResult, SearchSpace, SearchStrategy
 from bnas_bench.data import Dataset, Task, load, task
+from bnas_bench.errors import BudgetExceeded
 from bnas_bench.meter import Meter
 from bnas_bench.nn.network import Counted
 from bnas_bench.registry import Plugin
 from bnas_bench.seeds import generator
 
 BUDGET = Budget(
-    "check", passes=900, batch_size=8, search_fraction=0.025, valid_fraction=0.01, search=TINY
+    "check", passes=900, batch_size=32, search_fraction=0.025, valid_fraction=0.01, search=TINY
 )
+LARGER = 2_700
+"""Passes for a method that says that the budget's are too few for it."""
 
 
 class Killed(BaseException):
@@ -52,6 +55,7 @@ class Outcome:
             "architecture": (self.result.best, other.result.best),
             "validation accuracy": (self.result.valid, other.result.valid),
             "notes": (dict(self.result.notes), dict(other.result.notes)),
+            "front": (self.result.front, other.result.front),
             "passes": (self.spent, other.spent),
             "log": (self.log, other.log),
         }
@@ -63,6 +67,8 @@ class Trial:
 
     def __init__(self, method: Plugin, space: Plugin) -> None:
         self._method = method
+        assert BUDGET.passes is not None
+        self.passes = BUDGET.passes
         self.space: SearchSpace = space.make({})
 
     @property
@@ -73,7 +79,11 @@ class Trial:
     @cached_property
     def outcome(self) -> Outcome:
         """Of the undisturbed search."""
-        return self.search()
+        try:
+            return self.search()
+        except BudgetExceeded:
+            self.passes = LARGER
+            return self.search()
 
     def search(
         self, checkpoint: Checkpoint | None = None, kill_after: int | None = None
@@ -86,7 +96,7 @@ class Trial:
         task = self._task()
         images = (task.train, task.valid)
         before = [part.digest() for part in images]
-        meter = Meter(BUDGET.passes, checkpoint)
+        meter = Meter(self.passes, checkpoint)
         with meter, _counted(kill_after) as forwards:
             result = self.method.search(self.space, task, meter, generator(0, "check", "search"))
         return Outcome(
@@ -99,7 +109,7 @@ class Trial:
 
     def _task(self) -> Task:
         digits = _digits()
-        spec = self.space.spec(TINY, digits.shape, digits.classes, final=False)
+        spec = self.space.spec(self.space.fit(TINY), digits.shape, digits.classes, final=False)
         return task(digits, spec, BUDGET, generator(0, "check", "task"))
 
 

@@ -65,12 +65,13 @@ def measure(
     """Count MACs, OPs, parameters and bits of memory of one network.
 
     ARCH is a file (JSON or Genotype(...)), the folder of a finished cell, the text itself, or
-    torchvision:NAME for a real-valued network of torchvision.
+    torchvision:NAME for a real-valued network of torchvision. With --space handcrafted a model's
+    name will do.
     """
     from bnas_bench.cost import costs, ledger
 
     text = _one(arch, named)
-    if re.fullmatch(r"(torchvision:)?\w+", text) and not Path(text).exists():
+    if space is None and re.fullmatch(r"(torchvision:)?\w+", text) and not Path(text).exists():
         network = _torchvision(text.removeprefix("torchvision:"), classes)
     else:
         import numpy as np
@@ -134,7 +135,7 @@ def read_architecture(text: str, space: str | None) -> tuple[SearchSpace, Archit
         InvalidArchitecture: if it does not parse, or does not fit the space; with the file's name.
         BadValue: if there is no such file.
     """
-    if "{" in text or "Genotype(" in text:
+    if "{" in text or "Genotype(" in text or _is_name(text, space):
         where, content, beside = "the text", text, None
     else:
         file = Path(text, "arch.json") if Path(text).is_dir() else Path(text)
@@ -146,6 +147,12 @@ def read_architecture(text: str, space: str | None) -> tuple[SearchSpace, Archit
         return instance, instance.parse(content)
     except InvalidArchitecture as error:
         raise InvalidArchitecture(f"{where}: {error}") from error
+
+
+def _is_name(text: str, space: str | None) -> bool:
+    """Whether the text can only be a name that the space knows."""
+    named = space is not None and re.fullmatch(r"[\w-]+", text) is not None
+    return named and not Path(text).exists()
 
 
 def _one(arch: str | None, named: str | None) -> str:

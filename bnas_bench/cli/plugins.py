@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from bnas_bench.names import DATASETS
-from bnas_bench.registry import Kind, discover, find, kind_of
+from bnas_bench.registry import Kind, discover, find, kinds_of
 from bnas_bench.spec import budget_fields, pairs
 
 
@@ -57,14 +57,14 @@ def budgets() -> None:
 @click.command()
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 def check(names: tuple[str, ...]) -> None:
-    """Hold methods and spaces against their contract.
+    """Hold methods and spaces against their contract; a name may be both.
 
     The exit code is 1 if one of them breaks it.
     """
     from bnas_bench.checks import run_checks
 
     failed = 0
-    for plugin in [find(kind_of(name), name) for name in names]:
+    for plugin in [find(kind, name) for name in names for kind in kinds_of(name)]:
         click.secho(f"{plugin.kind} {plugin.name}", bold=True)
         for result in run_checks(plugin):
             failed += not result.passed

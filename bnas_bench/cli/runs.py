@@ -175,6 +175,11 @@ def _choices(kind: Kind, texts: Sequence[str], settings: Sequence[str]) -> list[
     """The plug-ins that were named, with all their options."""
     specs = _specs(texts)
     if "all" in (spec.name for spec in specs):
+        if len(specs) > 1 or specs[0].options:
+            raise BadValue(
+                f"'{','.join(texts)}' names all {kind}s and more; write all by itself, "
+                "and options for all of them with --set"
+            )
         specs = [Spec(name) for name in names(kind)]
     common = parse_specs(f"all[{','.join(settings)}]")[0].options
     what = "hyperparameter" if kind == "method" else "option"

@@ -32,16 +32,12 @@ def dcp_nas_ops(layer: Layer) -> Fraction:
 def nas_bnn_ops(layer: Layer) -> Fraction:
     """OPs of a layer as NAS-BNN (section 4.1.2) counts them, https://github.com/VDIGPKU/NAS-BNN.
 
-    Real MACs + 8-bit MACs / 8 + binary MACs / 64. A MAC is binary where both operands are, as in
-    all 1-bit layers of the paper; layers with 1-bit weights and real activations, which it does not
-    have, are charged in full.
+    Real MACs + 8-bit MACs / 8 + binary MACs / 64, and the additions of the classifier's bias. A MAC
+    is binary where both operands are, as in all 1-bit layers of the paper; layers with 1-bit weights
+    and real activations, which it does not have, are charged in full.
     """
-    match max(layer.weight_bits, layer.activation_bits):
-        case 1:
-            return Fraction(layer.macs, 64)
-        case 8:
-            return Fraction(layer.macs, 8)
-    return Fraction(layer.macs)
+    discount = {1: 64, 8: 8}.get(max(layer.weight_bits, layer.activation_bits), 1)
+    return Fraction(layer.macs, discount) + layer.biases
 
 
 def dcp_nas_bits(ledger: Ledger) -> int:

@@ -20,10 +20,14 @@ from torch.utils.flop_counter import flop_registry
 
 from bnas_bench.errors import BenchError
 from bnas_bench.nn.binary import BinaryConv2d, RPReLU, RSign
+from bnas_bench.nn.mobile import NormalisedConv2d
+from bnas_bench.nn.quantised import QuantConv2d
 
 KINDS: dict[type[nn.Module], str] = {
     nn.Conv2d: "conv",
     BinaryConv2d: "conv",
+    NormalisedConv2d: "conv",
+    QuantConv2d: "conv",
     nn.Linear: "linear",
     nn.BatchNorm1d: "norm",
     nn.BatchNorm2d: "norm",
@@ -57,6 +61,7 @@ class Layer:
         parameters: how many by their bits; those that an earlier execution listed are left out.
         constants: further 32-bit numbers that inference needs: running statistics, and XNOR scales,
             which the sign of a weight no longer tells.
+        biases: additions of a bias.
     """
 
     name: str
@@ -68,6 +73,7 @@ class Layer:
     macs: int
     parameters: Mapping[int, int]
     constants: int
+    biases: int = 0
 
 
 @dataclass(frozen=True)
@@ -203,11 +209,12 @@ class _Clerk(TorchDispatchMode):
             macs=_macs(module, y),
             parameters=dict(parameters),
             constants=constants,
+            biases=_biases(module, y),
         )
 
 
 def _kind(module: nn.Module) -> str:
-    if isinstance(module, nn.Conv2d | BinaryConv2d):
+    if isinstance(module, nn.Conv2d | BinaryConv2d | QuantConv2d):
         if module.groups == module.in_channels > 1:
             return "depthwise"
         if module.kernel_size in (1, (1, 1)):
@@ -217,33 +224,42 @@ def _kind(module: nn.Module) -> str:
 
 def _macs(module: nn.Module, y: Tensor) -> int:
     """MACs that make the output `y` of a batch of one."""
-    if isinstance(module, nn.Conv2d | BinaryConv2d | nn.Linear):
+    if isinstance(module, nn.Conv2d | BinaryConv2d | QuantConv2d | nn.Linear):
         return y.numel() * module.weight.shape[1:].numel()
     return 0
+
+
+def _biases(module: nn.Module, y: Tensor) -> int:
+    """Additions of a bias that make the output `y` of a batch of one."""
+    biased = isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None
+    return y.numel() if biased else 0
 
 
 def _operand_bits(module: nn.Module) -> tuple[int, int]:
     """Bits of the weights and of the activations that a layer multiplies."""
     if isinstance(module, BinaryConv2d):
         return module.precision.weight_bits, module.precision.activation_bits
+    if isinstance(module, QuantConv2d):
+        return module.weight_bits, module.activation_bits
     return 32, 32
 
 
 def _stored(module: nn.Module) -> Iterator[tuple[Tensor, int]]:
     """The parameters that inference needs, with their bits."""
-    weight_bits, _ = _operand_bits(module)
+    weight_bits, activation_bits = _operand_bits(module)
+    unused = {"theta"}  # of Bi-Transformation: the signs of the weights know it
+    if weight_bits == 32:
+        unused |= {"beta", "weight_step"}
+    if activation_bits == 32:
+        unused |= {"input_step"}
     for name, parameter in module.named_parameters():
-        if not isinstance(module, BinaryConv2d):
-            yield parameter, 32
-        elif name == "weight":
-            yield parameter, weight_bits
-        elif weight_bits == 1:  # real weights are used without beta
-            yield parameter, 32
+        if name not in unused:
+            yield parameter, weight_bits if name == "weight" else 32
 
 
 def _constants(module: nn.Module) -> int:
     """How many 32-bit numbers beside the parameters inference needs."""
     if isinstance(module, BinaryConv2d):
-        scaled = module.scale == "xnor" and module.precision.weight_bits == 1
-        return module.out_channels if scaled else 0
+        scales = {"xnor": module.out_channels, "layer": 1}
+        return scales.get(module.scale, 0) if module.precision.weight_bits == 1 else 0
     return sum(b.numel() for b in module.buffers() if b.is_floating_point())

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.autograd import Function
 
 Estimator = Literal["clip", "polynomial"]
-ScaleFactor = Literal["learned", "xnor", "none"]
+ScaleFactor = Literal["learned", "xnor", "layer", "none"]
 
 Filters = tuple[Tensor, Tensor]
 """Weights of a 1-bit convolution, shape (out, in / groups, k, k), and scales, (out, 1, 1, 1)."""
@@ -97,6 +97,18 @@ def mean_magnitude(w: Tensor) -> Tensor:
     return w.abs().mean(dim=tuple(range(1, w.dim())), keepdim=True)
 
 
+def layer_magnitude(w: Tensor) -> Tensor:
+    """BARS' scale, one per layer (section 3.1): mean |w|.
+
+    Args:
+        w: the weights of one or more layers, shape (..., out, in, k, k).
+
+    Returns:
+        shape (..., 1, 1, 1, 1).
+    """
+    return w.abs().flatten(-4).mean(-1)[..., None, None, None, None]
+
+
 def reconstruction_error(w: Tensor, beta: Tensor) -> Tensor:
     r"""DCP-NAS Eq. (7): \|w - \beta \circ sign(w)\|_2^2 (beta shaped to multiply w), a scalar.
 
@@ -110,8 +122,8 @@ class BinaryConv2d(nn.Module):
 
     Args:
         precision: the layer's own: what is 1-bit when the network runs at W1A1.
-        scale: `learned` (one positive parameter per output channel), `xnor` (mean magnitude of the
-            weights) or `none`.
+        scale: `learned` (one positive parameter per output channel), `xnor` (mean magnitude of a
+            channel's weights), `layer` (of all weights: one number) or `none`.
         estimator: the straight-through estimator of the activations; weights take `clip`, Eq. (17).
     """
 
@@ -138,13 +150,13 @@ class BinaryConv2d(nn.Module):
         self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
         self.own = precision
         self.running = Precision.W1A1
-        self.scale = scale
+        self.scale = scale if precision.weight_bits == 1 else "none"
         self.estimator: Estimator = estimator
         self.weight = nn.Parameter(
             torch.empty(out_channels, in_channels // groups, kernel_size, kernel_size)
         )
         nn.init.kaiming_normal_(self.weight)
-        if scale == "learned":
+        if self.scale == "learned":
             self.beta = nn.Parameter(mean_magnitude(self.weight.detach()).flatten())
 
     @property
@@ -160,6 +172,8 @@ class BinaryConv2d(nn.Module):
                 return beta.abs().view(-1, 1, 1, 1)
             case "xnor":
                 return mean_magnitude(self.weight if part is None else self.weight[part])
+            case "layer":
+                return layer_magnitude(self.weight)
         return self.weight.new_ones(1, 1, 1, 1)
 
     def effective_weight(self, part: slice | None = None) -> Tensor:
@@ -186,7 +200,18 @@ class BinaryConv2d(nn.Module):
         x_BCHW = self.effective_input(x_BCHW)
         return F.conv2d(x_BCHW, weight, None, self.stride, self.padding, self.dilation, groups)
 
+    def convolve_signs(self, x_BCHW: Tensor, weight: Tensor) -> Tensor:
+        """Convolve with all of a layer's real-valued weights, as its precision says; one scale.
+
+        Sums of signs are whole numbers, exact in any order: the scale comes after them.
+        """
+        if self.precision.weight_bits == 32:
+            return self.convolve(x_BCHW, weight, self.groups)
+        return self.convolve(x_BCHW, ste_sign(weight), self.groups) * layer_magnitude(weight)
+
     def forward(self, x_BCHW: Tensor) -> Tensor:
+        if self.scale == "layer":
+            return self.convolve_signs(x_BCHW, self.weight)
         return self.convolve(x_BCHW, self.effective_weight(), self.groups)
 
     def extra_repr(self) -> str:

@@ -31,6 +31,17 @@ class Preprocess(nn.Sequential):
         )
 
 
+class RealPreprocess(nn.Sequential):
+    """BN, real 1x1 convolution, PReLU: the preprocessing of BATS."""
+
+    def __init__(self, in_channels: int, channels: int, *, affine: bool = True) -> None:
+        super().__init__(
+            nn.BatchNorm2d(in_channels, affine=affine, track_running_stats=affine),
+            nn.Conv2d(in_channels, channels, 1, bias=False),
+            nn.PReLU(channels),
+        )
+
+
 def halves(channels: int) -> tuple[int, int]:
     """How a factorised reduction shares its output channels between its two convolutions."""
     return channels // 2, channels - channels // 2
@@ -95,6 +106,69 @@ class SeparableBlock(nn.Module):
         y_BCHW = self.prelu_mid(self.norm_mid(self.depthwise(self.norm_in(x_BCHW))))
         y_BCHW = self.norm_out(self.pointwise(y_BCHW))
         return self.prelu_out(y_BCHW + x_BCHW if self.stride == 1 else y_BCHW)
+
+
+def plain_operation(name: str, channels: int, stride: int, *, reduction: Precision) -> nn.Module:
+    """An edge's identity, factorised reduction or pool with batch normalisation."""
+    match name:
+        case "skip_connect" if stride == 1:
+            return nn.Identity()
+        case "skip_connect":
+            return FactorisedReduction(channels, channels, precision=reduction)
+        case "max_pool_3x3":
+            return nn.Sequential(nn.MaxPool2d(3, stride, padding=1), nn.BatchNorm2d(channels))
+        case "avg_pool_3x3":
+            pool = nn.AvgPool2d(3, stride, padding=1, count_include_pad=False)
+            return nn.Sequential(pool, nn.BatchNorm2d(channels))
+    raise ValueError(f"no operation '{name}'")
+
+
+def shuffle(x_BCHW: Tensor, groups: int, edges: int = 1) -> Tensor:
+    """ShuffleNet's channel shuffle: channel i of group g moves to i * groups + g.
+
+    Zhang et al., CVPR 2018, https://arxiv.org/abs/1707.01083. The channels of each of so many edges
+    are shuffled among themselves.
+    """
+    x_BHWEGC = x_BCHW.permute(0, 2, 3, 1).unflatten(3, (edges, groups, -1))
+    return x_BHWEGC.transpose(4, 5).flatten(3).permute(0, 3, 1, 2)
+
+
+def zeros_after(x_BCHW: Tensor, stride: int, channels: int) -> Tensor:
+    """An empty map of so many channels, as large as `x_BCHW` is after a layer of this stride."""
+    height, width = (-(-side // stride) for side in x_BCHW.shape[-2:])
+    return x_BCHW.new_zeros(len(x_BCHW), channels, height, width)
+
+
+class GroupedBlock(nn.Module):
+    """BN, kxk 1-bit convolution in groups, PReLU, identity shortcut at stride 1, channel shuffle."""
+
+    def __init__(
+        self,
+        channels: int,
+        kernel_size: int,
+        *,
+        stride: int,
+        dilation: int,
+        groups: int,
+        shuffled: int,
+    ) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(channels)
+        self.conv = BinaryConv2d(
+            channels,
+            channels,
+            kernel_size,
+            stride=stride,
+            padding=dilation * (kernel_size - 1) // 2,
+            dilation=dilation,
+            groups=groups,
+        )
+        self.prelu = nn.PReLU(channels)
+        self.stride, self.shuffled = stride, shuffled
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        y_BCHW = self.prelu(self.conv(self.norm(x_BCHW)))
+        return shuffle(y_BCHW + x_BCHW if self.stride == 1 else y_BCHW, self.shuffled)
 
 
 class SmallStem(nn.Module):

@@ -13,37 +13,18 @@ A bundle's channels are ordered (K, S, F, C).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bnas_bench.nn.binary import BinaryConv2d, Filters, Precision
-from bnas_bench.nn.blocks import (
-    FactorisedReduction,
-    SeparableBlock,
-    channels_last,
-    halves,
-    shift,
-)
-from bnas_bench.nn.network import ListOf
-
-
-@dataclass(frozen=True)
-class Separable:
-    """An operation made of `repeats` separable blocks, the stride in the first."""
-
-    kernel_size: int
-    dilation: int
-    repeats: int
-
-
-def normalise(x: Tensor) -> Tensor:
-    """Batch normalisation by the batch's own statistics, without affine parameters."""
-    return F.batch_norm(x, None, None, training=True)
+from bnas_bench.nn.blocks import FactorisedReduction, channels_last, zeros_after
+from bnas_bench.nn.bundled import Bundle, BundledReduction, Kernel, normalise
 
 
 class NodeMaps:
@@ -68,157 +49,34 @@ class NodeMaps:
     def avg_pool(self) -> Tensor:
         return normalise(F.avg_pool2d(self.x, 3, self.stride, padding=1, count_include_pad=False))
 
-    def zeros(self, channels: int) -> Tensor:
-        height, width = (-(-side // self.stride) for side in self.x.shape[-2:])
-        return self.x.new_zeros(len(self.x), channels, height, width)
 
+class MakeBundle(Protocol):
+    """Builds the bundle of several operations."""
 
-class BundledBlocks(nn.Module):
-    """One separable block for each of K operations on each of S x F edges.
-
-    Args:
-        shared: whether the F edges of a source and all operations read the same map (B, S*C, H, W);
-            otherwise each reads its own, (B, K*S*F*C, H, W).
-    """
-
-    def __init__(
+    def __call__(
         self,
-        operations: Sequence[Separable],
+        kernels: Sequence[Kernel],
         channels: int,
         sources: int,
         fan: int,
         *,
         stride: int,
-        depthwise: Precision,
         shared: bool,
-    ) -> None:
-        super().__init__()
-        self.channels, self.sources, self.fan, self.stride = channels, sources, fan, stride
-        self.shared = shared
-        width = sources * fan * channels
-        total = len(operations) * width
-        self.depthwise = ListOf[BinaryConv2d](
-            BinaryConv2d(
-                width,
-                width,
-                op.kernel_size,
-                stride=stride,
-                padding=op.dilation * (op.kernel_size - 1) // 2,
-                dilation=op.dilation,
-                groups=width,
-                precision=depthwise,
-            )
-            for op in operations
-        )
-        self.prelu_mid = nn.PReLU(total)
-        self.pointwise = BinaryConv2d(total, total, 1, groups=total // channels)
-        self.prelu_out = nn.PReLU(total)
-
-    def part(self, k: int, s: int, f: int) -> slice:
-        """The channels of one edge's operation among all of the bundle's."""
-        start = ((k * self.sources + s) * self.fan + f) * self.channels
-        return slice(start, start + self.channels)
-
-    def forward(self, x: Tensor, normalised: Tensor) -> Tensor:
-        """All K*S*F blocks, shape (B, K*S*F*C, H', W')."""
-        kinds = len(self.depthwise)
-        if self.shared:
-            x, fanned = self.fan_out(x), self.fan_out(normalised)
-            inputs = [fanned] * kinds
-        else:
-            inputs = [channels_last(u) for u in normalised.chunk(kinds, dim=1)]
-        maps = [conv(u) for conv, u in zip(self.depthwise, inputs, strict=True)]
-        y = self.prelu_mid(normalise(torch.cat(maps, dim=1)))
-        y = normalise(self.pointwise(y))
-        if self.stride == 1:
-            y = y + (torch.cat([x] * kinds, dim=1) if self.shared else x)
-        return self.prelu_out(y)
-
-    def fan_out(self, x: Tensor) -> Tensor:
-        """Repeat each source's map for its F edges, shape (B, S*F*C, H, W)."""
-        x_BHWSC = x.permute(0, 2, 3, 1).unflatten(3, (self.sources, 1, self.channels))
-        return x_BHWSC.expand(-1, -1, -1, -1, self.fan, -1).flatten(3).permute(0, 3, 1, 2)
-
-    def path(self, x: Tensor, normalised: Tensor, k: int, s: int, f: int) -> Tensor:
-        """One block alone on its own map (B, C, H, W)."""
-        conv, part = self.depthwise[k], self.part(k, s, f)
-        y = conv.convolve(normalised, conv.effective_weight(self.part(0, s, f)), self.channels)
-        y = F.prelu(normalise(y), self.prelu_mid.weight[part])
-        y = normalise(self.pointwise.convolve(y, self.pointwise.effective_weight(part), 1))
-        return F.prelu(y + x if self.stride == 1 else y, self.prelu_out.weight[part])
-
-    @torch.no_grad()
-    def bequeath(self, k: int, s: int, f: int, heir: SeparableBlock) -> None:
-        part = self.part(k, s, f)
-        copy_part(self.depthwise[k], self.part(0, s, f), heir.depthwise)
-        copy_part(self.pointwise, part, heir.pointwise)
-        heir.prelu_mid.weight.copy_(self.prelu_mid.weight[part])
-        heir.prelu_out.weight.copy_(self.prelu_out.weight[part])
+    ) -> Bundle: ...
 
 
-class BundledReduction(nn.Module):
-    """The factorised reduction of `skip_connect` at stride 2, for S x F edges."""
+@dataclass(frozen=True)
+class Convolutions:
+    """What an edge's convolutional operations are, and how those of many edges are bundled.
 
-    def __init__(self, channels: int, sources: int, fan: int, precision: Precision) -> None:
-        super().__init__()
-        self.channels, self.sources, self.fan = channels, sources, fan
-        self.even, self.odd = (
-            BinaryConv2d(
-                sources * channels,
-                sources * fan * half,
-                1,
-                stride=2,
-                groups=sources,
-                precision=precision,
-            )
-            for half in halves(channels)
-        )
-        self.prelu = nn.PReLU(sources * fan * channels)
+    Attributes:
+        kernels: by the name of the operation.
+        reduction: precision of `skip_connect` at stride 2.
+    """
 
-    def forward(self, normalised: Tensor) -> Tensor:
-        """All S*F reductions, shape (B, S*F*C, H/2, W/2)."""
-        edges = (self.sources * self.fan, -1)
-        y = torch.cat(
-            [
-                self.even(normalised).unflatten(1, edges),
-                self.odd(shift(normalised)).unflatten(1, edges),
-            ],
-            dim=2,
-        )
-        return self.prelu(normalise(y.flatten(1, 2)))
-
-    def parts(self, s: int, f: int) -> list[slice]:
-        """The channels of one edge in each of the two convolutions."""
-        edge = s * self.fan + f
-        return [slice(edge * half, (edge + 1) * half) for half in halves(self.channels)]
-
-    def path(self, normalised: Tensor, s: int, f: int) -> Tensor:
-        """One reduction alone on its own map (B, C, H, W)."""
-        y = torch.cat(
-            [
-                conv.convolve(u, conv.effective_weight(part), 1)
-                for conv, u, part in zip(
-                    (self.even, self.odd),
-                    (normalised, shift(normalised)),
-                    self.parts(s, f),
-                    strict=True,
-                )
-            ],
-            dim=1,
-        )
-        return F.prelu(normalise(y), self.slopes(s, f))
-
-    def slopes(self, s: int, f: int) -> Tensor:
-        """The PReLU slopes of one edge."""
-        edge = s * self.fan + f
-        return self.prelu.weight[edge * self.channels : (edge + 1) * self.channels]
-
-    @torch.no_grad()
-    def bequeath(self, s: int, f: int, heir: FactorisedReduction) -> None:
-        first, second = self.parts(s, f)
-        copy_part(self.even, first, heir.even)
-        copy_part(self.odd, second, heir.odd)
-        heir.prelu.weight.copy_(self.slopes(s, f))
+    kernels: Mapping[str, Kernel]
+    bundle: MakeBundle
+    reduction: Precision
 
 
 class EdgeBundle(nn.Module):
@@ -226,57 +84,42 @@ class EdgeBundle(nn.Module):
 
     Args:
         operations: the options of every edge, in order.
-        separable: which of them are separable convolutions, and of what kind.
     """
 
     def __init__(
         self,
         operations: tuple[str, ...],
-        separable: dict[str, Separable],
+        convolutions: Convolutions,
         channels: int,
         sources: int,
         fan: int,
         *,
         stride: int,
-        depthwise: Precision,
     ) -> None:
         super().__init__()
         self.operations = operations
         self.channels, self.sources, self.fan, self.stride = channels, sources, fan, stride
         # Twice repeated operations first: their second blocks then read one leading slice.
-        present = {name: op for name, op in separable.items() if name in operations}
-        self.blocks = sorted(present, key=lambda name: -present[name].repeats)
-        self.deep = [name for name in self.blocks if present[name].repeats == 2]
+        kernels = {op: k for op, k in convolutions.kernels.items() if op in operations}
+        self.blocks = sorted(kernels, key=lambda name: -kernels[name].repeats)
+        self.deep = [name for name in self.blocks if kernels[name].repeats == 2]
         self.plain = [
             name
             for name in operations
             if name in ("max_pool_3x3", "avg_pool_3x3") or (name == "skip_connect" and stride == 1)
         ]
-        self.first: BundledBlocks | None = None
-        self.second: BundledBlocks | None = None
+
+        def bundle(names: list[str], stride: int, shared: bool) -> Bundle | None:
+            chosen = [kernels[name] for name in names]
+            if not chosen:
+                return None
+            return convolutions.bundle(chosen, channels, sources, fan, stride=stride, shared=shared)
+
+        self.first = bundle(self.blocks, stride, shared=True)
+        self.second = bundle(self.deep, 1, shared=False)
         self.reduction: BundledReduction | None = None
-        if self.blocks:
-            self.first = BundledBlocks(
-                [present[name] for name in self.blocks],
-                channels,
-                sources,
-                fan,
-                stride=stride,
-                depthwise=depthwise,
-                shared=True,
-            )
-        if self.deep:
-            self.second = BundledBlocks(
-                [present[name] for name in self.deep],
-                channels,
-                sources,
-                fan,
-                stride=1,
-                depthwise=depthwise,
-                shared=False,
-            )
         if stride == 2 and "skip_connect" in operations:
-            self.reduction = BundledReduction(channels, sources, fan, Precision.W1A32)
+            self.reduction = BundledReduction(channels, sources, fan, convolutions.reduction)
 
     def forward(self, x: Tensor, weights: Tensor) -> Tensor:
         """The mixed edges, summed over the sources.
@@ -316,7 +159,7 @@ class EdgeBundle(nn.Module):
             if len(self.blocks) > len(self.deep):
                 add(y[:, deep:], self.blocks[len(self.deep) :])
         if not terms:
-            return maps.zeros(f * c).unflatten(1, (f, c))
+            return zeros_after(x, self.stride, f * c).unflatten(1, (f, c))
         return torch.stack(terms).sum(0) if len(terms) > 1 else terms[0]
 
     def plain_map(self, maps: NodeMaps, name: str) -> Tensor:
@@ -355,27 +198,17 @@ class EdgeBundle(nn.Module):
     def filters(self, s: int, f: int, operation: str) -> Iterator[Filters]:
         """The 1-bit convolutions of one operation of one edge."""
         if self.reduction is not None and operation == "skip_connect":
-            convs = (self.reduction.even, self.reduction.odd)
-            for conv, part in zip(convs, self.reduction.parts(s, f), strict=True):
-                yield conv.filters(part)
+            yield from self.reduction.filters(s, f)
         for bundle, names in ((self.first, self.blocks), (self.second, self.deep)):
             if bundle is not None and operation in names:
-                k = names.index(operation)
-                yield bundle.depthwise[k].filters(bundle.part(0, s, f))
-                yield bundle.pointwise.filters(bundle.part(k, s, f))
+                yield from bundle.filters(names.index(operation), s, f)
 
     def bequeath(self, s: int, f: int, operation: str, heir: nn.Module) -> None:
         """Copy the weights of one operation of one edge into its stand-alone module."""
         if self.reduction is not None and isinstance(heir, FactorisedReduction):
             self.reduction.bequeath(s, f, heir)
-        blocks = iter([m for m in heir.modules() if isinstance(m, SeparableBlock)])
-        for bundle, names in ((self.first, self.blocks), (self.second, self.deep)):
-            if bundle is not None and operation in names:
-                bundle.bequeath(names.index(operation), s, f, next(blocks))
-
-
-@torch.no_grad()
-def copy_part(conv: BinaryConv2d, part: slice, heir: BinaryConv2d) -> None:
-    """Copy some output channels of a bundled convolution into a stand-alone one."""
-    heir.weight.copy_(conv.weight[part])
-    heir.beta.copy_(conv.beta[part])
+        bundles = ((self.first, self.blocks), (self.second, self.deep))
+        mine = [(b, names) for b, names in bundles if b is not None and operation in names]
+        blocks = [m for m in heir.modules() if mine and isinstance(m, mine[0][0].heir)]
+        for (bundle, names), block in zip(mine, blocks, strict=True):
+            bundle.bequeath(names.index(operation), s, f, block)

@@ -2,78 +2,79 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from torch import Tensor, cat, nn
 
 from bnas_bench.core import NetworkSpec
-from bnas_bench.nn.binary import Precision
 from bnas_bench.nn.blocks import (
     AuxiliaryHead,
-    FactorisedReduction,
     Head,
     ImageNetStem,
-    Preprocess,
     SmallStem,
     channels_last,
+    zeros_after,
 )
+from bnas_bench.nn.bundles import Convolutions
 from bnas_bench.nn.network import ListOf, Network
-
-IMAGENET_SIDE = 64
-"""Images of at least this many pixels a side take the ImageNet stem."""
+from bnas_bench.topology import CellPlan, plan, reduction_cells
 
 Pairs = dict[int, list[tuple[str, int]]]
 """Per intermediate node the (operation, source) pairs of its live edges."""
 
 
 class Operation(Protocol):
-    """Builds the module of one edge."""
+    """Builds the module of one edge of a stand-alone network."""
 
     def __call__(self, name: str, channels: int, stride: int) -> nn.Module: ...
 
 
+class MakePreprocess(Protocol):
+    """Builds what a cell does to an input; `reduce` halves its side."""
+
+    def __call__(
+        self, in_channels: int, channels: int, *, reduce: bool, affine: bool
+    ) -> nn.Module: ...
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the cells of a space are made of.
+
+    Attributes:
+        operations: the options of every edge, in order.
+        operation: builds an edge of a stand-alone network.
+        preprocess: builds what a cell does to an input.
+        convolutions: what the convolutions of many edges are bundled into.
+    """
+
+    operations: tuple[str, ...]
+    operation: Operation
+    preprocess: MakePreprocess
+    convolutions: Convolutions
+
+
 def make_stem(spec: NetworkSpec, *, affine: bool = True) -> SmallStem | ImageNetStem:
     """The real-valued stem that the size of the images asks for."""
-    stem = ImageNetStem if min(spec.shape[1:]) >= IMAGENET_SIDE else SmallStem
+    stem = ImageNetStem if spec.large else SmallStem
     return stem(spec.shape[0], spec.channels, affine=affine)
-
-
-def preprocess_first(
-    in_channels: int, channels: int, *, reduce: bool, precision: Precision, affine: bool = True
-) -> nn.Module:
-    """What a cell does to its older input: halve it too where the cell before was a reduction."""
-    make = FactorisedReduction if reduce else Preprocess
-    return make(in_channels, channels, precision=precision, affine=affine)
-
-
-def reduction_cells(cells: int) -> tuple[int, int]:
-    """Which cells, counted from 0, halve the map: 1 and 3 of 6 (search), 3 and 6 of 10 (final)."""
-    return (cells - 1) // 3, 2 * (cells - 1) // 3
 
 
 class Cell(nn.Module):
     """One cell: preprocess both inputs, add up the live edges of each node, concatenate the nodes."""
 
-    def __init__(
-        self,
-        pairs: Pairs,
-        channels: tuple[int, int, int],
-        *,
-        stride: int,
-        reduce_first: bool,
-        preprocessing: Precision,
-        operation: Operation,
-    ) -> None:
+    def __init__(self, pairs: Pairs, place: CellPlan, parts: Parts) -> None:
         super().__init__()
-        older, newer, width = channels
-        self.preprocess0 = preprocess_first(
-            older, width, reduce=reduce_first, precision=preprocessing
+        self.stride, self.width = place.stride, place.width
+        self.preprocess0 = parts.preprocess(
+            place.older, place.width, reduce=place.reduce_first, affine=True
         )
-        self.preprocess1 = Preprocess(newer, width, precision=preprocessing)
+        self.preprocess1 = parts.preprocess(place.newer, place.width, reduce=False, affine=True)
         self.pairs = pairs
         self.edges = nn.ModuleDict(
             {
-                f"{i}_{j}": operation(op, width, stride if i < 2 else 1)
+                f"{i}_{j}": parts.operation(op, place.width, place.stride if i < 2 else 1)
                 for j, node in pairs.items()
                 for op, i in node
             }
@@ -83,7 +84,9 @@ class Cell(nn.Module):
         nodes = [self.preprocess0(older), self.preprocess1(newer)]
         for j, node in self.pairs.items():
             maps = [self.edges[f"{i}_{j}"](nodes[i]) for _, i in node]
-            nodes.append(maps[0] + maps[1])
+            if not maps:
+                maps = [zeros_after(nodes[0], self.stride, self.width)]
+            nodes.append(sum(maps[1:], start=maps[0]))
         return cat(nodes[2:], dim=1)
 
 
@@ -92,42 +95,18 @@ class CellNetwork(Network):
 
     Args:
         cells: the pairs of the normal and of the reduction cell.
-        operation: builds an edge's module.
-        preprocessing: precision of the cells' preprocessing.
     """
 
-    def __init__(
-        self,
-        cells: dict[str, Pairs],
-        spec: NetworkSpec,
-        operation: Operation,
-        preprocessing: Precision,
-    ) -> None:
+    def __init__(self, cells: dict[str, Pairs], spec: NetworkSpec, parts: Parts) -> None:
         super().__init__()
         self.stem = make_stem(spec)
-        older, newer = self.stem.out_channels
-        width, reduced = spec.channels, self.stem.reduced
-        self.cells: ListOf[Cell] = ListOf()
+        self.cells = ListOf[Cell](Cell(cells[place.kind], place, parts) for place in plan(spec))
+        newer = len(cells["normal"]) * self.cells[-1].width
         self.auxiliary: AuxiliaryHead | None = None
-        reductions = reduction_cells(spec.cells)
-        self.auxiliary_index = reductions[1]
-        for index in range(spec.cells):
-            reduction = index in reductions
-            width *= 2 if reduction else 1
-            pairs = cells["reduce" if reduction else "normal"]
-            self.cells.append(
-                Cell(
-                    pairs,
-                    (older, newer, width),
-                    stride=2 if reduction else 1,
-                    reduce_first=reduced,
-                    preprocessing=preprocessing,
-                    operation=operation,
-                )
-            )
-            older, newer, reduced = newer, len(pairs) * width, reduction
-            if spec.auxiliary and index == self.auxiliary_index:
-                self.auxiliary = AuxiliaryHead(newer, spec.classes)
+        self.auxiliary_index = reduction_cells(spec.cells)[1]
+        if spec.auxiliary:
+            side = self.cells[self.auxiliary_index]
+            self.auxiliary = AuxiliaryHead(len(side.pairs) * side.width, spec.classes)
         self.head = Head(newer, spec.classes)
 
     def maps(self, x_BCHW: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bnas_bench.nn.binary import BinaryConv2d, Filters, Precision
+from bnas_bench.nn.quantised import QuantConv2d
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,7 +69,7 @@ class Counted(nn.Module):
     def precision(self, precision: Precision) -> None:
         self._precision = Precision(precision)
         for module in self.modules():
-            if isinstance(module, BinaryConv2d):
+            if isinstance(module, BinaryConv2d | QuantConv2d):
                 module.running = self._precision
 
     _precision: Precision = Precision.W1A1
@@ -78,9 +79,13 @@ class Counted(nn.Module):
         raise NotImplementedError
 
     def reconstruction_error(self) -> Tensor:
-        """Sum over all 1-bit layers of Eq. (7) of DCP-NAS, a scalar."""
-        errors = [m.reconstruction_error() for m in self.modules() if isinstance(m, BinaryConv2d)]
-        return torch.stack(errors).sum()
+        """Sum over all layers of 1-bit weights of Eq. (7) of DCP-NAS, a scalar."""
+        errors = [
+            module.reconstruction_error()
+            for module in self.modules()
+            if isinstance(module, BinaryConv2d) and module.own.weight_bits == 1
+        ]
+        return torch.stack(errors).sum() if errors else next(self.parameters()).new_zeros(())
 
 
 def _count(_: nn.Module, __: Any, logits: Tensor) -> None:

@@ -9,47 +9,47 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bnas_bench.core import Mix, NetworkSpec
-from bnas_bench.nn.binary import BinaryConv2d, Filters, Precision
-from bnas_bench.nn.blocks import Head, Preprocess, channels_last
-from bnas_bench.nn.bundles import EdgeBundle, NodeMaps, Separable
-from bnas_bench.nn.cells import CellNetwork, make_stem, preprocess_first, reduction_cells
+from bnas_bench.errors import BadValue
+from bnas_bench.nn.binary import BinaryConv2d, Filters
+from bnas_bench.nn.blocks import Head, channels_last, shuffle, zeros_after
+from bnas_bench.nn.bundles import EdgeBundle, NodeMaps
+from bnas_bench.nn.cells import CellNetwork, Parts, make_stem
 from bnas_bench.nn.network import ListOf, Network, Supernet
-from bnas_bench.topology import CELLS, EDGES, NODES
+from bnas_bench.topology import CELLS, EDGES, NODES, CellPlan, plan
+
+
+def partial_join(mixed_BFCHW: Tensor, passing_BFCHW: Tensor, k: int) -> Tensor:
+    """PC-DARTS section 3.2: the processed channels and those that pass by, side by side, shuffled.
+
+    Xu et al., ICLR 2020, https://arxiv.org/abs/1907.05737.
+    """
+    joined = torch.cat([mixed_BFCHW, passing_BFCHW], dim=2)
+    return shuffle(joined.flatten(0, 1), k).unflatten(0, joined.shape[:2])
 
 
 class MixedCell(nn.Module):
     """A cell of the supernet: four bundles, which leave the inputs and the nodes 2, 3 and 4."""
 
-    def __init__(
-        self,
-        operations: tuple[str, ...],
-        separable: dict[str, Separable],
-        channels: tuple[int, int, int],
-        *,
-        stride: int,
-        reduce_first: bool,
-        preprocessing: Precision,
-        depthwise: Precision,
-    ) -> None:
+    def __init__(self, place: CellPlan, parts: Parts, partial: int) -> None:
         super().__init__()
-        older, newer, width = channels
-        self.operations = operations
-        self.preprocess0 = preprocess_first(
-            older, width, reduce=reduce_first, precision=preprocessing, affine=False
+        self.operations, self.partial = parts.operations, partial
+        self.preprocess0 = parts.preprocess(
+            place.older, place.width, reduce=place.reduce_first, affine=False
         )
-        self.preprocess1 = Preprocess(newer, width, precision=preprocessing, affine=False)
+        self.preprocess1 = parts.preprocess(place.newer, place.width, reduce=False, affine=False)
+        self.width = place.width
         self.bundles = ListOf[EdgeBundle](
             EdgeBundle(
-                operations,
-                separable,
-                width,
+                parts.operations,
+                parts.convolutions,
+                place.width // partial,
                 2 if k == 0 else 1,
                 4 - k,
-                stride=stride if k == 0 else 1,
-                depthwise=depthwise,
+                stride=place.stride if k == 0 else 1,
             )
             for k in range(4)
         )
@@ -69,7 +69,7 @@ class MixedCell(nn.Module):
         nodes: list[Tensor] = []
         sums: list[Tensor] = []
         for k, bundle in enumerate(self.bundles):
-            out = bundle(x, weights[self.get_buffer(f"rows{k}")])
+            out = self.edges(bundle, x, weights[self.get_buffer(f"rows{k}")])
             sums = (
                 list(out.unbind(1))
                 if k == 0
@@ -78,6 +78,20 @@ class MixedCell(nn.Module):
             x = sums.pop(0)
             nodes.append(x)
         return torch.cat(nodes, dim=1)
+
+    def edges(self, bundle: EdgeBundle, x: Tensor, weights: Tensor) -> Tensor:
+        """A bundle's mixed edges, on all channels or on one in `partial` (PC-DARTS)."""
+        if self.partial == 1:
+            return bundle(x, weights)
+        x_BSCHW = x.unflatten(1, (bundle.sources, self.width))
+        few = x_BSCHW[:, :, : bundle.channels].flatten(1, 2)
+        mixed = bundle(channels_last(few), weights)
+        rest = x_BSCHW[:, :, bundle.channels :].flatten(1, 2)
+        if bundle.stride == 2:
+            rest = F.max_pool2d(rest, 2, ceil_mode=True)
+        rest = rest.unflatten(1, (bundle.sources, -1))
+        passing = torch.einsum("bschw,sf->bfchw", rest, weights.sum(-1))
+        return partial_join(mixed, passing, self.partial)
 
     def path(self, older: Tensor, newer: Tensor, choices: Sequence[int]) -> Tensor:
         """The cell whose edges run one operation each, `none` where an edge is not there."""
@@ -95,7 +109,7 @@ class MixedCell(nn.Module):
                     y = self.bundles[k].path(nodes[i], s, f, name)
                     total = y if total is None else total + y
             if total is None:
-                total = nodes[0].zeros(nodes[0].x.shape[1])
+                total = zeros_after(nodes[0].x, stride, self.width)
             nodes.append(NodeMaps(total, 1))
         return torch.cat([maps.x for maps in nodes[2:]], dim=1)
 
@@ -103,7 +117,7 @@ class MixedCell(nn.Module):
         """The 1-bit convolutions of the cell that `path` runs."""
         for preprocess in (self.preprocess0, self.preprocess1):
             for module in preprocess.modules():
-                if isinstance(module, BinaryConv2d):
+                if isinstance(module, BinaryConv2d) and module.own.weight_bits == 1:
                     yield module.filters()
         for (i, j), choice in zip(EDGES, choices, strict=True):
             k, s, f = self.place(i, j)
@@ -113,38 +127,18 @@ class MixedCell(nn.Module):
 class CellSupernet(Supernet):
     """Stem, mixed cells, head. The mix has one entry per edge: 14 normal, then 14 reduction ones."""
 
-    def __init__(
-        self,
-        operations: tuple[str, ...],
-        separable: dict[str, Separable],
-        spec: NetworkSpec,
-        *,
-        preprocessing: Precision,
-        depthwise: Precision,
-    ) -> None:
+    def __init__(self, spec: NetworkSpec, parts: Parts, partial: int) -> None:
         super().__init__()
-        self.operations = operations
-        self.stem = make_stem(spec, affine=False)
-        older, newer = self.stem.out_channels
-        width, reduced = spec.channels, self.stem.reduced
-        self.reductions = reduction_cells(spec.cells)
-        self.cells: ListOf[MixedCell] = ListOf()
-        for index in range(spec.cells):
-            reduction = index in self.reductions
-            width *= 2 if reduction else 1
-            self.cells.append(
-                MixedCell(
-                    operations,
-                    separable,
-                    (older, newer, width),
-                    stride=2 if reduction else 1,
-                    reduce_first=reduced,
-                    preprocessing=preprocessing,
-                    depthwise=depthwise,
-                )
+        if spec.channels % partial:
+            raise BadValue(
+                f"{spec.channels} channels cannot be divided by partial={partial}; "
+                f"the next scale that can has {-(-spec.channels // partial) * partial}"
             )
-            older, newer, reduced = newer, len(NODES) * width, reduction
-        self.head = Head(newer, spec.classes)
+        self.operations, self.partial = parts.operations, partial
+        self.stem = make_stem(spec, affine=False)
+        self.plan = list(plan(spec))
+        self.cells = ListOf[MixedCell](MixedCell(place, parts, partial) for place in self.plan)
+        self.head = Head(len(NODES) * self.plan[-1].width, spec.classes)
 
     def features(self, x_BCHW: Tensor, mix: Mix) -> Tensor:
         per_kind = {
@@ -152,8 +146,8 @@ class CellSupernet(Supernet):
             for k, kind in enumerate(CELLS)
         }
         older, newer = self.stem(channels_last(x_BCHW))
-        for index, cell in enumerate(self.cells):
-            choice = per_kind["reduce" if index in self.reductions else "normal"]
+        for place, cell in zip(self.plan, self.cells, strict=True):
+            choice = per_kind[place.kind]
             if isinstance(choice, Tensor):
                 older, newer = newer, cell(older, newer, choice)
             else:
@@ -162,25 +156,21 @@ class CellSupernet(Supernet):
 
     def _prepared(self, mix: Mix, x: Tensor) -> Tensor | list[int]:
         """A cell's edges as weights (14, operations), or as one path if all are indices."""
-        if not any(isinstance(entry, Tensor) for entry in mix):
+        if self.partial == 1 and not any(isinstance(entry, Tensor) for entry in mix):
             return [int(entry) for entry in mix]
         eye = torch.eye(len(self.operations), device=x.device, dtype=x.dtype)
         return torch.stack([e if isinstance(e, Tensor) else eye[e] for e in mix])
 
     def filters(self, path: Sequence[int]) -> Iterator[Filters]:
-        for index, cell in enumerate(self.cells):
-            start = len(EDGES) if index in self.reductions else 0
+        for place, cell in zip(self.plan, self.cells, strict=True):
+            start = len(EDGES) * CELLS.index(place.kind)
             yield from cell.filters(path[start : start + len(EDGES)])
 
     def weight_norms(self) -> Tensor:
         """Squared 2-norm per edge, over all cells of its kind; operations without weights add none."""
         totals = []
         for kind in CELLS:
-            cells = [
-                cell
-                for index, cell in enumerate(self.cells)
-                if (index in self.reductions) == (kind == "reduce")
-            ]
+            cells = [c for p, c in zip(self.plan, self.cells, strict=True) if p.kind == kind]
             norms = [torch.stack([c.bundles[k].norms() for c in cells]).sum(0) for k in range(4)]
             for i, j in EDGES:
                 k, s, f = MixedCell.place(i, j)

@@ -30,6 +30,7 @@ from bnas_bench.core import (
     SearchSpace,
     SearchStrategy,
 )
+from bnas_bench.cost.formula import OpsFormula
 from bnas_bench.data import Task
 from bnas_bench.meter import Meter
 from bnas_bench.nn.binary import BinaryConv2d
@@ -110,9 +111,24 @@ class ToySpace(SearchSpace):
         with initialised_by(rng):
             return ToyNetwork(spec, [int(kernel) for kernel in arch.choices.values()])
 
-    def supernet(self, spec: NetworkSpec, rng: np.random.Generator) -> Supernet:
+    def supernet(
+        self,
+        spec: NetworkSpec,
+        rng: np.random.Generator,
+        *,
+        partial: int = 1,  # noqa: ARG002
+    ) -> Supernet:
         with initialised_by(rng):
             return ToySupernet(spec)
+
+    def largest(self) -> Architecture:
+        return self._at(np.array([1, 1]))
+
+    def smallest(self) -> Architecture:
+        return self._at(np.array([0, 0]))
+
+    def ops(self, spec: NetworkSpec, convention: str = "nas-bnn") -> OpsFormula:
+        raise NotImplementedError
 
     def draw(self, arch: Architecture, path: Path) -> None:
         raise NotImplementedError

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bnas_bench.core import Architecture, Decision, Mix, NetworkSpec, Recipe, Scale, SearchSpace
+from bnas_bench.cost.formula import OpsFormula, Term, convolution_ops, linear_ops
 from bnas_bench.errors import InvalidArchitecture
 from bnas_bench.nn.binary import BinaryConv2d
 from bnas_bench.nn.network import Network, Supernet, initialised_by
@@ -33,7 +35,7 @@ class Block(nn.Module):
 class ToyNetwork(Network):
     def __init__(self, kernels: list[int], spec: NetworkSpec, stride: int) -> None:
         super().__init__()
-        self.stem = nn.Conv2d(spec.shape[0], spec.channels, 3, stride)
+        self.stem = nn.Conv2d(spec.shape[0], spec.channels, 3, stride, bias=False)
         self.blocks = nn.Sequential(*(Block(spec.channels, kernel) for kernel in kernels))
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.head = nn.Linear(spec.channels, spec.classes)
@@ -48,7 +50,7 @@ class ToyNetwork(Network):
 class ToySupernet(Supernet):
     def __init__(self, spec: NetworkSpec, stride: int) -> None:
         super().__init__()
-        self.stem = nn.Conv2d(spec.shape[0], spec.channels, 3, stride)
+        self.stem = nn.Conv2d(spec.shape[0], spec.channels, 3, stride, bias=False)
         self.choices = nn.ModuleList(
             nn.ModuleList(Block(spec.channels, kernel) for kernel in KERNELS) for _ in range(2)
         )
@@ -135,9 +137,26 @@ class ToySpace(SearchSpace):
                 [int(arch.choices[d.name]) for d in self.decisions], spec, self.stride
             )
 
-    def supernet(self, spec: NetworkSpec, rng: np.random.Generator) -> Supernet:
+    def supernet(
+        self, spec: NetworkSpec, rng: np.random.Generator, *, partial: int = 1
+    ) -> Supernet:
+        assert partial == 1
         with initialised_by(rng):
             return ToySupernet(spec, self.stride)
+
+    def largest(self) -> Architecture:
+        return Architecture(self.name, {"first": 5, "second": 5})
+
+    def smallest(self) -> Architecture:
+        return Architecture(self.name, {"first": 1, "second": 1})
+
+    def ops(self, spec: NetworkSpec, convention: str = "nas-bnn") -> OpsFormula:
+        image, c = spec.shape[0], spec.channels
+        area = prod((side - 3) // self.stride + 1 for side in spec.shape[1:])
+        fixed = convolution_ops(image, c, 3, area, bits=(32, 32), convention=convention)
+        fixed += linear_ops(c, spec.classes, convention=convention)
+        table = np.array([convolution_ops(c, c, k, area, convention=convention) for k in KERNELS])
+        return OpsFormula([Term((), np.array(fixed)), Term((0,), table), Term((1,), table)])
 
     def draw(self, arch: Architecture, path: Path) -> None:
         path.write_text(str(arch))

@@ -1,12 +1,18 @@
 """The DARTS cell as a combinatorial object: its count, its genotypes, its derivation."""
 
 from itertools import combinations, product
+from math import comb, prod
 
 import numpy as np
 import pytest
+import torch
+from scipy.stats import chisquare
 
+from bnas_bench.cell_space import CellSpace
+from bnas_bench.core import Architecture, NetworkSpec
 from bnas_bench.errors import InvalidArchitecture
-from bnas_bench.topology import CELLS, EDGES, NODES, CellSpace, decision_name
+from bnas_bench.registry import find
+from bnas_bench.topology import CELLS, EDGES, NODES, decision_name
 from spaces.darts_binary import DartsBinary
 
 PUBLISHED = """DDPNAS_MCN_2 = Genotype(
@@ -18,11 +24,15 @@ PUBLISHED = """DDPNAS_MCN_2 = Genotype(
     reduce_concat=range(2, 6))"""
 
 
-@pytest.fixture
-def space() -> DartsBinary:
-    space = DartsBinary()
+def make(**options) -> DartsBinary:
+    space = DartsBinary(**options)
     space.name = "darts-binary"
     return space
+
+
+@pytest.fixture
+def space() -> DartsBinary:
+    return make()
 
 
 def test_size_is_the_count_of_all_cells() -> None:
@@ -86,9 +96,10 @@ def test_text_that_is_no_architecture_is_refused(space, text) -> None:
         space.parse(text)
 
 
-def test_sampling_is_uniform_over_a_node() -> None:
+@pytest.mark.parametrize(("zeroise", "ways"), [(False, 12), (True, 1 + 3 * 2 + 12)])
+def test_sampling_is_uniform_over_a_node(zeroise, ways) -> None:
     space = CellSpace.__new__(DartsBinary)
-    CellSpace.__init__(space, ("none", "a", "b"))
+    CellSpace.__init__(space, ("none", "a", "b"), zeroise)
     space.name = "small"
     rng = np.random.default_rng(0)
     counts: dict[object, int] = {}
@@ -96,10 +107,8 @@ def test_sampling_is_uniform_over_a_node() -> None:
     for _ in range(n):
         pairs = tuple(space.pairs(space.sample(rng), "normal", 3))
         counts[pairs] = counts.get(pairs, 0) + 1
-    assert len(counts) == 3 * 4  # C(3, 2) sources, 2^2 operations
-    expected = n / 12
-    chi2 = sum((c - expected) ** 2 / expected for c in counts.values())
-    assert chi2 < 31.3  # 99.9 % quantile of chi-squared with 11 degrees of freedom
+    assert len(counts) == ways  # C(3, 2) sources, 2^2 operations; with zeroise also fewer edges
+    assert chisquare(list(counts.values())).pvalue > 1e-3
 
 
 def test_mutations_differ_in_one_edge_and_reach_every_neighbour(space) -> None:
@@ -151,6 +160,41 @@ def test_derivation_against_a_plain_reading_of_darts(space) -> None:
         assert space.pairs(arch, cell, j) == [(best[i][0], i) for i in sorted(kept)]
 
 
+def test_zeroise_keeps_none_where_it_wins() -> None:
+    """Kim et al., section 4.2: an edge whose Zeroise is strongest is no edge, but takes a place."""
+    space = make(zeroise=True)
+    strengths = [np.full(8, 0.1) for _ in space.decisions]
+    strengths[space.index("normal.edge(0,2)")][0] = 0.9  # none, the strongest into node 2
+    strengths[space.index("normal.edge(1,2)")][4] = 0.5  # sep_conv_3x3
+    arch = space.derive(strengths)
+    assert space.pairs(arch, "normal", 2) == [("sep_conv_3x3", 1)]
+    assert len(space.pairs(make().derive(strengths), "normal", 2)) == 2
+    assert space.parse(space.genotype(arch)) == arch
+    assert space.size() == prod(1 + 7 * j + 49 * comb(j, 2) for j in NODES) ** 2
+
+
+def test_a_cell_with_empty_nodes_runs_and_inherits() -> None:
+    space = make(zeroise=True)
+    choices = {d.name: "none" for d in space.decisions}
+    choices["normal.edge(0,2)"] = choices["reduce.edge(1,3)"] = "dil_conv_3x3"
+    arch = Architecture(space.name, choices)
+    spec = NetworkSpec((1, 9, 9), 3, 3, 4)
+    network = space.network(arch, spec, np.random.default_rng(0)).double()
+    supernet = space.supernet(spec, np.random.default_rng(1)).double()
+    supernet.bequeath(network)
+    x = torch.randn(4, 1, 9, 9, dtype=torch.double, generator=torch.manual_seed(0))
+    torch.testing.assert_close(network(x), supernet(x, space.path(arch)))
+
+
 def test_edges_are_in_darts_order() -> None:
     assert EDGES[:5] == ((0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
     assert len(EDGES) == 14
+
+
+def test_options_are_of_their_own_type() -> None:
+    space = find("space", "nas-bnn").make({})
+    arch = space.smallest()
+    for option in (2.0, True):
+        choices = {**arch.choices, "stage1.depth": option}
+        with pytest.raises(InvalidArchitecture, match=r"'stage1\.depth'; its options: 2, 3"):
+            space.check(Architecture("nas-bnn", choices))

@@ -1,0 +1,306 @@
+"""The blocks of many edges of a DARTS cell at once: what bundles are made of.
+
+Legend: B batch, K operations, S source nodes, F edges that leave each source, C channels, H, W.
+A bundle's channels are ordered (K, S, F, C).
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bnas_bench.nn.binary import BinaryConv2d, Filters, Precision
+from bnas_bench.nn.blocks import (
+    FactorisedReduction,
+    GroupedBlock,
+    SeparableBlock,
+    channels_last,
+    halves,
+    shift,
+    shuffle,
+)
+from bnas_bench.nn.network import ListOf
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """The convolution of an operation; `repeats` blocks of it, the stride in the first."""
+
+    size: int
+    dilation: int
+    repeats: int = 1
+
+    @property
+    def padding(self) -> int:
+        return self.dilation * (self.size - 1) // 2
+
+
+def normalise(x: Tensor) -> Tensor:
+    """Batch normalisation by the batch's own statistics, without affine parameters."""
+    return F.batch_norm(x, None, None, training=True)
+
+
+class Bundle(nn.Module):
+    """One convolutional block for each of K operations on each of S x F edges.
+
+    Args:
+        kernels: of the operations.
+        shared: whether the F edges of a source and all operations read the same map (B, S*C, H, W);
+            otherwise each reads its own, (B, K*S*F*C, H, W).
+    """
+
+    heir: ClassVar[type[nn.Module]]
+    """The stand-alone block of one edge."""
+
+    def __init__(
+        self,
+        kernels: Sequence[Kernel],
+        channels: int,
+        sources: int,
+        fan: int,
+        *,
+        stride: int,
+        shared: bool,
+    ) -> None:
+        super().__init__()
+        self.channels, self.sources, self.fan, self.stride = channels, sources, fan, stride
+        self.shared = shared
+        self.kinds = len(kernels)
+
+    def part(self, k: int, s: int, f: int) -> slice:
+        """The channels of one edge's operation among all of the bundle's."""
+        start = ((k * self.sources + s) * self.fan + f) * self.channels
+        return slice(start, start + self.channels)
+
+    def fan_out(self, x: Tensor) -> Tensor:
+        """Repeat each source's map for its F edges, shape (B, S*F*C, H, W)."""
+        x_BHWSC = x.permute(0, 2, 3, 1).unflatten(3, (self.sources, 1, self.channels))
+        return x_BHWSC.expand(-1, -1, -1, -1, self.fan, -1).flatten(3).permute(0, 3, 1, 2)
+
+    @abstractmethod
+    def forward(self, x: Tensor, normalised: Tensor) -> Tensor:
+        """All K*S*F blocks, shape (B, K*S*F*C, H', W')."""
+
+    @abstractmethod
+    def path(self, x: Tensor, normalised: Tensor, k: int, s: int, f: int) -> Tensor:
+        """One block alone on its own map (B, C, H, W)."""
+
+    @abstractmethod
+    def filters(self, k: int, s: int, f: int) -> Iterator[Filters]:
+        """The 1-bit convolutions of one block."""
+
+    @abstractmethod
+    def bequeath(self, k: int, s: int, f: int, heir: nn.Module) -> None:
+        """Copy the weights of one block into its stand-alone module."""
+
+
+class SeparableBundle(Bundle):
+    """Separable blocks."""
+
+    heir = SeparableBlock
+
+    def __init__(
+        self,
+        kernels: Sequence[Kernel],
+        channels: int,
+        sources: int,
+        fan: int,
+        *,
+        stride: int,
+        shared: bool,
+        depthwise: Precision,
+    ) -> None:
+        super().__init__(kernels, channels, sources, fan, stride=stride, shared=shared)
+        width = sources * fan * channels
+        total = self.kinds * width
+        self.depthwise = ListOf[BinaryConv2d](
+            BinaryConv2d(
+                width,
+                width,
+                kernel.size,
+                stride=stride,
+                padding=kernel.padding,
+                dilation=kernel.dilation,
+                groups=width,
+                precision=depthwise,
+            )
+            for kernel in kernels
+        )
+        self.prelu_mid = nn.PReLU(total)
+        self.pointwise = BinaryConv2d(total, total, 1, groups=total // channels)
+        self.prelu_out = nn.PReLU(total)
+
+    def forward(self, x: Tensor, normalised: Tensor) -> Tensor:
+        kinds = self.kinds
+        if self.shared:
+            x, fanned = self.fan_out(x), self.fan_out(normalised)
+            inputs = [fanned] * kinds
+        else:
+            inputs = [channels_last(u) for u in normalised.chunk(kinds, dim=1)]
+        maps = [conv(u) for conv, u in zip(self.depthwise, inputs, strict=True)]
+        y = self.prelu_mid(normalise(torch.cat(maps, dim=1)))
+        y = normalise(self.pointwise(y))
+        if self.stride == 1:
+            y = y + (torch.cat([x] * kinds, dim=1) if self.shared else x)
+        return self.prelu_out(y)
+
+    def path(self, x: Tensor, normalised: Tensor, k: int, s: int, f: int) -> Tensor:
+        conv, part = self.depthwise[k], self.part(k, s, f)
+        y = conv.convolve(normalised, conv.effective_weight(self.part(0, s, f)), self.channels)
+        y = F.prelu(normalise(y), self.prelu_mid.weight[part])
+        y = normalise(self.pointwise.convolve(y, self.pointwise.effective_weight(part), 1))
+        return F.prelu(y + x if self.stride == 1 else y, self.prelu_out.weight[part])
+
+    def filters(self, k: int, s: int, f: int) -> Iterator[Filters]:
+        yield self.depthwise[k].filters(self.part(0, s, f))
+        yield self.pointwise.filters(self.part(k, s, f))
+
+    @torch.no_grad()
+    def bequeath(self, k: int, s: int, f: int, heir: nn.Module) -> None:
+        assert isinstance(heir, SeparableBlock)
+        part = self.part(k, s, f)
+        copy_part(self.depthwise[k], self.part(0, s, f), heir.depthwise)
+        copy_part(self.pointwise, part, heir.pointwise)
+        heir.prelu_mid.weight.copy_(self.prelu_mid.weight[part])
+        heir.prelu_out.weight.copy_(self.prelu_out.weight[part])
+
+
+class GroupedBundle(Bundle):
+    """Grouped convolutions, each edge's channels in groups of their own."""
+
+    heir = GroupedBlock
+
+    def __init__(
+        self,
+        kernels: Sequence[Kernel],
+        channels: int,
+        sources: int,
+        fan: int,
+        *,
+        stride: int,
+        groups: int,
+        shuffled: int,
+    ) -> None:
+        super().__init__(kernels, channels, sources, fan, stride=stride, shared=True)
+        width = sources * fan * channels
+        self.groups, self.shuffled = groups, shuffled
+        self.convs = ListOf[BinaryConv2d](
+            BinaryConv2d(
+                width,
+                width,
+                kernel.size,
+                stride=stride,
+                padding=kernel.padding,
+                dilation=kernel.dilation,
+                groups=sources * fan * groups,
+            )
+            for kernel in kernels
+        )
+        self.prelu = nn.PReLU(self.kinds * width)
+
+    def forward(self, x: Tensor, normalised: Tensor) -> Tensor:
+        fanned = self.fan_out(normalised)
+        y = self.prelu(torch.cat([conv(fanned) for conv in self.convs], dim=1))
+        if self.stride == 1:
+            y = y + torch.cat([self.fan_out(x)] * self.kinds, dim=1)
+        return shuffle(y, self.shuffled, edges=self.kinds * self.sources * self.fan)
+
+    def path(self, x: Tensor, normalised: Tensor, k: int, s: int, f: int) -> Tensor:
+        conv, part = self.convs[k], self.part(k, s, f)
+        y = conv.convolve(normalised, conv.effective_weight(self.part(0, s, f)), self.groups)
+        y = F.prelu(y, self.prelu.weight[part])
+        return shuffle(y + x if self.stride == 1 else y, self.shuffled)
+
+    def filters(self, k: int, s: int, f: int) -> Iterator[Filters]:
+        yield self.convs[k].filters(self.part(0, s, f))
+
+    @torch.no_grad()
+    def bequeath(self, k: int, s: int, f: int, heir: nn.Module) -> None:
+        assert isinstance(heir, GroupedBlock)
+        copy_part(self.convs[k], self.part(0, s, f), heir.conv)
+        heir.prelu.weight.copy_(self.prelu.weight[self.part(k, s, f)])
+
+
+class BundledReduction(nn.Module):
+    """The factorised reduction of `skip_connect` at stride 2, for S x F edges."""
+
+    def __init__(self, channels: int, sources: int, fan: int, precision: Precision) -> None:
+        super().__init__()
+        self.channels, self.sources, self.fan = channels, sources, fan
+        self.even, self.odd = (
+            BinaryConv2d(
+                sources * channels,
+                sources * fan * half,
+                1,
+                stride=2,
+                groups=sources,
+                precision=precision,
+            )
+            for half in halves(channels)
+        )
+        self.prelu = nn.PReLU(sources * fan * channels)
+
+    def forward(self, normalised: Tensor) -> Tensor:
+        """All S*F reductions, shape (B, S*F*C, H/2, W/2)."""
+        edges = (self.sources * self.fan, -1)
+        y = torch.cat(
+            [
+                self.even(normalised).unflatten(1, edges),
+                self.odd(shift(normalised)).unflatten(1, edges),
+            ],
+            dim=2,
+        )
+        return self.prelu(normalise(y.flatten(1, 2)))
+
+    def parts(self, s: int, f: int) -> list[slice]:
+        """The channels of one edge in each of the two convolutions."""
+        edge = s * self.fan + f
+        return [slice(edge * half, (edge + 1) * half) for half in halves(self.channels)]
+
+    def path(self, normalised: Tensor, s: int, f: int) -> Tensor:
+        """One reduction alone on its own map (B, C, H, W)."""
+        y = torch.cat(
+            [
+                conv.convolve(u, conv.effective_weight(part), 1)
+                for conv, u, part in zip(
+                    (self.even, self.odd),
+                    (normalised, shift(normalised)),
+                    self.parts(s, f),
+                    strict=True,
+                )
+            ],
+            dim=1,
+        )
+        return F.prelu(normalise(y), self.slopes(s, f))
+
+    def filters(self, s: int, f: int) -> Iterator[Filters]:
+        """The convolutions of one reduction, where they have 1-bit weights."""
+        for conv, part in zip((self.even, self.odd), self.parts(s, f), strict=True):
+            if conv.own.weight_bits == 1:
+                yield conv.filters(part)
+
+    def slopes(self, s: int, f: int) -> Tensor:
+        """The PReLU slopes of one edge."""
+        edge = s * self.fan + f
+        return self.prelu.weight[edge * self.channels : (edge + 1) * self.channels]
+
+    @torch.no_grad()
+    def bequeath(self, s: int, f: int, heir: FactorisedReduction) -> None:
+        first, second = self.parts(s, f)
+        copy_part(self.even, first, heir.even)
+        copy_part(self.odd, second, heir.odd)
+        heir.prelu.weight.copy_(self.slopes(s, f))
+
+
+@torch.no_grad()
+def copy_part(conv: BinaryConv2d, part: slice, heir: BinaryConv2d) -> None:
+    """Copy some output channels of a bundled convolution into a stand-alone one."""
+    heir.weight.copy_(conv.weight[part])
+    if conv.scale == "learned":
+        heir.beta.copy_(conv.beta[part])

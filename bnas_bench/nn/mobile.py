@@ -1,0 +1,199 @@
+"""Stand-alone networks of 1-bit MobileNetV1 blocks, whose weights are normalised before their sign.
+
+NAS-BNN (Lin et al., 2024), https://arxiv.org/abs/2408.15484: Eqs. (5) and (6), figure 1.
+ReActNet (Liu et al., ECCV 2020), https://arxiv.org/abs/2003.03488: RSign, RPReLU and the block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, cat, nn
+
+from bnas_bench.core import NetworkSpec
+from bnas_bench.nn.binary import (
+    BinaryConv2d,
+    Filters,
+    RPReLU,
+    mean_magnitude,
+    reconstruction_error,
+    ste_sign,
+)
+from bnas_bench.nn.blocks import Head, channels_last
+from bnas_bench.nn.network import ListOf, Network
+from bnas_bench.nn.quantised import QuantConv2d
+from bnas_bench.stages import Layer
+
+BRANCH = 0.1
+"""Where the scale of a batch norm behind a 1-bit convolution starts: the branch beside its shortcut."""
+
+
+def bi_transform(w: Tensor, theta: Tensor) -> Tensor:
+    r"""NAS-BNN Eq. (5): W_b = Reshape_{k x k}(Flatten(W_r) \cdot \theta), for every filter's channel.
+
+    Args:
+        w: shape (out, in, k, k).
+        theta: shape (k^2, k^2).
+    """
+    return (w.flatten(2) @ theta).view(w.shape)
+
+
+def normalise_weight(w: Tensor) -> Tensor:
+    r"""NAS-BNN Eq. (6): (W - \mu) / \sqrt{\sigma^2 + 1e-5}, over each output channel's weights."""
+    return F.layer_norm(w, w.shape[1:], eps=1e-5)
+
+
+def effective(w: Tensor, bits: int) -> Tensor:
+    r"""Weights as a convolution uses them: W' of Eq. (6), or mean|W'| * sign(W') per output channel."""
+    w = normalise_weight(w)
+    return w if bits == 32 else ste_sign(w) * mean_magnitude(w)
+
+
+def within_reach(w: Tensor, side: int) -> Tensor:
+    """The middle of kernels: from no pixel of a map of this side does the rest reach another one."""
+    margin = max(0, w.shape[-1] // 2 - (side - 1))
+    return w[:, :, margin : w.shape[-2] - margin, margin : w.shape[-1] - margin]
+
+
+def tile(x_BCHW: Tensor, channels: int) -> Tensor:
+    """The channels over and over until there are `channels` of them (figure 1)."""
+    times = -(-channels // x_BCHW.shape[1])
+    return (cat([x_BCHW] * times, dim=1) if times > 1 else x_BCHW)[:, :channels]
+
+
+class NormalisedConv2d(BinaryConv2d):
+    """RSign and a 1-bit convolution whose weights pass Eqs. (5) and (6) on their way to the sign.
+
+    The input is sign(x - threshold), or x - threshold where activations are real. Real weights pass
+    Eq. (6) alone. A 1x1 kernel has no theta: a scalar would cancel in Eq. (6). Inference needs
+    neither theta nor the real weights, only their signs and one scale per output channel.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        *,
+        stride: int = 1,
+        groups: int = 1,
+    ) -> None:
+        super().__init__(
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride=stride,
+            padding=kernel_size // 2,
+            groups=groups,
+            scale="xnor",
+            estimator="polynomial",
+        )
+        self.threshold = nn.Parameter(torch.zeros(in_channels))
+        self.theta = nn.Parameter(torch.eye(kernel_size**2)) if kernel_size > 1 else None
+
+    def latent_weight(self) -> Tensor:
+        """The weights before Eq. (6), of the real or of the binary domain as the layer runs now."""
+        if self.precision.weight_bits == 32 or self.theta is None:
+            return self.weight
+        return bi_transform(self.weight, self.theta)
+
+    def effective_weight(self, part: slice | None = None) -> Tensor:
+        weight = effective(self.latent_weight(), self.precision.weight_bits)
+        return weight if part is None else weight[part]
+
+    def filters(self, part: slice | None = None) -> Filters:
+        weight = normalise_weight(self.latent_weight())
+        weight = weight if part is None else weight[part]
+        return weight, mean_magnitude(weight)
+
+    def scale_factor(self, part: slice | None = None) -> Tensor:
+        return self.filters(part)[1]
+
+    def effective_input(self, x: Tensor) -> Tensor:
+        return super().effective_input(x - self.threshold[: x.shape[1]].view(1, -1, 1, 1))
+
+    def convolve(self, x_BCHW: Tensor, weight: Tensor, groups: int) -> Tensor:
+        """Convolve with odd kernels of any size; the map keeps its side, but for the stride."""
+        weight = within_reach(weight, max(x_BCHW.shape[-2:]))
+        x_BCHW = self.effective_input(x_BCHW)
+        padding = weight.shape[-1] // 2
+        return F.conv2d(x_BCHW, weight, None, self.stride, padding, groups=groups)
+
+    def reconstruction_error(self) -> Tensor:
+        return reconstruction_error(*self.filters())
+
+
+class MobileBlock(nn.Module):
+    """A layer of NAS-BNN: each of its two convolutions with RSign, BN, shortcut and RPReLU.
+
+    The kxk convolution in groups keeps the width (its shortcut is pooled at stride 2), the 1x1
+    convolution changes it (its shortcut is tiled).
+    """
+
+    def __init__(self, in_channels: int, layer: Layer) -> None:
+        super().__init__()
+        self.spatial = NormalisedConv2d(
+            in_channels, in_channels, layer.kernel, stride=layer.stride, groups=layer.groups
+        )
+        self.spatial_norm = branch_norm(in_channels)
+        self.pool = halving_pool() if layer.stride == 2 else nn.Identity()
+        self.spatial_slope = RPReLU(in_channels)
+        self.pointwise = NormalisedConv2d(in_channels, layer.width, 1)
+        self.pointwise_norm = branch_norm(layer.width)
+        self.pointwise_slope = RPReLU(layer.width)
+        self.width = layer.width
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        y_BCHW = self.spatial_slope(self.spatial_norm(self.spatial(x_BCHW)) + self.pool(x_BCHW))
+        z_BCHW = self.pointwise_norm(self.pointwise(y_BCHW)) + tile(y_BCHW, self.width)
+        return self.pointwise_slope(z_BCHW)
+
+
+def branch_norm(channels: int, *, running: bool = True) -> nn.BatchNorm2d:
+    """Batch norm that starts small, so that the network starts close to its shortcuts.
+
+    Args:
+        running: whether it keeps running statistics.
+    """
+    norm = nn.BatchNorm2d(channels, track_running_stats=running)
+    nn.init.constant_(norm.weight, BRANCH)
+    return norm
+
+
+def halving_pool() -> nn.AvgPool2d:
+    """2x2 average pooling; on odd maps the last window is smaller, as a convolution's would be."""
+    return nn.AvgPool2d(2, ceil_mode=True)
+
+
+class MobileNetwork(Network):
+    """An 8-bit stem, blocks, head.
+
+    Args:
+        stem: width and stride of the stem.
+        stages: the layers of each.
+    """
+
+    head: Head
+
+    def __init__(
+        self, stem: tuple[int, int], stages: Sequence[Sequence[Layer]], spec: NetworkSpec
+    ) -> None:
+        super().__init__()
+        self.depths = [len(layers) for layers in stages]
+        width, stride = stem
+        self.stem = QuantConv2d(spec.shape[0], width, 3, stride=stride, padding=1)
+        self.stem_norm = nn.BatchNorm2d(width)
+        self.blocks: ListOf[MobileBlock] = ListOf()
+        for layer in chain.from_iterable(stages):
+            self.blocks.append(MobileBlock(width, layer))
+            width = layer.width
+        self.head = Head(width, spec.classes)
+
+    def features(self, x_BCHW: Tensor) -> Tensor:
+        x_BCHW = self.stem_norm(channels_last(self.stem(x_BCHW)))
+        for block in self.blocks:
+            x_BCHW = block(x_BCHW)
+        return x_BCHW

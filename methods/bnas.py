@@ -1,0 +1,115 @@
+"""BNAS: Learning Architectures for Binary Networks.
+
+Dahyun Kim, Kunal Pratap Singh, Jonghyun Choi. ECCV 2020, https://arxiv.org/abs/2002.06963.
+Reference code: https://github.com/gistvision/bnas. (Another work than the BNAS of Chen et al., AAAI
+2020, that CP-NAS builds on.)
+
+Deviations
+    Whether a final cell keeps `none`, the paper's Zeroise layer, is the space's rule, the same for all
+    methods: darts-binary and bats take two edges into every node unless zeroise=true, bars any number.
+    The search ends when the budget does, not after 50 epochs: t of the diversity regulariser counts the
+    paper's epochs, and alpha's step size is stretched so that its path has the paper's length.
+
+Open in the paper
+    The paper's text was not at hand: lam and tau are the values that its authors' work is quoted with.
+    The sign: the loss falls with the entropy, so that early on operations are tried alike. The entropy is
+    summed over the options of a decision and averaged over decisions.
+"""
+
+from __future__ import annotations
+
+from math import exp
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from bnas_bench.core import SearchResult, SearchStrategy
+from bnas_bench.errors import BadValue
+from bnas_bench.relaxed import Relaxed, entropy, planned_steps, sgd, softmax_relaxation
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from bnas_bench.core import SearchSpace
+    from bnas_bench.data import Task
+    from bnas_bench.meter import Meter
+
+PAPER_STEPS = 50 * (25_000 // 64)
+"""Steps of alpha: 50 epochs of half of CIFAR-10 in batches of 64."""
+
+
+def diversity(mix: list[Tensor], lam: float, tau: float, t: float) -> Tensor:
+    """The diversity regulariser, - lam H(alpha) exp(-t / tau); a scalar.
+
+    Args:
+        mix: the probabilities of every decision's options.
+        t: epoch of the search.
+    """
+    mean = torch.stack([entropy(p) for p in mix]).mean()
+    return -lam * mean * exp(-t / tau)
+
+
+class BNAS(SearchStrategy):
+    """Descend the validation loss in a softmax over operations that early on is kept diverse.
+
+    Args:
+        lam, tau: weight of the diversity regulariser, and the epochs in which it falls to 1/e.
+        lr, momentum, weight_decay, clip: SGD on the weights, the rate annealed by a cosine.
+        alpha_lr, alpha_decay: of Adam on alpha.
+        epochs: the paper's number.
+    """
+
+    def __init__(
+        self,
+        *,
+        lam: float = 1.0,
+        tau: float = 7.7,
+        lr: float = 0.025,
+        momentum: float = 0.9,
+        weight_decay: float = 3e-4,
+        clip: float = 5.0,
+        alpha_lr: float = 3e-4,
+        alpha_decay: float = 1e-3,
+        epochs: int = 50,
+    ) -> None:
+        self.lam = lam
+        self.tau = tau
+        self.lr = lr
+        self.momentum = momentum
+        self.weight_decay = weight_decay
+        self.clip = clip
+        self.alpha_lr = alpha_lr
+        self.alpha_decay = alpha_decay
+        self.epochs = epochs
+
+    def validate(self) -> None:
+        if self.tau <= 0 or self.epochs < 1:
+            raise BadValue(f"tau={self.tau} and epochs={self.epochs} must be positive")
+
+    def search(
+        self, space: SearchSpace, task: Task, meter: Meter, rng: np.random.Generator
+    ) -> SearchResult:
+        model = Relaxed(
+            space,
+            task,
+            rng,
+            optimiser=sgd(self.lr, self.weight_decay, self.momentum),
+            alpha_lr=self.alpha_lr,
+            alpha_decay=self.alpha_decay,
+            clip=self.clip,
+        )
+        model.fill(PAPER_STEPS, planned_steps(task, meter, self.epochs))
+        relaxation = softmax_relaxation(model.sizes)
+        found: dict[str, float] = {}
+        state = {**model.state(), "found": found, "rng": rng}
+        for _ in meter.epochs(state=state, protocol=self.epochs):
+            t = meter.progress * self.epochs
+
+            def objective(loss: Tensor, alpha: Tensor, t: float = t) -> Tensor:
+                return loss + diversity(relaxation(alpha), self.lam, self.tau, t)
+
+            model.anneal(meter.progress)
+            found.update(model.epoch(task, rng, relaxation, objective=objective))
+            meter.incumbent(model.derive(relaxation), **found)
+        return SearchResult(model.derive(relaxation), found["valid"])

@@ -1,0 +1,275 @@
+"""NAS-BNN: Neural Architecture Search for Binary Neural Networks.
+
+Zhihao Lin, Yongtao Wang, Jinhe Zhang, Xiaojie Chu, Haibin Ling. Pattern Recognition 2025,
+https://arxiv.org/abs/2408.15484; code https://github.com/VDIGPKU/NAS-BNN. A supernet is trained by
+the sandwich rule with Bi-Teacher; then an evolution over the range of OPs finds the most accurate
+subnets with inherited weights.
+
+Deviations
+    A budget is divided as the paper's GPU-days are, 220 to training and 20 to the evolution, whose
+    population, rounds and children then shrink alike; `fewest` candidates are evaluated at least. The
+    training goes over the images a part of a shuffled round at a time.
+    Without `low` and `high` the range of OPs is the whole space, not 20 to 180 M OPs: the paper's range
+    means its own space at 224x224.
+    An architecture is evaluated once, however often it comes up.
+
+Open in the paper
+    Direction of L_KL(y, y^_l): KL(y^_l || y), as in in-place distillation; the Bi-Teacher's prediction is
+    a constant there. The initial learning rate is 5e-4 (section 4.1.2), 2.5e-3 in the published code.
+    The teacher of "w/ Bi-Teacher, w/o KD" (section 4.4.4) runs as in FWBA; labels train the subnets.
+    The evolution: its constants are the published code's. Parents are drawn evenly from the best of each
+    bin. A mutation is as many of the space's own mutations, one after the other, as decisions meet a
+    probability of `mutation`, at least one.
+    The images that recalibrate batch norm: training images, not augmented.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+from torch.nn.functional import cross_entropy, kl_div
+
+from bnas_bench.core import SearchResult, SearchStrategy
+from bnas_bench.errors import BadValue, UnknownName
+from bnas_bench.front import FrontSearch, scaled
+from bnas_bench.learning import Division, adam, cosine, divide, set_lr
+from bnas_bench.nn.binary import Precision
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch.optim import Optimizer
+
+    from bnas_bench.core import SearchSpace
+    from bnas_bench.data import Task
+    from bnas_bench.meter import Meter
+    from bnas_bench.nn.network import Supernet
+
+TEACHERS = {
+    "FWBA": Precision.W32A1,
+    "BWBA": Precision.W1A1,
+    "FWFA": Precision.W32A32,
+    "none": Precision.W32A1,
+}
+"""The precision of the largest subnet; with `none` it teaches nobody."""
+
+
+def sandwich(
+    y_l: Tensor, subnets: Iterable[Tensor], labels: Tensor, *, distil: bool = True
+) -> Iterator[Tensor]:
+    """The terms of Eq. (4), one after the other; their sum is the loss.
+
+    First the largest subnet's cross-entropy, then for every other subnet KL(y^_l || y), or without
+    distillation its own cross-entropy. `subnets` is read lazily: a term that goes backward before
+    the next is asked for leaves only one path's activations in memory.
+
+    Args:
+        y_l: logits of the Bi-Teacher, shape (B, N).
+        subnets: logits of the smallest and of the random subnets, each of shape (B, N).
+        labels: shape (B,).
+    """
+    yield cross_entropy(y_l, labels)
+    target = y_l.detach().softmax(1)
+    for y in subnets:
+        if distil:
+            yield kl_div(y.log_softmax(1), target, reduction="batchmean")
+        else:
+            yield cross_entropy(y, labels)
+
+
+class NASBNN(SearchStrategy):
+    """The sandwich rule with Bi-Teacher, then an evolution; a front, and inherited weights.
+
+    Args:
+        teacher: the largest subnet's weights and activations, full-precision or binary: `FWBA` (the
+            Bi-Teacher), `BWBA`, `FWFA`; `none` trains all subnets by the labels (figure 3).
+        random_subnets: trained in every step beside the largest and the smallest (section 3.3.1).
+        lr, weight_decay: of Adam, the rate annealed by a cosine (section 4.1.2).
+        epochs: of training, where the budget sets no limit.
+        training_share: the part of a budget that trains: 220 of 240 GPU-days (section 4.2).
+        fewest: candidates that the evolution of a small budget evaluates at least.
+        low, high: M OPs at the search's scale; None is the smallest's and the largest's.
+        bins: parts of that range in each of which the best candidate is kept (2 M OPs each).
+        population, rounds: first candidates, and how often children follow.
+        crossovers, mutations: children of each kind in a round.
+        mutation: the probability with which a mutation changes a decision.
+        recalibration: batches that batch norm's statistics are recomputed on, for each candidate.
+        finetune: numbers of epochs after which the harness tests the fine-tuned best candidate:
+            pipeline 2 (the paper: 25, 50, 75, 100; table 5).
+        finetune_lr: the initial learning rate of that.
+    """
+
+    def __init__(
+        self,
+        *,
+        teacher: str = "FWBA",
+        random_subnets: int = 2,
+        lr: float = 5e-4,
+        weight_decay: float = 5e-6,
+        epochs: int = 512,
+        training_share: float = 0.917,
+        fewest: int = 8,
+        low: float | None = None,
+        high: float | None = None,
+        bins: int = 80,
+        population: int = 512,
+        rounds: int = 20,
+        crossovers: int = 128,
+        mutations: int = 128,
+        mutation: float = 0.2,
+        recalibration: int = 10,
+        finetune: tuple[int, ...] = (),
+        finetune_lr: float = 1e-5,
+    ) -> None:
+        self.teacher = teacher
+        self.random_subnets = random_subnets
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.epochs = epochs
+        self.training_share = training_share
+        self.fewest = fewest
+        self.low = low
+        self.high = high
+        self.bins = bins
+        self.population = population
+        self.rounds = rounds
+        self.crossovers = crossovers
+        self.mutations = mutations
+        self.mutation = mutation
+        self.recalibration = recalibration
+        self.finetune = finetune
+        self.finetune_lr = finetune_lr
+
+    def validate(self) -> None:
+        if self.teacher not in TEACHERS:
+            raise UnknownName("teacher of nasbnn", self.teacher, TEACHERS)
+        for name in ("epochs", "fewest", "bins", "population", "rounds", "recalibration"):
+            if (value := getattr(self, name)) < 1:
+                raise BadValue(f"{name} of nasbnn is {value}; it takes at least 1")
+        for name in ("random_subnets", "crossovers", "mutations"):
+            if (value := getattr(self, name)) < 0:
+                raise BadValue(f"{name} of nasbnn is {value}; it takes at least 0")
+        if not 0 < self.training_share < 1:
+            raise BadValue(
+                f"training_share of nasbnn is {self.training_share}; it takes a number between 0 and 1"
+            )
+        if not 0 <= self.mutation <= 1:
+            raise BadValue(f"mutation of nasbnn is {self.mutation}; it takes a probability")
+        for name in ("low", "high"):
+            if not isinstance(value := getattr(self, name), int | float | None):
+                raise BadValue(
+                    f"{name} of nasbnn is '{value}'; it takes a number of M OPs, or none"
+                )
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise BadValue(
+                f"low of nasbnn is {self.low} and high is {self.high} M OPs; give them in rising order"
+            )
+        for epochs in self.finetune:
+            if not isinstance(epochs, int) or epochs < 1:
+                raise BadValue(
+                    f"finetune of nasbnn holds '{epochs}'; it takes numbers of epochs, as 25+100"
+                )
+
+    def search(
+        self, space: SearchSpace, task: Task, meter: Meter, rng: np.random.Generator
+    ) -> SearchResult:
+        plan = self.plan(task, meter)
+        size, rounds, children = scaled(
+            plan.evaluations, self.population, self.rounds, self.crossovers + self.mutations
+        )
+        supernet = space.supernet(task.spec, rng).to(task.device)
+        optimiser = adam(supernet.parameters(), self.lr, self.weight_decay)
+        evolution = self.evolution(space, task, rng)
+        evolution.populate(size)  # before the training, so that a range without members costs none
+        done = {"trainings": 0, "rounds": 0}
+        state = {
+            "supernet": supernet,
+            "optimiser": optimiser,
+            "rng": rng,
+            "done": done,
+            "evolution": evolution.state,
+        }
+        for _ in meter.epochs(state=state, protocol=plan.epochs):
+            if done["trainings"] < plan.trainings:
+                loss = self.train(space, supernet, optimiser, plan, done["trainings"], task, rng)
+                done["trainings"] += 1
+                meter.report(loss=loss)
+                continue
+            for _ in range(plan.together):
+                if not evolution.state["queue"] and done["rounds"] < rounds:
+                    evolution.breed(children)
+                    done["rounds"] += 1
+                if not evolution.state["queue"]:
+                    break
+                if best := evolution.evaluate(supernet):
+                    meter.incumbent(best.arch, valid=best.valid, ops=best.ops)
+            if not evolution.state["queue"] and done["rounds"] == rounds:
+                break
+        front = evolution.front()
+        return SearchResult(
+            front[-1].arch,
+            front[-1].valid,
+            {"candidates": evolution.state["candidates"], "rounds": done["rounds"]},
+            front=front,
+            heir=evolution.heir(),
+            finetune=(self.finetune_lr, tuple(self.finetune)),
+        )
+
+    def evolution(self, space: SearchSpace, task: Task, rng: np.random.Generator) -> FrontSearch:
+        return FrontSearch(
+            space,
+            task,
+            rng,
+            low=self.low,
+            high=self.high,
+            bins=self.bins,
+            crossed=self.crossovers / max(1, self.crossovers + self.mutations),
+            mutation=self.mutation,
+            recalibration=self.recalibration,
+        )
+
+    def plan(self, task: Task, meter: Meter) -> Division:
+        """Training by the sandwich rule, then evaluations of recalibrated candidates."""
+        batch = min(task.batch_size, len(task.train))
+        batches = min(self.recalibration, max(1, len(task.train) // task.batch_size))
+        children = self.crossovers + self.mutations
+        return divide(
+            meter.passes,
+            task,
+            step=3 * (2 + self.random_subnets) * batch,
+            evaluation=batches * batch + len(task.valid),
+            share=self.training_share,
+            fewest=self.fewest,
+            protocol=(self.epochs, self.population + self.rounds * children),
+        )
+
+    def train(
+        self,
+        space: SearchSpace,
+        supernet: Supernet,
+        optimiser: Optimizer,
+        plan: Division,
+        epoch: int,
+        task: Task,
+        rng: np.random.Generator,
+    ) -> float:
+        """An epoch of the sandwich rule, section 3.3.1; its last step's loss, Eq. (4)."""
+        largest, smallest = space.path(space.largest()), space.path(space.smallest())
+        batches = task.train.batches(task.batch_size, rng, task.augment, drop_last=True)
+        for step, (x, labels) in enumerate(islice(batches, plan.steps)):
+            progress = (epoch + step / plan.steps) / plan.trainings
+            set_lr(optimiser, cosine(self.lr, progress))
+            optimiser.zero_grad()
+            supernet.precision = TEACHERS[self.teacher]
+            y_l = supernet(x, largest)
+            supernet.precision = Precision.W1A1
+            randoms = (space.path(space.sample(rng)) for _ in range(self.random_subnets))
+            subnets = (supernet(x, path) for path in chain([smallest], randoms))
+            loss = x.new_zeros(())
+            for term in sandwich(y_l, subnets, labels, distil=self.teacher != "none"):
+                term.backward()
+                loss += term.detach()
+            optimiser.step()
+        return loss.item()

@@ -1,0 +1,42 @@
+"""What one search step holds: a path against the whole mix, on every space, at the scale of `quick`."""
+
+import numpy as np
+import pytest
+import torch
+
+from bnas_bench.budgets import BUDGETS
+from bnas_bench.memory import TensorMemory
+from bnas_bench.registry import discover
+
+BATCH = 128
+
+
+@pytest.mark.parametrize("name", discover("space"))
+def test_step_memory(name: str) -> None:
+    torch.set_num_threads(1)
+    space, rng = discover("space")[name].make({}), np.random.default_rng(0)
+    spec = space.spec(space.fit(BUDGETS["quick"].search), (1, 8, 8), 10, final=False)
+    net = space.supernet(spec, rng)
+    x = torch.zeros(BATCH, *spec.shape)
+    mixes = {
+        "largest path": space.path(space.largest()),
+        "random path": space.path(space.sample(rng)),
+        "mix": [torch.full((len(d.options),), 1 / len(d.options)) for d in space.decisions],
+    }
+    peaks = {}
+    for what, mix in mixes.items():
+        net(x, mix).sum().backward()  # gradients are there before, as in all steps but the first
+        with TensorMemory() as memory:
+            net(x, mix).sum().backward()
+        peaks[what] = memory.peak / 2**20
+    if space.nodes:
+        partial = space.supernet(spec, rng, partial=4)
+        partial(x, mixes["mix"]).sum().backward()
+        with TensorMemory() as memory:
+            partial(x, mixes["mix"]).sum().backward()
+        peaks["mix of a quarter of the channels"] = memory.peak / 2**20
+    shares = ", ".join(
+        f"{what} {peak:.1f} MiB ({peak / peaks['mix']:.2f})" for what, peak in peaks.items()
+    )
+    print(f"\n{name}, batch {BATCH}: {shares}")
+    assert peaks["random path"] < peaks["mix"]
