@@ -45,7 +45,8 @@ def hardware(device: torch.device) -> dict[str, Any]:
     """The machine; `load` is its average over the last minute."""
     on_gpu = device.type == "cuda"
     return {
-        "cpu": _cpu(),
+        "cpu": cpu(),
+        "governor": governor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "device": device.type,
@@ -65,6 +66,24 @@ def peaks(device: torch.device) -> dict[str, float | None]:
     }
 
 
+def cpu() -> str:
+    """The model of the CPU."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def governor() -> str | None:
+    """How the kernel sets the CPU's frequency (`performance`, `powersave`); None if it does not tell."""
+    try:
+        return Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").read_text().strip()
+    except OSError:
+        return None
+
+
 def _git(root: Path, *arguments: str) -> str | None:
     try:
         done = subprocess.run(
@@ -73,12 +92,3 @@ def _git(root: Path, *arguments: str) -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return done.stdout.strip()
-
-
-def _cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()

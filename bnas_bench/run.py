@@ -22,17 +22,21 @@ from torch import Tensor
 from bnas_bench import provenance
 from bnas_bench.checkpoint import Checkpoint
 from bnas_bench.core import Architecture, Recipe, SearchSpace, SearchStrategy
-from bnas_bench.cost import costs, ledger, simulated_latency
+from bnas_bench.cost import costs, ledger
 from bnas_bench.data import Dataset, Task, load, task
 from bnas_bench.errors import BadValue, MissingData
 from bnas_bench.learning import accuracy
 from bnas_bench.meter import Meter
 from bnas_bench.nn.binary import Precision
 from bnas_bench.nn.network import Network
+from bnas_bench.packed.latency import latency, simulated
+from bnas_bench.packed.record import packed_record
+from bnas_bench.packed.runs import about, of_cell
 from bnas_bench.pipelines import Heir, accuracies, front_file, member
 from bnas_bench.progress import Progress
 from bnas_bench.seeds import generator
 from bnas_bench.source import harness_digest
+from bnas_bench.spec import label
 from bnas_bench.store import (
     CHECKPOINT,
     DIGESTS,
@@ -59,6 +63,10 @@ TIMING_FIELDS = frozenset(
         "latency_lower_ms",
         "latency_upper_ms",
         "latency_repeats",
+        "packed_latency_ms",
+        "packed_latency_lower_ms",
+        "packed_latency_upper_ms",
+        "packed_latency_repeats",
         "search_step_mib",
         "peak_memory_mib",
         "peak_device_memory_mib",
@@ -153,6 +161,7 @@ class _Run:
         """Moved back by the time that earlier, killed processes have spent."""
         self.log: list[dict[str, Any]] = []
         self.files: dict[str, bytes] = {}
+        self.about: dict[str, str] = {}
         self.heir: Heir | None = None
         self.record: Record = {
             "schema": SCHEMA,
@@ -280,6 +289,7 @@ class _Run:
             "train_loss": result.loss,
             "train_seconds": round(result.seconds, 3),
         }
+        self.about = about(label(space.name, self.cell.space_options), arch, spec)
         built = {"architecture": arch.to_json(), "spec": asdict(spec)}
         self.files["weights.safetensors"] = safetensors.torch.save(
             _weights(network), {"bnas_bench": canonical(built)}
@@ -327,14 +337,15 @@ class _Run:
 
     def measure(self, network: Network, dataset: Dataset) -> None:
         self.progress.enter("measure")
-        latency = simulated_latency(network, dataset.shape)
+        found = latency(simulated(network, dataset.shape), threads=torch.get_num_threads())
         self.record |= {
-            "latency_kind": "simulated",
-            "latency_ms": latency["median_ms"],
-            "latency_lower_ms": latency["lower_ms"],
-            "latency_upper_ms": latency["upper_ms"],
-            "latency_repeats": latency["repeats"],
+            "latency_kind": found.kind,
+            "latency_ms": found.median_ms,
+            "latency_lower_ms": found.lower_ms,
+            "latency_upper_ms": found.upper_ms,
+            "latency_repeats": found.repeats,
         }
+        self.record |= packed_record(network, dataset.shape, self.about | of_cell(self.record))
 
     def finished(self) -> Record:
         """The record, with what is known only at the end; adds the log to the files."""

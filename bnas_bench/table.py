@@ -20,7 +20,7 @@ Defaults = Callable[[str, str], Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Column:
-    """What a column shows: the mean of a record's field over the seeds.
+    """What a column shows: the mean of a record's field over the seeds, if all of them have it.
 
     Attributes:
         form: a format for the mean in units of `unit`.
@@ -28,7 +28,7 @@ class Column:
     """
 
     title: str
-    read: Callable[[Record], float]
+    read: Callable[[Record], float | None]
     form: str
     unit: float = 1
     spread: bool = False
@@ -39,6 +39,9 @@ COLUMNS: Mapping[str, Column] = {
     "parameters": Column("params", lambda r: r["parameters"], ",.0f"),
     "ops": Column("OPs M (nas-bnn)", lambda r: r["ops"]["nas-bnn"], ",.3f", 1e6),
     "memory_bits": Column("memory KiB", lambda r: r["memory_bits"], ",.1f", 8 * 1024),
+    "packed_latency_ms": Column(
+        "latency ms (packed, 1 thread)", lambda r: r.get("packed_latency_ms"), ",.2f"
+    ),
     "latency_ms": Column("latency ms (simulated)", lambda r: r["latency_ms"], ",.2f"),
     "passes": Column("search passes", lambda r: r["passes"], ",.0f"),
     "search_seconds": Column("search s", lambda r: r["search_seconds"], ",.1f"),
@@ -64,7 +67,7 @@ class Row:
     Attributes:
         n: seeds that finished, of `planned`.
         notes: what befell the other seeds, and what else a reader must know.
-        values: by the names of `COLUMNS`; empty where no seed finished.
+        values: by the names of `COLUMNS`; without those that a seed lacks, empty if none finished.
     """
 
     method: str
@@ -148,12 +151,16 @@ def _row(key: tuple[str, str, str, str], group: list[Record]) -> Row:
         for field in SAME
         if len({record.get(field) for record in done}) > 1
     ]
-    values = {name: _statistic(map(column.read, done)) for name, column in COLUMNS.items() if done}
+    numbers = {name: [column.read(record) for record in done] for name, column in COLUMNS.items()}
+    values = {
+        name: _statistic([number for number in column if number is not None])
+        for name, column in numbers.items()
+        if done and None not in column
+    }
     return Row(*key, len(done), len(group), notes, values)
 
 
-def _statistic(numbers: Iterable[float]) -> Statistic:
-    values = list(numbers)
+def _statistic(values: Sequence[float]) -> Statistic:
     return Statistic(fmean(values), stdev(values) if len(values) > 1 else None)
 
 

@@ -198,8 +198,9 @@ class Handcrafted(SearchSpace):
         import numpy as np
 
         from bnas_bench.cost import Ledger, ops
-        from bnas_bench.cost.formula import OpsFormula, Term
+        from bnas_bench.cost.formula import OpsFormula, Term, check_convention
 
+        check_convention(convention, known={"flops"})
         books = [Ledger(tuple(map(_layer, self.plan(name, spec).rows()))) for name in self.names]
         return OpsFormula([Term((0,), np.array([ops(book, convention) for book in books]))])
 

@@ -67,7 +67,7 @@ def test_the_published_networks_have_their_size(
     assert cost["ops"]["flops"] / MILLION == pytest.approx(flops, abs=6e-4)
     assert cost["parameters"] == sum(p.numel() for p in network.parameters()) == parameters
     spec = NetworkSpec(shape, {IMAGENET: 1000, CIFAR: 10}[shape], 1, 64)
-    for convention in OPS:
+    for convention in OPS.keys() - {"all"}:
         assert space.ops(spec, convention).of(space, arch(name)) == cost["ops"][convention]
 
 
@@ -279,7 +279,7 @@ def test_last_maps(name, side, maps) -> None:
 def test_odd_images_are_counted_as_they_run(name, shape) -> None:
     space, spec = make(), NetworkSpec(shape, 3, 1, 6)
     book = costs(ledger(space.network(arch(name), spec, np.random.default_rng(0)), shape))
-    for convention in OPS:
+    for convention in OPS.keys() - {"all"}:
         assert space.ops(spec, convention).of(space, arch(name)) == book["ops"][convention]
 
 

@@ -1,64 +1,166 @@
-"""The latency of the float simulation: what it measures, not how long that takes."""
+"""Latencies: what is timed, in which state and in which order; not how long that takes."""
+
+from __future__ import annotations
 
 import time
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from bnas_bench.cost import simulated_latency
 from bnas_bench.meter import Meter
+from bnas_bench.nn.binary import BinaryConv2d
 from bnas_bench.nn.network import Network
+from bnas_bench.packed.latency import (
+    Latency,
+    Subject,
+    latencies,
+    latency,
+    packed,
+    probe_image,
+    real,
+    simulated,
+    torch_threads,
+)
+
+calls: list[dict[str, Any]] = []
 
 
-class Sleeper(Network):
-    """Takes a known time, and notes how it was called."""
+@pytest.fixture(autouse=True)
+def _no_calls() -> None:
+    calls.clear()
 
-    def __init__(self, seconds: float = 0.0) -> None:
+
+class Toy(Network):
+    """Notes how it was called."""
+
+    def __init__(self) -> None:
         super().__init__()
-        self.linear = nn.Linear(4, 2)
-        self.frozen = nn.BatchNorm1d(2).eval()
-        self.seconds = seconds
-        self.calls: list[tuple[bool, bool, tuple[int, ...]]] = []
+        self.conv = BinaryConv2d(1, 2, 1)
+        self.frozen = nn.BatchNorm2d(2).eval()
+        self.head = nn.Sequential(nn.Flatten(), nn.Linear(8, 2))
 
-    def forward(self, x: Tensor) -> Tensor:
-        self.calls.append((self.training, torch.is_inference_mode_enabled(), tuple(x.shape)))
-        time.sleep(self.seconds)
-        return self.frozen(self.linear(x.flatten(1)))
-
-
-def test_measures_single_images_in_evaluation_and_inference_mode() -> None:
-    network = Sleeper()
-    result = simulated_latency(network, (1, 2, 2), repeats=20)
-    assert set(network.calls) == {(False, True, (1, 1, 2, 2))}
-    assert result["repeats"] == 20
-    assert len(network.calls) > 20  # warm-up is not measured
-    assert result["threads"] == torch.get_num_threads()
+    def features(self, x: Tensor) -> Tensor:
+        state = (self.training, self.frozen.training, torch.is_inference_mode_enabled())
+        calls.append(
+            {
+                "state": state,
+                "precision": self.conv.precision,
+                "threads": torch.get_num_threads(),
+                "image": x.numpy().copy(),
+            }
+        )
+        return self.frozen(self.conv(x))
 
 
-def test_the_network_is_in_its_own_modes_again_even_after_an_error() -> None:
-    network = Sleeper()
-    simulated_latency(network, (1, 2, 2), repeats=1)
+def sleeper(seconds: float) -> Subject:
+    return Subject("real", lambda: time.sleep(seconds))
+
+
+def test_single_images_in_evaluation_and_inference_mode() -> None:
+    network = Toy()
+    found = latency(simulated(network, (1, 2, 2)), threads=1, repeats=20)
+    assert {call["state"] for call in calls} == {(False, False, True)}
+    assert all(np.array_equal(call["image"], probe_image((1, 2, 2))) for call in calls)
+    assert (found.kind, found.repeats, found.threads) == ("simulated", 20, 1)
+    assert len(calls) > 20  # warm-up is not measured
     assert network.training
     assert not network.frozen.training
+
+
+def test_the_image_is_one_of_numbers_from_minus_1_to_1() -> None:
+    image = probe_image((1, 2, 2))
+    assert (image.shape, image.dtype) == ((1, 1, 2, 2), np.float32)
+    np.testing.assert_allclose(image.ravel(), [-1, -1 / 3, 1 / 3, 1], rtol=1e-6)
+
+
+def test_the_twin_is_real_valued_and_the_network_stays_binary() -> None:
+    network = Toy()
+    kinds = {"a": simulated(network, (1, 2, 2)), "b": real(network, (1, 2, 2))}
+    found = latencies(kinds, threads=1)
+    assert [one.kind for one in found.values()] == ["simulated", "real"]
+    half = len(calls) // 2
+    precisions = [call["precision"] for call in calls]
+    assert precisions.count("W1A1") == precisions.count("W32A32") == half
+    assert network.conv.precision == "W1A1"
+
+
+def test_a_network_that_knows_no_precision_is_its_own_twin() -> None:
+    network = nn.Sequential(nn.Conv2d(1, 1, 1), nn.Flatten())
+    assert latency(real(network, (1, 2, 2)), threads=1).kind == "real"
+
+
+def test_the_engine_takes_numpys_images() -> None:
+    class Engine:
+        def run(self, images: np.ndarray) -> np.ndarray:
+            calls.append({"image": images})
+            return images[:, :, 0, 0]
+
+    found = latency(packed(Engine(), (3, 4, 5)), threads=1, repeats=10)  # type: ignore[arg-type]
+    assert (found.kind, found.repeats) == ("packed", 10)
+    assert all(np.array_equal(call["image"], probe_image((3, 4, 5))) for call in calls)
+
+
+def test_threads_are_set_and_put_back_even_after_an_error() -> None:
+    assert torch.get_num_threads() == 1  # conftest.py
+    found = latency(simulated(Toy(), (1, 2, 2)), threads=2, repeats=10)
+    assert found.threads == 2
+    assert {call["threads"] for call in calls} == {2}
+    assert torch.get_num_threads() == 1
     with pytest.raises(RuntimeError):
-        simulated_latency(network, (1, 3, 3))
-    assert network.training
-    assert not network.frozen.training
+        latency(simulated(Toy(), (1, 3, 3)), threads=2)
+    assert torch.get_num_threads() == 1
+    with torch_threads(2):
+        assert torch.get_num_threads() == 2
 
 
-def test_quartiles_of_a_known_time() -> None:
-    result = simulated_latency(Sleeper(0.004), (1, 2, 2), repeats=12)
-    assert 4 <= result["lower_ms"] <= result["median_ms"] <= result["upper_ms"]
-    assert result["lower_ms"] < 40  # milliseconds, not microseconds
+def test_quartiles_of_known_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs of 1, 2, ..., 12 ms: NumPy's quartiles of them, in milliseconds."""
+    now, spent = 0.0, iter([0, 0, 0, *range(1, 13)])  # three warm-ups
+
+    def run() -> None:
+        nonlocal now
+        now += next(spent) / 1000
+
+    monkeypatch.setattr(time, "perf_counter", lambda: now)
+    found = latency(Subject("packed", run), threads=1, repeats=12)
+    assert found == Latency(
+        "packed",
+        median_ms=pytest.approx(6.5),
+        lower_ms=pytest.approx(3.75),
+        upper_ms=pytest.approx(9.25),
+        repeats=12,
+        threads=1,
+    )
 
 
 def test_stops_after_the_time_but_not_before_ten_repeats() -> None:
-    assert simulated_latency(Sleeper(0.001), (1, 2, 2), seconds=0)["repeats"] == 10
-    assert simulated_latency(Sleeper(0.01), (1, 2, 2), seconds=0.15)["repeats"] in range(10, 16)
+    assert latency(sleeper(0.001), threads=1, seconds=0).repeats == 10
+    assert latency(sleeper(0.01), threads=1, seconds=0.15).repeats in range(10, 16)
+    assert latency(sleeper(0), threads=1).repeats == 50
+
+
+def test_subjects_take_turns() -> None:
+    order: list[str] = []
+    subjects = {name: Subject("real", lambda name=name: order.append(name)) for name in "ab"}
+    found = latencies(subjects, threads=1, repeats=10)
+    assert [one.repeats for one in found.values()] == [10, 10]
+    # Three warm-ups of each; then in turns one that is not counted and five that are.
+    assert "".join(order) == "aaabbb" + 2 * ("aaaaaa" + "bbbbbb")
+
+
+def test_the_slow_one_stops_by_itself() -> None:
+    found = latencies({"slow": sleeper(0.01), "fast": sleeper(0)}, threads=1, seconds=0.05)
+    assert found["slow"].repeats == 10
+    assert found["fast"].repeats == 50
 
 
 def test_an_open_meter_is_not_charged() -> None:
+    network = Toy()
     with Meter(10) as meter:
-        simulated_latency(Sleeper(), (1, 2, 2))
-    assert meter.spent == 0
+        latency(simulated(network, (1, 2, 2)), threads=1)
+        assert meter.spent == 0
+        network(torch.zeros(3, 1, 2, 2))
+        assert meter.spent == 1  # three forwards at a third each: it is listening again

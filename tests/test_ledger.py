@@ -5,6 +5,7 @@ import logging
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from fvcore.nn import FlopCountAnalysis
 from torch import Tensor, nn
 from torchvision.models import resnet18
@@ -14,7 +15,9 @@ from bnas_bench.cost import Layer, costs, ledger
 from bnas_bench.errors import BenchError
 from bnas_bench.meter import Meter
 from bnas_bench.nn.binary import BinaryConv2d, Precision, RPReLU, RSign
+from bnas_bench.nn.mobile import NormalisedConv2d
 from bnas_bench.nn.network import Network
+from bnas_bench.nn.quantised import QuantConv2d
 from bnas_bench.registry import find
 
 
@@ -185,6 +188,11 @@ class Product(nn.Module):
         return self.relu(torch.einsum("bchw,bkhw->bck", x, x))
 
 
+class Exponential(nn.Sequential):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.exp())
+
+
 class Subclass(nn.Conv2d):
     """A convolution that may compute something else."""
 
@@ -197,6 +205,7 @@ class Subclass(nn.Conv2d):
         (Subclass(3, 3, 1), "the cost of layer '0' of type Subclass is unknown"),
         (Bypass(), "parameter '0.norm.weight' is used outside a layer"),
         (Product(), r"aten\.\w+ multiplies outside a layer"),
+        (Exponential(nn.ReLU()), r"aten\.exp computes outside a layer"),
     ],
 )
 def test_nothing_unknown_counts_as_zero(module: nn.Module, message: str) -> None:
@@ -222,6 +231,8 @@ def test_resnet18_and_where_1819_comes_from() -> None:
     flops = costs(result)["ops"]["flops"]
     assert flops == sum(by_operator[kind] for kind in ("conv", "linear", "batch_norm"))
     assert round(flops / 1e6) == 1819
+    # while the first norm runs: the image, the first convolution's map and its own
+    assert result.peak_activation_bytes == 4 * (3 * 224**2 + 2 * 64 * 112**2)
 
 
 def test_fvcore_agrees_on_binary_convolutions_run_with_real_numbers() -> None:
@@ -250,3 +261,208 @@ def test_double_networks_and_buffers() -> None:
     assert result.parameters == {32: 56}
     assert result.constants == 4
     assert np.prod(result.layers[1].output) == 8
+
+
+class Between(nn.Module):
+    """Everything that may be computed between layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Sequential(nn.ReLU(), Doubled(nn.Identity()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.inner(x) + x
+        x = torch.cat([x, x], dim=1)[:, :, ::2].clone()
+        x = F.max_pool2d(F.avg_pool2d(x * x, 1), (2, 3), 1)
+        x += 1
+        return F.relu(x).mean((2, 3))
+
+
+class Doubled(nn.Sequential):
+    def forward(self, x: Tensor) -> Tensor:
+        x = super().forward(x)
+        return x + x
+
+
+def test_what_is_computed_between_layers_is_listed_where_it_happens() -> None:
+    layers = ledger(Between(), (2, 8, 6)).layers
+    assert [(x.name, x.kind, x.input, x.output, x.elementwise) for x in layers] == [
+        ("inner.0", "activation", (2, 8, 6), (2, 8, 6), 96),
+        ("inner.1.0", "identity", (2, 8, 6), (2, 8, 6), 0),
+        ("inner.1.add", "add", (2, 8, 6), (2, 8, 6), 96),
+        ("add", "add", (2, 8, 6), (2, 8, 6), 96),
+        ("multiply", "multiply", (4, 4, 6), (4, 4, 6), 96),
+        ("pool", "pool", (4, 4, 6), (4, 4, 6), 96),
+        ("pool", "pool", (4, 4, 6), (4, 3, 4), 4 * 12 * 6),
+        ("add", "add", (4, 3, 4), (4, 3, 4), 48),
+        ("activation", "activation", (4, 3, 4), (4, 3, 4), 48),
+        ("pool", "pool", (4, 3, 4), (4,), 48),
+    ]
+    assert {(x.macs, x.packed_bytes, *x.parameters) for x in layers} == {(0, 0)}
+
+
+@pytest.mark.parametrize(
+    ("module", "elementwise"),
+    [  # on a map of 4 x 6 x 6
+        (nn.BatchNorm2d(4), 2 * 144),
+        (nn.ReLU(), 144),
+        (nn.Hardtanh(), 144),
+        (nn.PReLU(4), 144),
+        (RSign(4), 144),
+        (RPReLU(4), 3 * 144),
+        (nn.MaxPool2d(3, 2, padding=1), 4 * 9 * 9),
+        (nn.AvgPool2d((2, 3)), 4 * 3 * 2 * 6),
+        (nn.AdaptiveAvgPool2d(1), 144),
+        (nn.AdaptiveAvgPool2d(7), 4 * 49),
+        (nn.Identity(), 0),
+        (nn.Conv2d(4, 3, 1), 0),
+        (BinaryConv2d(4, 3, 1), 0),
+        (NormalisedConv2d(4, 3, 3, stride=2), 144),
+    ],
+)
+def test_operations_beside_macs(module: nn.Module, elementwise: int) -> None:
+    assert only(module, (4, 6, 6)).elementwise == elementwise
+
+
+def test_bytes_of_an_output() -> None:
+    assert only(nn.Conv2d(3, 5, 3), (3, 8, 7)).output_bytes == 4 * 5 * 6 * 5
+
+
+@pytest.mark.parametrize(
+    ("modules", "simulated", "packed"),
+    [
+        # values of the image, and of what a layer reads and makes while it runs
+        ([nn.Conv2d(2, 5, 1)], 32 + 80, None),
+        ([nn.Conv2d(2, 5, 1), nn.BatchNorm2d(5)], 32 + 2 * 80, None),
+        ([nn.ReLU(inplace=True), nn.Conv2d(2, 5, 1)], 32 + 80, None),
+        ([nn.Flatten(), nn.Linear(32, 3)], 32 + 3, None),
+        # the most is alive in the middle: 5 channels in, 7 out
+        ([nn.Conv2d(2, 5, 1), nn.Conv2d(5, 7, 1), nn.Conv2d(7, 1, 1)], 32 + 80 + 112, None),
+        # the input of a 1-bit convolution has 80 bits, so has that of the clip before it
+        ([nn.Conv2d(2, 5, 1), BinaryConv2d(5, 7, 1)], 32 + 80 + 112, 4 * (32 + 112) + 10),
+        (
+            [nn.Conv2d(2, 5, 1), nn.Hardtanh(), BinaryConv2d(5, 1, 1)],
+            32 + 2 * 80,
+            4 * (32 + 16) + 10,
+        ),
+        ([BinaryConv2d(2, 5, 1, precision=Precision.W1A32)], 32 + 80, None),
+    ],
+)
+def test_peak_of_the_maps(modules: list[nn.Module], simulated: int, packed: int | None) -> None:
+    result = ledger(nn.Sequential(*modules), (2, 4, 4))
+    assert result.peak_activation_bytes == 4 * simulated
+    assert result.peak_packed_activation_bytes == (4 * simulated if packed is None else packed)
+
+
+class Held(nn.Module):
+    """A shortcut: the map that it starts from stays until it is added."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.wide = nn.Conv2d(1, 2, 1), BinaryConv2d(2, 8, 1)
+        self.narrow = BinaryConv2d(8, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        return self.narrow(self.wide(x)) + x
+
+
+def test_peak_with_a_shortcut() -> None:
+    """Image 1, stem 2, wide 8 and narrow 2 times 16 values; only the wide map is nothing but signs.
+
+    As bits it is so small that the sum, beside what it adds, is the peak.
+    """
+    result = ledger(Held(), (1, 4, 4))
+    assert result.peak_activation_bytes == 4 * 16 * (1 + 2 + 8 + 2)
+    assert result.peak_packed_activation_bytes == 4 * 16 * (1 + 2 + 2 + 2)
+
+
+class Signs(nn.Module):
+    """A norm, and what reads it."""
+
+    def __init__(self, *readers: nn.Module) -> None:
+        super().__init__()
+        self.norm, self.readers = nn.BatchNorm2d(70), nn.ModuleList(readers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm(x)
+        return torch.cat([reader(x) for reader in self.readers], dim=1)
+
+
+def conv() -> BinaryConv2d:
+    return BinaryConv2d(70, 3, 1)
+
+
+CONV = 8 * 4 + 4 * 3
+"""Bytes of 210 signs in words, and of three scales."""
+
+FOLDED = 4 * 70 + 8 * 2
+"""Bytes of 70 thresholds, and of 70 bits in words."""
+
+
+@pytest.mark.parametrize(
+    ("readers", "norm", "rest"),
+    [
+        ([conv()], FOLDED, CONV),
+        ([conv(), conv()], FOLDED, 2 * CONV),
+        ([conv(), nn.Sequential(nn.Hardtanh(), conv())], FOLDED, 2 * CONV),
+        ([nn.Sequential(RSign(70), conv())], FOLDED, CONV),
+        ([conv(), nn.Sequential(RSign(70), conv())], 2 * FOLDED, 2 * CONV),
+        ([NormalisedConv2d(70, 3, 1), NormalisedConv2d(70, 3, 1)], 2 * FOLDED, 2 * CONV),
+        ([nn.Sequential(nn.Identity(), conv())], FOLDED, CONV),
+        # read as numbers as well, or by nothing but numbers: a scale and an offset per channel
+        ([conv(), nn.Identity()], 8 * 70, CONV),
+        ([nn.Sequential(RSign(70), conv()), nn.ReLU()], 8 * 70, CONV + 4 * 70),
+        ([NormalisedConv2d(70, 3, 1), nn.ReLU()], 8 * 70, CONV + 4 * 70),
+        ([nn.Sequential(nn.PReLU(), conv())], 8 * 70, CONV + 4 * 70),
+        ([BinaryConv2d(70, 3, 1, precision=Precision.W1A32)], 8 * 70, CONV),
+    ],
+)
+def test_packed_bytes_of_a_norm(readers: list[nn.Module], norm: int, rest: int) -> None:
+    first, *layers = ledger(Signs(*readers), (70, 4, 4)).layers
+    assert (first.packed_bytes, first.folded) == (norm, norm != 8 * 70)
+    assert sum(layer.packed_bytes for layer in layers) == rest
+
+
+@pytest.mark.parametrize(
+    ("module", "size"),
+    [
+        (nn.Conv2d(4, 6, 3, groups=2, bias=False), 4 * 6 * 2 * 9),
+        (nn.Conv2d(4, 6, 1), 4 * (24 + 6)),
+        (QuantConv2d(4, 6, 3), 6 * 36 + 8),
+        (BinaryConv2d(4, 6, 3), 8 * 4 + 4 * 6),
+        (BinaryConv2d(4, 6, 3, scale="xnor", precision=Precision.W1A32), 8 * 4 + 4 * 6),
+        (BinaryConv2d(4, 6, 3, scale="layer"), 8 * 4 + 4),
+        (BinaryConv2d(4, 6, 3, scale="none"), 8 * 4 + 4),
+        (BinaryConv2d(4, 6, 3, precision=Precision.W32A32), 4 * 216),
+        (NormalisedConv2d(4, 6, 3), 8 * 4 + 4 * 6 + 4 * 4),
+        (nn.BatchNorm2d(4), 32),
+        (RPReLU(4), 48),
+        (nn.PReLU(), 16),
+        (nn.MaxPool2d(2), 0),
+    ],
+)
+def test_packed_bytes_of_a_layer(module: nn.Module, size: int) -> None:
+    assert only(module, (4, 6, 6)).packed_bytes == size
+
+
+class Dead(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.unused = nn.BatchNorm2d(2), nn.Conv2d(2, 2, 1)
+        self.used = BinaryConv2d(2, 3, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm(x)
+        self.unused(x)
+        return self.used(x)
+
+
+def test_what_does_not_matter_to_the_logits_is_counted_but_not_packed() -> None:
+    result = ledger(Dead(), (2, 4, 4))
+    assert [(x.name, x.packed_bytes, x.folded) for x in result.layers] == [
+        ("norm", 4 * 2 + 8, True),
+        ("unused", 0, False),
+        ("used", 8 + 12, False),
+    ]
+    assert result.macs == {"W32A32": 64, "W1A1": 96}

@@ -43,6 +43,7 @@ def done(accuracy: float, method: str = "random", seed: int = 0, **fields: Any) 
         "ops": {"nas-bnn": 1.5e6, "dcp-nas": 9e9},
         "memory_bits": 8192 * 12,
         "latency_ms": 2.5,
+        "packed_latency_ms": 0.25,
         "passes": 20_000.0,
         "search_seconds": 30.04,
         "train_seconds": 61.26,
@@ -118,16 +119,17 @@ def test_the_laid_out_table() -> None:
     laid_out = table(records, defaults)
     assert laid_out.header == [
         *("method", "n", "test accuracy %", "params", "OPs M (nas-bnn)", "memory KiB"),
-        *("latency ms (simulated)", "search passes", "search s", "train s"),
+        *("latency ms (packed, 1 thread)", "latency ms (simulated)"),
+        *("search passes", "search s", "train s"),
     ]
     assert laid_out.lines == [
         [
             *("random", "2", "91.00 ± 1.41", "25,500", "1.500", "12.0"),
-            *("2.50", "20,000", "30.0", "61.3"),
+            *("0.25", "2.50", "20,000", "30.0", "61.3"),
         ],
         [
             *("dcpnas", "1/2", "95.50 ± -", "25,000", "1.500", "12.0"),
-            *("2.50", "20,000", "30.0", "61.3"),
+            *("0.25", "2.50", "20,000", "30.0", "61.3"),
         ],
     ]
     assert laid_out.notes == ["dcpnas, seed 1 failed: Diverged: the loss is nan"]
@@ -135,6 +137,18 @@ def test_the_laid_out_table() -> None:
         "space darts-binary; dataset digits; budget quick; measured on Some CPU (CPU threads: 2); "
         "a budget other than paper reproduces no paper's numbers"
     )
+
+
+def test_a_row_has_no_mean_of_what_one_of_its_seeds_lacks() -> None:
+    """A record of an older version, or a network that the engine cannot run."""
+    older = done(90.0)
+    del older["packed_latency_ms"]
+    for lacking in (older, done(90.0, packed_latency_ms=None)):
+        (row,) = rows([lacking, done(92.0, seed=1)], defaults)
+        assert "packed_latency_ms" not in row.values
+        assert row.values["latency_ms"].mean == 2.5
+        (line,) = table([lacking, done(92.0, seed=1)], defaults).lines
+        assert line[6:8] == ["-", "2.50"]
 
 
 def test_what_differs_between_rows_is_a_column() -> None:
@@ -145,7 +159,7 @@ def test_what_differs_between_rows_is_a_column() -> None:
         ["random", "cifar10", "quick", "1"],
         ["random", "digits", "paper", "0/1"],
     ]
-    assert laid_out.lines[2][4:] == ["-"] * 8
+    assert laid_out.lines[2][4:] == ["-"] * 9
     assert laid_out.caption.startswith(
         "space darts-binary; measured on Some CPU (CPU threads: 2); a budget"
     )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from bnas_bench.cli.costs import layer_csv, layer_lines, layer_values, lines
 from bnas_bench.core import Architecture, Scale, SearchSpace
 from bnas_bench.errors import BadValue, InvalidArchitecture, UnknownName
 from bnas_bench.registry import find
@@ -49,8 +50,9 @@ def _takes_an_architecture(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--cells", type=COUNT, help="Depth; the paper's if not given.")
 @click.option("--input", "shape", default="3x224x224", show_default=True, callback=_shape)
 @click.option("--classes", type=COUNT, default=1000, show_default=True)
-@click.option("--layers", is_flag=True, help="Every layer by itself.")
+@click.option("--layers", is_flag=True, help="Every layer by itself, too.")
 @click.option("--json", "as_json", is_flag=True, help="Plain counts, for programs.")
+@click.option("--csv", "as_csv", is_flag=True, help="The layers alone, as CSV.")
 def measure(
     arch: str | None,
     named: str | None,
@@ -61,8 +63,13 @@ def measure(
     classes: int,
     layers: bool,
     as_json: bool,
+    as_csv: bool,
 ) -> None:
-    """Count MACs, OPs, parameters and bits of memory of one network.
+    """Count MACs, OPs, parameters and memory of one network, as every paper counts them.
+
+    OPs are millions for one image; memory is of the parameters, `packed` of the tensors of a packed
+    file. The maps are the most that is alive at once: 4 bytes a value in the float simulation, one
+    bit a value of what only 1-bit convolutions read if they are packed.
 
     ARCH is a file (JSON or Genotype(...)), the folder of a finished cell, the text itself, or
     torchvision:NAME for a real-valued network of torchvision. With --space handcrafted a model's
@@ -70,6 +77,8 @@ def measure(
     """
     from bnas_bench.cost import costs, ledger
 
+    if as_json and as_csv:
+        raise BadValue("--json and --csv are two forms of one answer: choose one of them")
     text = _one(arch, named)
     if space is None and re.fullmatch(r"(torchvision:)?\w+", text) and not Path(text).exists():
         network = _torchvision(text.removeprefix("torchvision:"), classes)
@@ -80,24 +89,18 @@ def measure(
         spec = instance.spec(Scale(cells, channels), shape, classes, final=True)
         network = instance.network(architecture, spec, np.random.default_rng(0))
     entries = ledger(network, shape)
-    found = costs(entries)
+    if as_csv:
+        click.echo(layer_csv(entries), nl=False)
+        return
+    found = {"input": list(shape)} | costs(entries)
+    if as_json:
+        if layers:
+            found["layers"] = [layer_values(layer) for layer in entries.layers]
+        click.echo(json.dumps(found, indent=2))
+        return
+    click.echo("\n".join(lines(found)))
     if layers:
-        found["layers"] = [vars(layer) for layer in entries.layers]
-    click.echo(json.dumps(found, indent=2) if as_json else "\n".join(_lines(found)))
-
-
-def _lines(found: dict[str, Any]) -> Iterator[str]:
-    for bits, macs in found["macs"].items():
-        yield f"MACs {bits:8} {macs / 1e6:12,.3f} M"
-    for convention, ops in found["ops"].items():
-        yield f"OPs {convention:9} {ops / 1e6:12,.3f} M"
-    yield f"parameters    {found['parameters']:12,}"
-    for convention, bits in found["memory"].items():
-        yield f"memory {convention:7} {bits / 1e6:11,.3f} Mbit"
-    for layer in found.get("layers", ()):
-        shape = "x".join(map(str, layer["output"]))
-        bits = f"W{layer['weight_bits']}A{layer['activation_bits']}"
-        yield f"{layer['name']:50} {layer['kind']:10} {shape:12} {bits:7} {layer['macs']:14,}"
+        click.echo("\n" + "\n".join(layer_lines(entries)))
 
 
 @click.command()

@@ -1,8 +1,8 @@
-"""What a network costs: a ledger of MACs and bits per layer, the conventions over it, latency."""
+"""What a network costs: a ledger of MACs and bits per layer, and the conventions over it."""
 
-from bnas_bench.cost.conventions import MEMORY, OPS, costs, memory, ops
-from bnas_bench.cost.latency import simulated_latency
+from bnas_bench.cost.conventions import OPS, costs, ops
 from bnas_bench.cost.ledger import Layer, Ledger, ledger
+from bnas_bench.cost.memory import MEMORY, memory
 
 __all__ = [
     "MEMORY",
@@ -13,5 +13,4 @@ __all__ = [
     "ledger",
     "memory",
     "ops",
-    "simulated_latency",
 ]

@@ -1,6 +1,6 @@
-"""The papers' conventions: one number of operations, one number of bits, from a ledger.
+"""The papers' conventions of counting operations: one number from a ledger.
 
-Activations, pooling and shortcuts cost no operations in any of them, normalisation only in `flops`.
+Each is a function from a layer to its OPs, all of which docs/costs.md sets side by side.
 """
 
 from __future__ import annotations
@@ -11,7 +11,29 @@ from math import prod
 from typing import Any
 
 from bnas_bench.cost.ledger import Layer, Ledger
+from bnas_bench.cost.memory import MEMORY, memory
 from bnas_bench.errors import UnknownName
+
+
+def bireal_ops(layer: Layer) -> Fraction:
+    """OPs of a layer as Bi-Real Net counts them, https://arxiv.org/abs/1808.00278.
+
+    FLOPs + BOPs / 64: a MAC is binary where both operands are, and any other one is charged in full.
+    ReActNet (https://arxiv.org/abs/2003.03488) says and does the same: `reactnet` is this function.
+    Bi-Real Net's ResNet-18 gets 163.99 M for the 163 M that it prints, ReActNet-A 87.1 M for 87.
+    """
+    return Fraction(layer.macs, 64 if _binary(layer) else 1)
+
+
+def nas_bnn_ops(layer: Layer) -> Fraction:
+    """OPs of a layer as NAS-BNN (section 4.1.2) counts them, https://github.com/VDIGPKU/NAS-BNN.
+
+    Real MACs + 8-bit MACs / 8 + binary MACs / 64, and the additions of the classifier's bias. A MAC
+    is binary where both operands are, as in all 1-bit layers of the paper; layers with 1-bit weights
+    and real activations, which it does not have, are charged in full.
+    """
+    discount = {1: 64, 8: 8}.get(max(layer.weight_bits, layer.activation_bits), 1)
+    return Fraction(layer.macs, discount) + layer.biases
 
 
 def dcp_nas_ops(layer: Layer) -> Fraction:
@@ -29,34 +51,34 @@ def dcp_nas_ops(layer: Layer) -> Fraction:
     return Fraction(layer.macs, 64)
 
 
-def nas_bnn_ops(layer: Layer) -> Fraction:
-    """OPs of a layer as NAS-BNN (section 4.1.2) counts them, https://github.com/VDIGPKU/NAS-BNN.
+def cp_nas_ops(layer: Layer) -> Fraction:
+    """FLOPs of a layer as CP-NAS' Table 3 counts them, https://arxiv.org/abs/2005.00057.
 
-    Real MACs + 8-bit MACs / 8 + binary MACs / 64, and the additions of the classifier's bias. A MAC
-    is binary where both operands are, as in all 1-bit layers of the paper; layers with 1-bit weights
-    and real activations, which it does not have, are charged in full.
+    Binary MACs at 1/58, the speed-up that XNOR-Net claims for a convolution, all others in full:
+    its 1-bit WRN-22 gets the 17.03 M that it prints.
     """
-    discount = {1: 64, 8: 8}.get(max(layer.weight_bits, layer.activation_bits), 1)
-    return Fraction(layer.macs, discount) + layer.biases
+    return Fraction(layer.macs, 58 if _binary(layer) else 1)
 
 
-def dcp_nas_bits(ledger: Ledger) -> int:
-    """Memory as DCP-NAS' Tables 8 and 11 print it: every parameter with the bits of the coarsest.
+def bars_ops(layer: Layer, price: int) -> Fraction:
+    """Equivalent OPs of a layer as BARS' Table 2 has them, https://arxiv.org/abs/2011.10804.
 
-    Its 1-bit networks S, M and L get 4.2, 6.9 and 14.5 "MBits" (4.2, 6.9, 14.4), though scales,
-    slopes, normalisation, stem and head take 32 bits each; its real-valued ones 32 per parameter.
+    FLOPs + BOPs / price, and a MAC is two operations, a multiplication and an addition: so its
+    1-bit ResNet-18 on CIFAR-10 has the 16 M and 1,094 M that it prints. `bars-64` is what the
+    caption says; `bars-32` is what the CIFAR rows do (50.3 M for that network's 50.2). Of the
+    ImageNet rows BARS-D's 122.8 M is neither: it is below the row's own 129 M FLOPs.
     """
-    return sum(ledger.parameters.values()) * min(ledger.parameters, default=0)
+    return Fraction(2 * layer.macs, price if _binary(layer) else 1)
 
 
-def nas_bnn_bits(ledger: Ledger) -> int:
-    """Every parameter at its own number of bits, as in the model sizes of NAS-BNN (section 4.5)."""
-    return sum(bits * number for bits, number in ledger.parameters.items())
+def bars_64_ops(layer: Layer) -> Fraction:
+    """`bars_ops` by the caption of the table."""
+    return bars_ops(layer, 64)
 
 
-def true_bits(ledger: Ledger) -> int:
-    """What inference has to store: the parameters at their bits and the running statistics."""
-    return nas_bnn_bits(ledger) + 32 * ledger.constants
+def bars_32_ops(layer: Layer) -> Fraction:
+    """`bars_ops` by the CIFAR rows of the table."""
+    return bars_ops(layer, 32)
 
 
 def flops(layer: Layer) -> Fraction:
@@ -68,16 +90,47 @@ def flops(layer: Layer) -> Fraction:
     return Fraction(layer.macs + (2 * prod(layer.output) if layer.kind == "norm" else 0))
 
 
+def honest_ops(layer: Layer) -> Fraction:
+    """OPs of a layer where a discount needs a kernel for just these operands; no paper's.
+
+    1/64 of a MAC where both operands have 1 bit, 1/8 where both have 8 (a stem of 8 bits), and
+    every other one in full: W1A32, W32A1 and the real stem and classifier, with its bias.
+    """
+    discount = {(1, 1): 64, (8, 8): 8}.get((layer.weight_bits, layer.activation_bits), 1)
+    return Fraction(layer.macs, discount) + layer.biases
+
+
+def all_ops(layer: Layer) -> Fraction:
+    """`honest_ops`, and what the papers leave out, at one operation each (`Layer.elementwise`).
+
+    Normalisation (2 per value), activation functions and thresholds, shortcuts and sums of edges,
+    pooling.
+    """
+    return honest_ops(layer) + layer.elementwise
+
+
+def _binary(layer: Layer) -> bool:
+    return layer.weight_bits == layer.activation_bits == 1
+
+
 OPS: dict[str, Callable[[Layer], Fraction]] = {
     "dcp-nas": dcp_nas_ops,
     "nas-bnn": nas_bnn_ops,
+    "bireal": bireal_ops,
+    "reactnet": bireal_ops,
+    "cp-nas": cp_nas_ops,
+    "bars-64": bars_64_ops,
+    "bars-32": bars_32_ops,
     "flops": flops,
+    "honest": honest_ops,
+    "all": all_ops,
 }
-MEMORY: dict[str, Callable[[Ledger], int]] = {
-    "dcp-nas": dcp_nas_bits,
-    "nas-bnn": nas_bnn_bits,
-    "true": true_bits,
+
+BEYOND_PRODUCTS: dict[str, str] = {
+    "flops": "normalisation",
+    "all": "normalisation, activation functions, sums and pooling",
 }
+"""What conventions charge besides convolutions and linear layers."""
 
 
 def ops(ledger: Ledger, convention: str) -> float:
@@ -91,22 +144,12 @@ def ops(ledger: Ledger, convention: str) -> float:
     return float(sum(map(OPS[convention], ledger.layers), Fraction()))
 
 
-def memory(ledger: Ledger, convention: str) -> int:
-    """Bits under a convention of `MEMORY`.
-
-    Raises:
-        UnknownName: if there is no such convention.
-    """
-    if convention not in MEMORY:
-        raise UnknownName("convention of counting memory", convention, MEMORY)
-    return MEMORY[convention](ledger)
-
-
 def costs(ledger: Ledger) -> dict[str, Any]:
     """What a record says of a network's cost, as plain values.
 
     Keys: `macs` (by bits, as `W1A32`), `ops` (by convention), `parameters` (their number),
-    `memory_bits` (the true ones) and `memory` (bits by convention).
+    `memory_bits` (the true ones), `memory` (bits by convention), and the peak of the maps of one
+    image, `peak_activation_bytes` (float simulation) and `peak_packed_activation_bytes`.
     """
     return {
         "macs": ledger.macs,
@@ -114,4 +157,6 @@ def costs(ledger: Ledger) -> dict[str, Any]:
         "parameters": sum(ledger.parameters.values()),
         "memory_bits": memory(ledger, "true"),
         "memory": {convention: memory(ledger, convention) for convention in MEMORY},
+        "peak_activation_bytes": ledger.peak_activation_bytes,
+        "peak_packed_activation_bytes": ledger.peak_packed_activation_bytes,
     }

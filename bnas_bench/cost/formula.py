@@ -8,7 +8,7 @@ weights of its decisions: exact, differentiable, and an architecture's own OPs w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import prod
@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bnas_bench.cost.conventions import OPS, flops
+from bnas_bench.cost.conventions import BEYOND_PRODUCTS, OPS
 from bnas_bench.cost.ledger import Layer
 from bnas_bench.errors import BadValue, UnknownName
 
@@ -142,6 +142,7 @@ def convolution_ops(
 
     Raises:
         UnknownName: if there is no such convention.
+        BadValue: if it charges more than convolutions and linear layers, as `flops` and `all` do.
     """
     kind = "depthwise" if groups == inputs > 1 else "pointwise" if kernel == 1 else "conv"
     macs = inputs // groups * outputs * kernel**2 * pixels
@@ -153,20 +154,34 @@ def linear_ops(inputs: int, outputs: int, *, convention: str = CONVENTION) -> fl
 
     Raises:
         UnknownName: if there is no such convention.
+        BadValue: if it charges more than convolutions and linear layers.
     """
     layer = Layer("", "linear", (inputs,), (outputs,), 32, 32, inputs * outputs, {}, 0, outputs)
     return _ops(layer, convention)
 
 
 def _ops(layer: Layer, convention: str) -> float:
+    check_convention(convention)
+    return float(OPS[convention](layer))
+
+
+def check_convention(convention: str, *, known: Container[str] = ()) -> None:
+    """Refuse a convention that charges what a formula does not know.
+
+    Args:
+        known: conventions of `BEYOND_PRODUCTS` for which this formula lists the layers.
+
+    Raises:
+        UnknownName: if there is no such convention.
+        BadValue: if it charges more than convolutions and linear layers.
+    """
     if convention not in OPS:
         raise UnknownName("convention of counting operations", convention, OPS)
-    if OPS[convention] is flops:
+    if convention in BEYOND_PRODUCTS and convention not in known:
         raise BadValue(
-            "a formula knows convolutions and linear layers, and 'flops' charges normalisation too; "
-            "count a network instead (bnas-bench measure)"
+            f"a formula knows convolutions and linear layers, and '{convention}' charges "
+            f"{BEYOND_PRODUCTS[convention]} too; count a network instead (bnas-bench measure)"
         )
-    return float(OPS[convention](layer))
 
 
 def halved(side: int, times: int = 1) -> int:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
+from math import prod
 from typing import Any
 
 import torch
@@ -18,43 +19,36 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
+from bnas_bench.cost.layers import (
+    COPIES,
+    KINDS,
+    OUTSIDE,
+    biases_of,
+    constants_of,
+    elementwise_of,
+    kind_of,
+    macs_of,
+    operand_bits,
+    packed_bytes_of,
+    stored,
+    threshold_bytes,
+    window,
+)
+from bnas_bench.cost.maps import Map, Maps
 from bnas_bench.errors import BenchError
-from bnas_bench.nn.binary import BinaryConv2d, RPReLU, RSign
+from bnas_bench.nn.binary import RSign
 from bnas_bench.nn.mobile import NormalisedConv2d
-from bnas_bench.nn.quantised import QuantConv2d
-
-KINDS: dict[type[nn.Module], str] = {
-    nn.Conv2d: "conv",
-    BinaryConv2d: "conv",
-    NormalisedConv2d: "conv",
-    QuantConv2d: "conv",
-    nn.Linear: "linear",
-    nn.BatchNorm1d: "norm",
-    nn.BatchNorm2d: "norm",
-    nn.ReLU: "activation",
-    nn.PReLU: "activation",
-    nn.Hardtanh: "activation",
-    RSign: "activation",
-    RPReLU: "activation",
-    nn.MaxPool2d: "pool",
-    nn.AvgPool2d: "pool",
-    nn.AdaptiveMaxPool2d: "pool",
-    nn.AdaptiveAvgPool2d: "pool",
-    nn.Identity: "identity",
-    nn.Dropout: "identity",
-    nn.Flatten: "reshape",
-}
-"""The layers that the ledger knows. Exact types: a subclass may compute something else."""
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One execution of one layer, for one image.
+    """One execution of one layer, or of one operation between the layers, for one image.
 
     Attributes:
-        name: the module's path in the network.
+        name: the module's path in the network; of an operation, the path where it is and its name.
         kind: `conv`, `depthwise` (groups = input channels > 1), `pointwise` (any other 1x1
-            convolution), `linear`, `norm`, `activation`, `pool`, `identity` or `reshape`.
+            convolution), `linear`, `norm`, `activation`, `pool`, `identity` or `reshape`; between
+            the layers `add` (shortcuts, sums of edges), `multiply`, `activation` or `pool`.
         input, output: shapes without the batch.
         weight_bits, activation_bits: of the operands as the layer uses them.
         macs: multiply-accumulates; adding a bias is none.
@@ -62,6 +56,13 @@ class Layer:
         constants: further 32-bit numbers that inference needs: running statistics, and XNOR scales,
             which the sign of a weight no longer tells.
         biases: additions of a bias.
+        elementwise: real operations beside those: 2 per normalised value, 1 per value of a sum or
+            of an activation function (3 of RPReLU, which adds twice), 1 per comparison with a
+            threshold in `NormalisedConv2d`, and per pooled value as many as its window has pixels
+            (the values that come in, where the window is the map). The plain sign and the scale
+            of a 1-bit convolution are none.
+        packed_bytes: of its tensors in a packed file; 0 if its output does not matter to the logits.
+        folded: whether it is a batch norm that the packed file keeps as the thresholds of signs.
     """
 
     name: str
@@ -74,13 +75,31 @@ class Layer:
     parameters: Mapping[int, int]
     constants: int
     biases: int = 0
+    elementwise: int = 0
+    packed_bytes: int = 0
+    folded: bool = False
+
+    @property
+    def output_bytes(self) -> int:
+        """Bytes of the output as the float simulation holds it: 4 for each value."""
+        return 4 * prod(self.output)
 
 
 @dataclass(frozen=True)
 class Ledger:
-    """The layers of one forward pass, in the order in which they ran."""
+    """The layers of one forward pass, in the order in which they ran.
+
+    Attributes:
+        peak_activation_bytes: the most that maps take at once in the float simulation of one image:
+            4 for each value of the maps that Python holds after a layer, its input, its output and
+            the image among them. What a layer makes within itself is left out.
+        peak_packed_activation_bytes: the same if a map that 1-bit convolutions alone read
+            (directly, or through Hardtanh or RSign) takes one bit for each value.
+    """
 
     layers: tuple[Layer, ...]
+    peak_activation_bytes: int = 0
+    peak_packed_activation_bytes: int = 0
 
     @property
     def macs(self) -> dict[str, int]:
@@ -111,16 +130,18 @@ def ledger(network: nn.Module, shape: tuple[int, int, int]) -> Ledger:
     A layer that does not run (an auxiliary head) is not listed, nor are its parameters.
 
     Raises:
-        BenchError: if a layer of unknown type runs, or if a convolution, a matrix product or a
-            parameter is used outside the known layers: nothing is silently counted as zero.
+        BenchError: if a layer of unknown type runs, or if anything but sums, products, rectifiers
+            and pools of maps is computed outside the known layers, or a parameter is used there:
+            nothing is silently counted as zero.
     """
     twin = _without_data(network).eval()
     clerk = _Clerk(twin)
     first = next(chain(twin.parameters(), [torch.empty(0)]))
     image = torch.empty(1, *shape, dtype=first.dtype, device="meta")
+    clerk.maps.make(image, ())
     with torch.no_grad(), clerk:
-        nn.Module.__call__(twin, image)  # twin(image) would charge a meter that happens to be open
-    return Ledger(tuple(clerk.layers))
+        # twin(image) would charge a meter that happens to be open
+        return clerk.close(nn.Module.__call__(twin, image))
 
 
 def _without_data(network: nn.Module) -> nn.Module:
@@ -148,118 +169,152 @@ def _accountable(
         yield from _accountable(child, f"{name}.{child_name}".removeprefix("."), seen)
 
 
+@dataclass(frozen=True)
+class _Entry:
+    """A layer before it is known who reads its output."""
+
+    layer: Layer
+    module: nn.Module | None
+    made: Map
+
+    def closed(self) -> Layer:
+        """The layer with its packed bytes: a folded norm has become the threshold of each sign."""
+        channels, size, folded = self.layer.input[:1], self.layer.packed_bytes, False
+        if not self.made.live:
+            size = 0
+        elif self.made.folded and self.made.maker is self.module:
+            size = len(self.made.thresholds or ()) * threshold_bytes(*channels)
+            folded = True
+        elif isinstance(self.module, RSign | NormalisedConv2d) and self.made.sources[0].folded:
+            size -= 4 * channels[0]  # the norm's threshold is the layer's
+        return replace(self.layer, packed_bytes=size, folded=folded)
+
+
 class _Clerk(TorchDispatchMode):
     """Lists the executions of layers while active, and refuses what it cannot account for."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self.layers: list[Layer] = []
+        self.maps = Maps()
+        self._entries: list[_Entry] = []
         self._names = {parameter: name for name, parameter in network.named_parameters()}
         self._listed: set[Tensor | nn.Module] = set()
         self._inside = False
-        for name, module in _accountable(network):
-            self._watch(name, module)
+        self._where = [""]
+        accountable = {module: name for name, module in _accountable(network)}
+        for name, module in network.named_modules():
+            if module in accountable:
+                self._watch(accountable[module], module)
+            else:
+                self._follow(name, module)
+
+    def close(self, outputs: Any) -> Ledger:
+        """The ledger, once the network has run and made its outputs."""
+        self.maps.finish(t for t in tree_leaves(outputs) if isinstance(t, Tensor))
+        return Ledger(
+            tuple(entry.closed() for entry in self._entries),
+            self.maps.peak(packed=False),
+            self.maps.peak(packed=True),
+        )
 
     def _watch(self, name: str, module: nn.Module) -> None:
         def enter(*_: Any) -> None:
             if type(module) not in KINDS:
                 raise BenchError(
                     f"the cost of layer '{name}' of type {type(module).__qualname__} is unknown; "
-                    "build it from the layers in bnas_bench.cost.ledger.KINDS, or add it there"
+                    "build it from the layers in bnas_bench.cost.layers.KINDS, or add it there"
                 )
             self._inside = True
 
         def leave(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            self.layers.append(self._entry(name, module, inputs[0], output))
+            made = self.maps.make(output, inputs, module)
+            self._entries.append(_Entry(self._layer(name, module, inputs[0], output), module, made))
             self._inside = False
 
         module.register_forward_pre_hook(enter)
         module.register_forward_hook(leave)
 
+    def _follow(self, name: str, module: nn.Module) -> None:
+        """Know where an operation between the layers is."""
+
+        def enter(*_: Any) -> None:
+            self._where.append(name)
+
+        def leave(*_: Any) -> None:
+            self._where.pop()
+
+        module.register_forward_pre_hook(enter)
+        module.register_forward_hook(leave)
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
         if not self._inside:
             operands = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
-            for parameter in self._names.keys() & set(operands):
-                raise BenchError(
-                    f"parameter '{self._names[parameter]}' is used outside a layer, so its cost is "
-                    "unknown; call the layer that owns it"
-                )
-            if func.overloadpacket in flop_registry:
-                raise BenchError(
-                    f"{func.overloadpacket} multiplies outside a layer, so its cost is unknown; "
-                    "use one of the layers in bnas_bench.cost.ledger.KINDS"
-                )
-        return func(*args, **(kwargs or {}))
+            self._between(func, args, operands, result)
+        return result
 
-    def _entry(self, name: str, module: nn.Module, x: Tensor, y: Tensor) -> Layer:
-        weight_bits, activation_bits = _operand_bits(module)
+    def _between(self, func: Any, args: Any, operands: list[Tensor], result: Any) -> None:
+        """Enter an operation between the layers."""
+        for parameter in self._names.keys() & set(operands):
+            raise BenchError(
+                f"parameter '{self._names[parameter]}' is used outside a layer, so its cost is "
+                "unknown; call the layer that owns it"
+            )
+        if func.overloadpacket in flop_registry:
+            raise BenchError(
+                f"{func.overloadpacket} multiplies outside a layer, so its cost is unknown; "
+                "use one of the layers in bnas_bench.cost.layers.KINDS"
+            )
+        y = next((t for t in tree_leaves(result) if isinstance(t, Tensor)), None)
+        if y is None or not operands:
+            return
+        operation = func.overloadpacket.__name__.removesuffix("_")
+        made = self.maps.make(y, operands)
+        if operation in OUTSIDE:
+            self._entries.append(_Entry(self._operation(operation, args, y), None, made))
+        elif not func.is_view and operation not in COPIES:
+            raise BenchError(
+                f"{func.overloadpacket} computes outside a layer, so its cost is unknown; "
+                "use one of the layers in bnas_bench.cost.layers.KINDS, or add it to OUTSIDE there"
+            )
+
+    def _operation(self, operation: str, args: Any, y: Tensor) -> Layer:
+        kind, x = OUTSIDE[operation], args[0]
+        per_value = 1
+        if kind == "pool":
+            per_value = x.numel() // y.numel() if operation == "mean" else window(args[1])
+        return Layer(
+            name=f"{self._where[-1]}.{kind}".removeprefix("."),
+            kind=kind,
+            input=tuple(x.shape[1:]),
+            output=tuple(y.shape[1:]),
+            weight_bits=32,
+            activation_bits=32,
+            macs=0,
+            parameters={},
+            constants=0,
+            elementwise=per_value * y.numel(),
+        )
+
+    def _layer(self, name: str, module: nn.Module, x: Tensor, y: Tensor) -> Layer:
+        weight_bits, activation_bits = operand_bits(module)
         parameters: Counter[int] = Counter()
-        for parameter, bits in _stored(module):
+        for parameter, bits in stored(module):
             if parameter not in self._listed:
                 parameters[bits] += parameter.numel()
-        constants = 0 if module in self._listed else _constants(module)
+        constants = 0 if module in self._listed else constants_of(module)
         self._listed |= {module, *module.parameters()}
         return Layer(
             name=name,
-            kind=_kind(module),
+            kind=kind_of(module),
             input=tuple(x.shape[1:]),
             output=tuple(y.shape[1:]),
             weight_bits=weight_bits,
             activation_bits=activation_bits,
-            macs=_macs(module, y),
+            macs=macs_of(module, y),
             parameters=dict(parameters),
             constants=constants,
-            biases=_biases(module, y),
+            biases=biases_of(module, y),
+            elementwise=elementwise_of(module, x, y),
+            packed_bytes=packed_bytes_of(module, x),
         )
-
-
-def _kind(module: nn.Module) -> str:
-    if isinstance(module, nn.Conv2d | BinaryConv2d | QuantConv2d):
-        if module.groups == module.in_channels > 1:
-            return "depthwise"
-        if module.kernel_size in (1, (1, 1)):
-            return "pointwise"
-    return KINDS[type(module)]
-
-
-def _macs(module: nn.Module, y: Tensor) -> int:
-    """MACs that make the output `y` of a batch of one."""
-    if isinstance(module, nn.Conv2d | BinaryConv2d | QuantConv2d | nn.Linear):
-        return y.numel() * module.weight.shape[1:].numel()
-    return 0
-
-
-def _biases(module: nn.Module, y: Tensor) -> int:
-    """Additions of a bias that make the output `y` of a batch of one."""
-    biased = isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None
-    return y.numel() if biased else 0
-
-
-def _operand_bits(module: nn.Module) -> tuple[int, int]:
-    """Bits of the weights and of the activations that a layer multiplies."""
-    if isinstance(module, BinaryConv2d):
-        return module.precision.weight_bits, module.precision.activation_bits
-    if isinstance(module, QuantConv2d):
-        return module.weight_bits, module.activation_bits
-    return 32, 32
-
-
-def _stored(module: nn.Module) -> Iterator[tuple[Tensor, int]]:
-    """The parameters that inference needs, with their bits."""
-    weight_bits, activation_bits = _operand_bits(module)
-    unused = {"theta"}  # of Bi-Transformation: the signs of the weights know it
-    if weight_bits == 32:
-        unused |= {"beta", "weight_step"}
-    if activation_bits == 32:
-        unused |= {"input_step"}
-    for name, parameter in module.named_parameters():
-        if name not in unused:
-            yield parameter, weight_bits if name == "weight" else 32
-
-
-def _constants(module: nn.Module) -> int:
-    """How many 32-bit numbers beside the parameters inference needs."""
-    if isinstance(module, BinaryConv2d):
-        scales = {"xnor": module.out_channels, "layer": 1}
-        return scales.get(module.scale, 0) if module.precision.weight_bits == 1 else 0
-    return sum(b.numel() for b in module.buffers() if b.is_floating_point())

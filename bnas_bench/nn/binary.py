@@ -200,18 +200,27 @@ class BinaryConv2d(nn.Module):
         x_BCHW = self.effective_input(x_BCHW)
         return F.conv2d(x_BCHW, weight, None, self.stride, self.padding, self.dilation, groups)
 
-    def convolve_signs(self, x_BCHW: Tensor, weight: Tensor) -> Tensor:
-        """Convolve with all of a layer's real-valued weights, as its precision says; one scale.
+    def convolve_signs(self, x_BCHW: Tensor, weight: Tensor, scale: Tensor | None = None) -> Tensor:
+        """Convolve with all of a layer's real-valued weights, as its precision says.
 
         Sums of signs are whole numbers, exact in any order: the scale comes after them.
+
+        Args:
+            scale: shape (out, 1, 1, 1), or one number: `layer_magnitude` if there is none.
         """
         if self.precision.weight_bits == 32:
             return self.convolve(x_BCHW, weight, self.groups)
-        return self.convolve(x_BCHW, ste_sign(weight), self.groups) * layer_magnitude(weight)
+        scale = layer_magnitude(weight) if scale is None else scale
+        return self.convolve(x_BCHW, ste_sign(weight), self.groups) * scale.view(-1, 1, 1)
+
+    @property
+    def scales_sums(self) -> bool:
+        """Whether the scale comes after the sums: in inference wherever bits can do the same."""
+        return self.scale == "layer" if self.training else self.precision == Precision.W1A1
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        if self.scale == "layer":
-            return self.convolve_signs(x_BCHW, self.weight)
+        if self.scales_sums:
+            return self.convolve_signs(x_BCHW, *self.filters())
         return self.convolve(x_BCHW, self.effective_weight(), self.groups)
 
     def extra_repr(self) -> str:

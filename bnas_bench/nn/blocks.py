@@ -17,6 +17,17 @@ def channels_last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
 
 
+def inference_layout(network: nn.Module, x_BCHW: Tensor) -> Tensor:
+    """A map for a network in evaluation mode: channels last, as packed networks have it.
+
+    The strides say so also where one channel leaves that open: with other strides torch takes
+    other kernels, whose last digits differ. In training the map stays as it is. The weight
+    gradients of strided 1x1 convolutions of few channels are not to be had in this layout: there
+    oneDNN writes beyond its memory, https://github.com/uxlfoundation/oneDNN/issues/6035.
+    """
+    return x_BCHW if network.training else x_BCHW.clone(memory_format=torch.channels_last)
+
+
 class Preprocess(nn.Sequential):
     """BN, 1x1 convolution with 1-bit weights, BN, PReLU: what a cell does to each of its inputs."""
 

@@ -14,6 +14,7 @@ from bnas_bench.nn.blocks import (
     ImageNetStem,
     SmallStem,
     channels_last,
+    inference_layout,
     zeros_after,
 )
 from bnas_bench.nn.bundles import Convolutions
@@ -111,7 +112,7 @@ class CellNetwork(Network):
 
     def maps(self, x_BCHW: Tensor) -> tuple[Tensor, Tensor]:
         """The maps that the head and the auxiliary head see."""
-        older, newer = self.stem(channels_last(x_BCHW))
+        older, newer = self.stem(channels_last(inference_layout(self, x_BCHW)))
         side = newer
         for index, cell in enumerate(self.cells):
             older, newer = newer, cell(older, newer)

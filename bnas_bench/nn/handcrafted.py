@@ -13,7 +13,7 @@ from torch import Tensor, cat, nn
 
 from bnas_bench.core import Mix
 from bnas_bench.nn.binary import BinaryConv2d, Filters
-from bnas_bench.nn.blocks import Head
+from bnas_bench.nn.blocks import Head, inference_layout
 from bnas_bench.nn.network import ListOf, Network, Supernet
 from bnas_bench.nn.residual import Kit, Plan, real_conv
 from bnas_bench.nn.supernet import copy_matching
@@ -49,7 +49,7 @@ class HandcraftedNetwork(Network):
         self.head: Head = Head(plan.outputs, plan.spec.classes)
 
     def features(self, x_BCHW: Tensor) -> Tensor:
-        return self.body(x_BCHW)
+        return self.body(inference_layout(self, x_BCHW))
 
 
 class SharedHead(nn.Module):

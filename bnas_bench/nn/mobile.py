@@ -22,7 +22,7 @@ from bnas_bench.nn.binary import (
     reconstruction_error,
     ste_sign,
 )
-from bnas_bench.nn.blocks import Head, channels_last
+from bnas_bench.nn.blocks import Head, channels_last, inference_layout
 from bnas_bench.nn.network import ListOf, Network
 from bnas_bench.nn.quantised import QuantConv2d
 from bnas_bench.stages import Layer
@@ -193,7 +193,8 @@ class MobileNetwork(Network):
         self.head = Head(width, spec.classes)
 
     def features(self, x_BCHW: Tensor) -> Tensor:
-        x_BCHW = self.stem_norm(channels_last(self.stem(x_BCHW)))
+        x_BCHW = self.stem(inference_layout(self, x_BCHW))
+        x_BCHW = self.stem_norm(channels_last(x_BCHW))
         for block in self.blocks:
             x_BCHW = block(x_BCHW)
         return x_BCHW

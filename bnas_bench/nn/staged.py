@@ -30,7 +30,7 @@ from bnas_bench.layout import (
     stage_channels,
 )
 from bnas_bench.nn.binary import BinaryConv2d
-from bnas_bench.nn.blocks import Head, shift
+from bnas_bench.nn.blocks import Head, inference_layout, shift
 from bnas_bench.nn.network import ListOf, Network
 
 
@@ -212,8 +212,8 @@ class StagedNetwork(Network):
         self.head = Head(len(NODES) * channels[-1], spec.classes)
 
     def features(self, x_BCHW: Tensor) -> Tensor:
-        y_BCHW = self.stem(x_BCHW)
+        y_BCHW = self.stem(inference_layout(self, x_BCHW))
         for cells in self.groups:
             for cell in cells:
                 y_BCHW = cell(y_BCHW)
-        return y_BCHW
+        return inference_layout(self, y_BCHW)  # interleaving left it, and means differ

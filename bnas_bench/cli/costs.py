@@ -1,0 +1,97 @@
+"""How `measure` prints a ledger: the conventions side by side, the layers as a table or as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bnas_bench.cost import Layer, Ledger
+
+MIB = 2**20
+
+
+def lines(found: dict[str, Any]) -> Iterator[str]:
+    """What `costs` found, and the `input`'s size, one number a line.
+
+    OPs are in millions (M), memory in Mbit (10^6 bits), MiB (2^20 bytes) and bytes.
+    """
+    yield f"{'input':18} {_shape(found['input']):>14}"
+    for bits, macs in found["macs"].items():
+        yield f"{'MACs ' + bits:18} {macs / 1e6:14,.3f} M"
+    for convention, ops in found["ops"].items():
+        yield f"{'OPs ' + convention:18} {ops / 1e6:14,.3f} M"
+    yield f"{'parameters':18} {found['parameters']:14,}"
+    for convention, bits in found["memory"].items():
+        size = -(-bits // 8)
+        label = f"memory {convention}"
+        yield f"{label:18} {bits / 1e6:14,.3f} Mbit {size / MIB:10,.3f} MiB {size:13,} bytes"
+    for label, key in (
+        ("maps simulated", "peak_activation_bytes"),
+        ("maps packed", "peak_packed_activation_bytes"),
+    ):
+        size = found[key]
+        mbit = 8 * size / 1e6
+        yield f"{label:18} {mbit:14,.3f} Mbit {size / MIB:10,.3f} MiB {size:13,} bytes at batch 1"
+
+
+def layer_lines(ledger: Ledger) -> Iterator[str]:
+    """The layers as a table with a header."""
+    rows = [("layer", "kind", "input", "output", "bits", "MACs", "parameters", "output bytes")]
+    rows += [
+        (
+            layer.name,
+            layer.kind,
+            _shape(layer.input),
+            _shape(layer.output),
+            f"W{layer.weight_bits}A{layer.activation_bits}" if layer.macs else "",
+            f"{layer.macs:,}",
+            " + ".join(f"{n:,} x {bits} bit" for bits, n in sorted(layer.parameters.items())),
+            f"{layer.output_bytes:,}",
+        )
+        for layer in ledger.layers
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    numbers = {5, 7}
+    for row in rows:
+        cells = (
+            cell.rjust(width) if place in numbers else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        yield "  ".join(cells).rstrip()
+
+
+def layer_values(layer: Layer) -> dict[str, Any]:
+    """A layer as plain values, with what follows from them."""
+    return vars(layer) | {"output_bytes": layer.output_bytes}
+
+
+def layer_csv(ledger: Ledger) -> str:
+    """The layers as CSV with a header; shapes as 3x224x224, one column of parameters for each width."""
+    widths = sorted({1, 8, 32} | set(ledger.parameters))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(
+        [
+            *("name", "kind", "input", "output", "weight_bits", "activation_bits", "macs"),
+            *(f"parameters_{bits}_bit" for bits in widths),
+            *("constants", "biases", "elementwise", "packed_bytes", "folded", "output_bytes"),
+        ]
+    )
+    for layer in ledger.layers:
+        writer.writerow(
+            [
+                *(layer.name, layer.kind, _shape(layer.input), _shape(layer.output)),
+                *(layer.weight_bits, layer.activation_bits, layer.macs),
+                *(layer.parameters.get(bits, 0) for bits in widths),
+                *(layer.constants, layer.biases, layer.elementwise),
+                *(layer.packed_bytes, int(layer.folded), layer.output_bytes),
+            ]
+        )
+    return text.getvalue()
+
+
+def _shape(sides: tuple[int, ...]) -> str:
+    return "x".join(map(str, sides))

@@ -1,0 +1,246 @@
+"""The command on time: how long one image takes as bits, as floats, and through the real twin."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bnas_bench.cli.architectures import COUNT, Shape, _shape, _torchvision, read_architecture
+from bnas_bench.core import Scale
+from bnas_bench.errors import BadValue, BenchError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from bnas_bench.packed.engine import Engine, Timing
+    from bnas_bench.packed.latency import Latency
+    from bnas_bench.packed.program import Program
+
+IMAGENET: Shape = (3, 224, 224)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is to be timed: a network, or what a packed file holds, and which weights it has."""
+
+    weights: str
+    shape: Shape
+    network: nn.Module | None = None
+    program: Program | None = None
+
+
+@dataclass(frozen=True)
+class Size:
+    """The options that say how large an architecture is built; None is the paper's."""
+
+    channels: int | None
+    cells: int | None
+    shape: Shape | None
+    classes: int | None
+
+    @property
+    def asked(self) -> bool:
+        return (self.channels, self.cells, self.shape, self.classes) != (None,) * 4
+
+
+def sized(command: Callable[..., None]) -> Callable[..., None]:
+    """The options on the size of a network, its threads, and JSON."""
+    for decorate in (
+        click.option("--json", "as_json", is_flag=True, help="Plain numbers, for programs."),
+        click.option("--threads", type=COUNT, default=1, show_default=True, help="CPU threads."),
+        click.option("--classes", type=COUNT, help="[default: 1000]"),
+        click.option("--input", "shape", callback=_shape_if_any, help="[default: 3x224x224]"),
+        click.option("--cells", type=COUNT, help="Depth; the paper's if not given."),
+        click.option("--channels", type=COUNT, help="Width of the first cell; likewise."),
+    ):
+        command = decorate(command)
+    return command
+
+
+def _shape_if_any(ctx: click.Context, param: click.Parameter, text: str | None) -> Shape | None:
+    return None if text is None else _shape(ctx, param, text)
+
+
+@click.command()
+@click.argument("what")
+@click.option("--space", help="Its space, as darts-binary[binarise=depthwise].")
+@sized
+@click.option("--profile", is_flag=True, help="What every kernel of the packed engine takes.")
+def latency(
+    what: str,
+    space: str | None,
+    channels: int | None,
+    cells: int | None,
+    shape: Shape | None,
+    classes: int | None,
+    threads: int,
+    profile: bool,
+    as_json: bool,
+) -> None:
+    """Time one image through a network: packed, simulated in floats, and its real-valued twin.
+
+    WHAT is a packed file, the folder of a finished cell, an architecture (a file, or the text), or
+    torchvision:NAME. Of an architecture the network has untrained weights: enough for its latency.
+    """
+    from bnas_bench.packed.latency import latencies
+
+    where = measured_on(threads)
+    found = _read(what, space, Size(channels, cells, shape, classes))
+    engine, reason = _engine(found, threads)
+    times = latencies(_subjects(found, engine), threads=threads)
+    result = {
+        "machine": where,
+        "input": list(found.shape),
+        "batch": 1,
+        "weights": found.weights,
+        "latency": {name: asdict(time) for name, time in times.items()},
+        "packed_reason": reason,
+        "ratios": _ratios(times),
+    }
+    if profile and engine is not None:
+        result["profile"] = _profile(engine, found.shape)
+    click.echo(json.dumps(result, indent=2) if as_json else "\n".join(_lines(result)))
+
+
+def _read(what: str, space: str | None, size: Size) -> Found:
+    """What the argument names.
+
+    Raises:
+        BenchError: if there is no such thing, or it is of the wrong form.
+    """
+    path = Path(what)
+    is_folder, start = _look(path)
+    is_packed = path.suffix == ".bnn" or b"\0" in start
+    if (is_packed or is_folder) and (space is not None or size.asked):
+        raise BadValue(
+            f"the network in '{what}' has its space and size; leave out --space, --channels, --cells, "
+            "--input and --classes, or name an arch.json"
+        )
+    if is_packed:
+        from bnas_bench.packed.file import load
+
+        program = load(path)
+        return Found("as packed", program.shape, program=program)
+    if is_folder:
+        from bnas_bench.packed.runs import rebuilt
+
+        network, shape, _ = rebuilt(path)
+        return Found("trained", shape, network)
+    shape, classes = size.shape or IMAGENET, size.classes or 1000
+    if what.startswith("torchvision:"):
+        return Found("untrained", shape, _torchvision(what.removeprefix("torchvision:"), classes))
+    import numpy as np
+
+    instance, arch = read_architecture(what, space)
+    spec = instance.spec(Scale(size.cells, size.channels), shape, classes, final=True)
+    return Found("untrained", shape, instance.network(arch, spec, np.random.default_rng(0)))
+
+
+def _look(path: Path) -> tuple[bool, bytes]:
+    """Whether it is a folder, and the first bytes of a file: text has no zeros, a length has."""
+    try:
+        if path.is_dir() or not path.is_file():
+            return path.is_dir(), b""
+        with path.open("rb") as file:
+            return False, file.read(8)
+    except (OSError, ValueError):  # a genotype is longer than names may be
+        return False, b""
+
+
+def _engine(found: Found, threads: int) -> tuple[Engine | None, str | None]:
+    """The engine, or one sentence on why it cannot run the network; a packed file it must run."""
+    from bnas_bench.nn.network import Network
+    from bnas_bench.packed.engine import Engine
+    from bnas_bench.packed.lower import lower
+
+    if found.program is not None:
+        return Engine(found.program, threads=threads), None
+    if not isinstance(found.network, Network):
+        return None, "networks of torchvision are not packed"
+    try:
+        return Engine(lower(found.network, found.shape), threads=threads), None
+    except BenchError as error:
+        return None, " ".join(str(error).split())
+
+
+def _subjects(found: Found, engine: Engine | None) -> dict[str, Any]:
+    from bnas_bench.nn.binary import BinaryConv2d
+    from bnas_bench.packed.latency import packed, real, simulated
+
+    subjects = {} if engine is None else {"packed": packed(engine, found.shape)}
+    if (network := found.network) is not None:
+        if any(isinstance(module, BinaryConv2d) for module in network.modules()):
+            subjects["simulated"] = simulated(network, found.shape)
+        subjects["real"] = real(network, found.shape)
+    return subjects
+
+
+def _ratios(times: Mapping[str, Latency]) -> dict[str, float]:
+    """How many times as long as the packed network the others take."""
+    if "packed" not in times:
+        return {}
+    base = times["packed"].median_ms
+    return {f"{n}/packed": t.median_ms / base for n, t in times.items() if n != "packed"}
+
+
+def _profile(engine: Engine, shape: Shape) -> list[dict[str, Any]]:
+    """The median milliseconds of every kernel."""
+    from statistics import median
+
+    from bnas_bench.packed.latency import FEWEST, probe_image
+
+    image = probe_image(shape)
+    rounds: Sequence[Sequence[Timing]] = [engine.profile(image) for _ in range(FEWEST)]
+    return [
+        {"layer": same[0].layer, "kind": same[0].kind, "ms": 1000 * median(t.seconds for t in same)}
+        for same in zip(*rounds, strict=True)
+    ]
+
+
+def _lines(result: Mapping[str, Any]) -> Iterator[str]:
+    size = "x".join(map(str, result["input"]))
+    yield f"{in_words(result['machine'])}; input {size}, batch 1; weights {result['weights']}"
+    yield f"{'':10} {'median ms':>10} {'quartiles ms':>19} {'repeats':>8}"
+    for name, time in result["latency"].items():
+        quartiles = f"{time['lower_ms']:,.3f} - {time['upper_ms']:,.3f}"
+        yield f"{name:10} {time['median_ms']:10,.3f} {quartiles:>19} {time['repeats']:8}"
+    if result["packed_reason"]:
+        yield f"not packed: {result['packed_reason']}"
+    for name, ratio in result["ratios"].items():
+        yield f"{name} {ratio:.2f}"
+    if kernels := result.get("profile"):
+        total = sum(kernel["ms"] for kernel in kernels)
+        kinds: dict[str, float] = defaultdict(float)
+        yield f"{'kernel of layer':50} {'kind':12} {'ms':>9} {'share':>7}"
+        for kernel in kernels:
+            kinds[kernel["kind"]] += kernel["ms"]
+            yield _share(kernel["layer"], kernel["kind"], kernel["ms"], total)
+        for kind, ms in sorted(kinds.items(), key=lambda item: -item[1]):
+            yield _share("all", kind, ms, total)
+
+
+def _share(layer: str, kind: str, ms: float, total: float) -> str:
+    return f"{layer:50} {kind:12} {ms:9,.3f} {100 * ms / total:6.1f}%"
+
+
+def measured_on(threads: int) -> dict[str, Any]:
+    """The machine, and its load over the last minute: what else ran spoils the times."""
+    from bnas_bench.packed.latency import machine
+
+    return {**machine(threads), "load": round(os.getloadavg()[0], 2)}
+
+
+def in_words(where: Mapping[str, Any]) -> str:
+    """`measured_on` as the head of a table."""
+    governor = where["governor"] or "unknown"
+    return (
+        f"{where['cpu']}, governor {governor}, {where['isa']}, threads {where['threads']} of "
+        f"{where['cores']}, load {where['load']}"
+    )

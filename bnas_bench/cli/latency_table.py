@@ -1,0 +1,132 @@
+"""The command on predicted latency: how far it is from the measured one, over random architectures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import asdict
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bnas_bench.cli.architectures import COUNT, Shape
+from bnas_bench.cli.latency import IMAGENET, in_words, measured_on, sized
+from bnas_bench.core import Architecture, Scale, SearchSpace
+from bnas_bench.errors import BadValue
+from bnas_bench.registry import find
+from bnas_bench.spec import parse_spec, resolve
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from bnas_bench.packed.prediction import Prediction
+    from bnas_bench.packed.program import Program
+
+DRAWS = 1000
+"""Draws in a row that may bring nothing new, before a space is taken to have no more."""
+
+
+@click.command("latency-table")
+@click.option("--space", default="darts-binary", show_default=True)
+@click.option(
+    "--count", type=COUNT, default=50, show_default=True, help="Architectures to predict."
+)
+@click.option("--fill", type=COUNT, help="Others that fill the table first [default: as many].")
+@click.option("--seed", type=int, default=0, show_default=True, help="What they are drawn from.")
+@sized
+def latency_table(
+    space: str,
+    count: int,
+    fill: int | None,
+    seed: int,
+    channels: int | None,
+    cells: int | None,
+    shape: Shape | None,
+    classes: int | None,
+    threads: int,
+    as_json: bool,
+) -> None:
+    """Predict the packed latency of random architectures, measure it, and print the error.
+
+    The table is filled by other architectures than those that are predicted; a kernel that none of
+    them has is timed when it is met. The kernels' times are kept for predictions in searches.
+    """
+    from bnas_bench.packed.engine import Engine
+    from bnas_bench.packed.prediction import predictions, summary
+    from bnas_bench.packed.table import LatencyTable
+    from bnas_bench.seeds import generator
+
+    where = measured_on(threads)
+    spec = parse_spec(space)
+    plugin = find("space", spec.name)
+    instance = plugin.make(resolve(spec.options, plugin.defaults, f"option of {spec.name}"))
+    others = count if fill is None else fill
+    scale, size = Scale(cells, channels), shape or IMAGENET
+    frame = instance.spec(scale, size, classes or 1000, final=True)
+    rng = generator(seed, "latency-table", space)
+    archs = list(islice(_distinct(instance, rng), others + count))
+    if len(archs) < others + count:
+        raise BadValue(
+            f"{space} has not the {others + count:,} architectures that --count and --fill ask for; "
+            f"at most {len(archs):,} were found"
+        )
+
+    def programs(some: Sequence[Architecture]) -> Iterator[Program]:
+        from bnas_bench.packed.lower import lower
+
+        for arch in some:
+            yield lower(instance.network(arch, frame, rng), frame.shape)
+
+    table = LatencyTable(threads)  # not the kept one: it may know the very ones to be predicted
+    for program in programs(archs[:others]):
+        with closing(Engine(program, threads=threads)) as engine:
+            table.add(engine, program.shape)
+    found = list(predictions(table, programs(archs[others:])))
+    kept = LatencyTable.cached(threads, say=lambda text: click.echo(text, err=True))
+    kept.seconds = table.seconds | kept.seconds
+    kept.save()
+    result = {
+        "machine": where,
+        "space": space,
+        "input": list(size),
+        "filled_by": others,
+        "kernels": len(table.seconds),
+        **summary(found),
+    }
+    if as_json:
+        result["predictions"] = [asdict(one) for one in found]
+    click.echo(json.dumps(result, indent=2) if as_json else "\n".join(_lines(result, found)))
+
+
+def _distinct(space: SearchSpace, rng: np.random.Generator) -> Iterator[Architecture]:
+    """Random architectures, each once, until a space has no more."""
+    seen: set[str] = set()
+    idle = 0
+    while idle < DRAWS:
+        arch = space.sample(rng)
+        idle += 1
+        if arch.id not in seen:
+            seen.add(arch.id)
+            idle = 0
+            yield arch
+
+
+def _lines(result: dict[str, Any], found: Sequence[Prediction]) -> Iterator[str]:
+    size = "x".join(map(str, result["input"]))
+    yield f"{in_words(result['machine'])}; {result['space']}, input {size}, batch 1"
+    yield f"{'predicted ms':>12} {'measured ms':>12} {'error':>8} {'known':>7}"
+    for one in found:
+        yield (
+            f"{one.predicted_ms:12,.3f} {one.measured_ms:12,.3f} "
+            f"{100 * one.error:+7.1f}% {100 * one.known:6.1f}%"
+        )
+    rank = result["rank_correlation"]
+    yield (
+        f"{result['networks']} networks, {result['kernels']} kernels, table filled by "
+        f"{result['filled_by']} others: rank correlation "
+        f"{'undefined' if rank is None else f'{rank:.3f}'}, median error "
+        f"{100 * result['median_error']:.1f} %, largest {100 * result['largest_error']:.1f} %"
+    )
+    yield "known: the part of a prediction that was timed in other networks"

@@ -1,0 +1,348 @@
+"""The compiled kernels: a binary convolution, and chains of operations on each element.
+
+Both go over a map in blocks of pixels that stay in the cache. Behind a convolution, as on their own,
+chains do all they have to on a block before the next: scale, batch norm, shortcut, slope, sign, so
+that a value is written once. Addresses are those of NumPy arrays that the engine keeps alive.
+
+Bits of a map lie as (group, pixel, byte): the channels of each group of the convolution that reads
+them are padded to whole bytes (words, in some forms), so that what a kernel's row covers is one piece.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from llvmlite import ir
+from numba import carray, njit
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+from numba.np.unsafe.ndarray import to_fixed_tuple
+
+from bnas_bench.packed.elements import Code, over
+from bnas_bench.packed.isa import Isa
+from bnas_bench.packed.tile import REVISION, STEPS, tile
+
+F32 = ir.FloatType()
+
+
+LOAD, STORE, ADD, AFFINE, PRELU, RPRELU, RELU, HARDTANH, PACK, SCALE = map(int, Code)
+FIELDS = 8
+"""Numbers of an instruction: code, address of the map, and for PACK those of `pack`."""
+
+
+class Chain(NamedTuple):
+    """A chain and its scratch, as a kernel takes it: addresses and sizes."""
+
+    instructions: int  # (number, FIELDS), int64
+    number: int
+    vectors: int  # of each instruction, (number, 3, room), 32-bit floats
+    channels: int
+    block: int  # scratch for the values, (pixels + 1, room), 32-bit floats
+    pixels: int  # of a block
+    room: int  # for the channels, padded to whole vectors
+
+
+class Geometry(NamedTuple):
+    """A binary convolution, as a kernel takes it: addresses and sizes."""
+
+    bits: int  # of the map
+    pixels_in: int
+    pixel_bytes: int
+    groups: int
+    height: int
+    width: int
+    out_height: int
+    out_width: int
+    kernel: int
+    stride: int
+    padding: int
+    dilation: int
+    direct: int  # whether the bits of a pixel are a row of the product as they lie
+    outputs: int  # of a group
+    columns: int  # counts that a group has room for: `outputs`, padded to whole vectors
+    weights: int  # of all groups, as `chains.arrange` leaves them
+    base: int  # what twice the differing bits are taken off, (sets, room), 32-bit floats
+    sets: int
+    borders: int  # which row of `base` holds for each output pixel of an image, int32
+    scale: int  # of each channel, (room,), 32-bit floats
+    popcounts: int  # `tile.TABLE`
+    panel: int  # scratch for `gather`, (pixels of a block, bytes of a row)
+    counts: int  # scratch, (pixels of a block, groups, columns), uint16
+
+
+CHAIN, GEOMETRY = len(Chain._fields), len(Geometry._fields)
+
+
+@intrinsic
+def pointer(typing, address):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    """An address as a pointer, for `carray`."""
+
+    def generate(context: Any, b: ir.IRBuilder, _: Any, values: Any) -> ir.Value:  # noqa: ARG001
+        return b.inttoptr(values[0], cgutils.voidptr_t)
+
+    return types.voidptr(address), generate
+
+
+@intrinsic
+def copy_bytes(typing, to, source, size):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    """memcpy between addresses."""
+
+    def generate(context: Any, b: ir.IRBuilder, _: Any, values: Any) -> ir.Value:
+        to, source, size = values
+        places = (b.inttoptr(address, cgutils.voidptr_t) for address in (to, source))
+        cgutils.raw_memcpy(b, *places, size, 1)
+        return context.get_dummy_value()
+
+    return types.void(to, source, size), generate
+
+
+@intrinsic
+def clear_bytes(typing, to, size):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    """Zeros from an address on."""
+
+    def generate(context: Any, b: ir.IRBuilder, _: Any, values: Any) -> ir.Value:
+        cgutils.memset(b, b.inttoptr(values[0], cgutils.voidptr_t), values[1], 0)
+        return context.get_dummy_value()
+
+    return types.void(to, size), generate
+
+
+@intrinsic
+def at_least(typing, x, threshold):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    """Eight comparisons x >= threshold of floats at two addresses, as the bits of a byte."""
+
+    def generate(context: Any, b: ir.IRBuilder, _: Any, values: Any) -> ir.Value:  # noqa: ARG001
+        eight = ir.VectorType(F32, 8)
+        operands = []
+        for address in values:
+            found = b.load(b.inttoptr(address, ir.PointerType(eight)))
+            found.align = 4
+            operands.append(found)
+        return b.bitcast(b.fcmp_ordered(">=", *operands), ir.IntType(8))
+
+    return types.uint8(x, threshold), generate
+
+
+@njit(nogil=True, cache=True)
+def run_chain(chain: Any, first: int, pixels: int) -> None:
+    """Run the instructions of a `Chain` on a block of pixels, the first of which has that number."""
+    address, number, vectors, channels, x, _, room = chain
+    instructions = carray(pointer(address), (number, FIELDS), np.int64)
+    x_next, m_next = 4 * room, 4 * channels
+    for i in range(number):
+        code, m = instructions[i, 0], instructions[i, 1] + first * m_next
+        v0 = vectors + 12 * i * room
+        v1, v2 = v0 + 4 * room, v0 + 8 * room
+        if code == LOAD:
+            over(LOAD, x, x_next, m, m_next, v0, v1, v2, pixels, channels)
+        elif code == STORE:
+            over(STORE, x, x_next, m, m_next, v0, v1, v2, pixels, channels)
+        elif code == ADD:
+            over(ADD, x, x_next, m, m_next, v0, v1, v2, pixels, channels)
+        elif code == AFFINE:
+            over(AFFINE, x, x_next, m, m_next, v0, v1, v2, pixels, channels)
+        elif code == PRELU:
+            over(PRELU, x, x_next, m, m_next, v0, v1, v2, pixels, channels)
+        elif code == RPRELU:
+            over(RPRELU, x, x_next, m, m_next, v0, v1, v2, pixels, channels)
+        elif code == RELU:
+            over(RELU, x, x_next, m, m_next, v0, v1, v2, pixels, channels)
+        elif code == HARDTANH:
+            over(HARDTANH, x, x_next, m, m_next, v0, v1, v2, pixels, channels)
+        else:
+            pack(instructions[i], x, x_next, first, pixels)
+
+
+@njit(nogil=True, cache=True)
+def pack(instruction: Any, block: int, block_next: int, first: int, pixels: int) -> None:
+    """Write the bits [x >= threshold] xor flip of a block.
+
+    The instruction: its code, address of the bits, groups, channels of each, bytes of a pixel in a
+    group, pixels of the map, addresses of the thresholds and of the flips. Thresholds and flips lie as (group, channel), padded with NaN and 0 to whole bytes: what is read
+    beyond a group's channels becomes 0.
+    """
+    _, address, groups, channels, size, in_map, thresholds, flips = instruction
+    turned = carray(pointer(flips), (groups, size), np.uint8)
+    bits = carray(pointer(address), (groups, in_map, size), np.uint8)
+    used = (channels + 7) // 8
+    for g in range(groups):
+        for p in range(pixels):
+            x = block + p * block_next + 4 * g * channels
+            t = thresholds + 32 * g * size
+            for byte in range(used):
+                found = at_least(x + 32 * byte, t + 32 * byte)
+                bits[g, first + p, byte] = found ^ turned[g, byte]
+            for byte in range(used, size):
+                bits[g, first + p, byte] = 0
+
+
+@njit(nogil=True, cache=True)
+def chain_rows(numbers: Any, begin: int, end: int) -> None:
+    """Run a chain that begins with LOAD over the pixels from `begin` to `end`, block by block.
+
+    Args:
+        numbers: a `Chain`, int64.
+    """
+    chain = to_fixed_tuple(numbers, CHAIN)
+    most = chain[5]
+    for first in range(begin, end, most):
+        run_chain(chain, first, min(most, end - first))
+
+
+@njit(nogil=True, cache=True)
+def gather(geometry: Any, group: int, first: int, pixels: int) -> None:
+    """The bits that each output pixel's sum runs over, row by row, into the panel; padding is 0."""
+    bits, pixels_in, size, _, height, width, out_height, out_width = geometry[:8]
+    kernel, stride, padding, dilation = geometry[8:12]
+    plane = bits + group * pixels_in * size
+    to = geometry[21]
+    for p in range(pixels):
+        image, place = divmod(first + p, out_height * out_width)
+        i, j = divmod(place, out_width)
+        left = j * stride - padding
+        inside = left >= 0 and left + (kernel - 1) * dilation < width
+        for u in range(kernel):
+            y = i * stride - padding + u * dilation
+            if y < 0 or y >= height:
+                clear_bytes(to, kernel * size)
+                to += kernel * size
+                continue
+            row = plane + (image * height + y) * width * size
+            if inside and dilation == 1:
+                copy_bytes(to, row + left * size, kernel * size)
+                to += kernel * size
+                continue
+            for v in range(kernel):
+                x = left + v * dilation
+                if x < 0 or x >= width:
+                    clear_bytes(to, size)
+                else:
+                    copy_bytes(to, row + x * size, size)
+                to += size
+
+
+class Convolution(NamedTuple):
+    """The kernels that are compiled for one form."""
+
+    product: Callable[..., None]
+    rows: Callable[..., None]
+
+
+@cache
+def convolution(form: Isa) -> Convolution:
+    """The kernels of a form: the matrix product of a block, and the convolution over many blocks."""
+    element, lanes, table = form.element, form.lanes, int(form.table)
+    height, most, unit, halves = form.pixels, form.vectors, form.unit, form.halves
+    chunk = STEPS if element == 8 else 1 << 30
+    revision = REVISION
+
+    @njit(nogil=True, cache=True)
+    def product(
+        a: int,
+        a_next: int,
+        pixels: int,
+        w: int,
+        columns: int,
+        counts: int,
+        counts_next: int,
+        popcounts: int,
+    ) -> None:
+        """counts[p, n] = differing bits of rows p and n.
+
+        Args:
+            a, a_next: address of the pixels' rows; bytes from one to the next, a multiple of `unit`.
+            pixels: number of rows; up to a multiple of the register block's height are read and written.
+            w: address of the weights, as `arrange` leaves them.
+            columns: number of output channels, a multiple of the lanes.
+            counts, counts_next: address of the counts; bytes from one pixel's to the next.
+        """
+        steps = a_next // unit
+        for p in range(pixels):
+            clear_bytes(counts + p * counts_next, 2 * columns)
+        n = 0
+        while n < columns:
+            wide = n + most * lanes <= columns
+            width = most * lanes if wide else lanes
+            panel = w + n * a_next * halves
+            for k in range(0, steps, chunk):
+                number = min(chunk, steps - k)
+                weights = panel + k * unit * halves * width
+                for p in range(0, pixels, height):
+                    rows, sums = a + p * a_next + k * unit, counts + p * counts_next + 2 * n
+                    if wide:
+                        tile(
+                            element,
+                            lanes,
+                            table,
+                            height,
+                            most,
+                            revision,
+                            rows,
+                            a_next,
+                            weights,
+                            number,
+                            sums,
+                            counts_next,
+                            popcounts,
+                        )
+                    else:
+                        tile(
+                            element,
+                            lanes,
+                            table,
+                            height,
+                            1,
+                            revision,
+                            rows,
+                            a_next,
+                            weights,
+                            number,
+                            sums,
+                            counts_next,
+                            popcounts,
+                        )
+            n += width
+
+    @njit(nogil=True, cache=True)
+    def rows(numbers: Any, begin: int, end: int) -> None:
+        """A binary convolution and the chain behind it, for the output pixels from `begin` to `end`.
+
+        Args:
+            numbers: a `Geometry` and a `Chain`, one after the other, int64.
+        """
+        geometry = to_fixed_tuple(numbers[:GEOMETRY], GEOMETRY)
+        chain = to_fixed_tuple(numbers[GEOMETRY:], CHAIN)
+        bits, pixels_in, size, groups, _, _, height, width, kernel = geometry[:9]
+        direct, outputs, columns, weights, base, _, borders_address, scale = geometry[12:20]
+        popcounts, panel, counts = geometry[20:]
+        block, most, room = chain[4:]
+        borders = carray(pointer(borders_address), height * width, np.int32)
+        length, counts_next = kernel * kernel * size, 2 * groups * columns
+        for first in range(begin, end, most):
+            pixels = min(most, end - first)
+            for g in range(groups):
+                if direct:
+                    a = bits + (g * pixels_in + first) * size
+                else:
+                    gather(geometry, g, first, pixels)
+                    a = panel
+                product(
+                    a, length, pixels, weights + g * columns * length * halves, columns,
+                    counts + 2 * g * columns, counts_next, popcounts,
+                )  # fmt: skip
+            place = first % (height * width)
+            for p in range(pixels):
+                left = base + 4 * room * borders[place]
+                place = place + 1 if place + 1 < height * width else 0
+                for g in range(groups):
+                    c = 4 * g * outputs
+                    over(
+                        SCALE, block + 4 * p * room + c, 0, counts + p * counts_next + 2 * g * columns, 0,
+                        left + c, scale + c, 0, 1, outputs,
+                    )  # fmt: skip
+            run_chain(chain, first, pixels)
+
+    return Convolution(product, rows)

@@ -1,0 +1,131 @@
+"""The network of a finished cell, with its trained weights, out of the files that the run left."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from bnas_bench import __version__
+from bnas_bench.core import Architecture, NetworkSpec, SearchSpace
+from bnas_bench.errors import BadValue, Damaged
+from bnas_bench.nn.binary import Precision
+from bnas_bench.nn.network import Network
+from bnas_bench.registry import find
+from bnas_bench.spec import label, pairs, resolve
+from bnas_bench.store import Record, canonical, sha256
+
+WEIGHTS = "weights.safetensors"
+Shape = tuple[int, int, int]
+
+
+def rebuilt(folder: Path) -> tuple[Network, Shape, dict[str, str]]:
+    """A finished cell's network in evaluation mode, the shape (C, H, W) of its images, and what it is.
+
+    Raises:
+        BadValue: if the folder is none of a cell that was finished, with weights.
+        Damaged: if its files are truncated or altered, or do not fit the space as it is now.
+    """
+    record = _record(folder)
+    if record.get("status") != "ok":
+        raise BadValue(
+            f"the cell in '{folder}' has no trained network: it {record.get('status')}, "
+            f"{record.get('reason')}; name one that ended well"
+        )
+    built, weights = _weights(folder / WEIGHTS, record.get("weights_sha256"))
+    try:
+        name, options = record["space"], record["space_options"]
+        space = _space(name, options)
+        arch = Architecture.from_json(built["architecture"])
+        spec = NetworkSpec(**built["spec"] | {"shape": tuple(built["spec"]["shape"])})
+        network = space.network(arch, spec, np.random.default_rng(0))
+        network.load_state_dict(weights)
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise Damaged(
+            f"the weights in '{folder}' do not fit the network that its record names "
+            f"({type(error).__name__}: {error}); was the space changed since? Run the cell again"
+        ) from error
+    network.precision = Precision.W1A1
+    facts = about(label(name, options), arch, spec) | of_cell(record)
+    return network.eval(), spec.shape, facts
+
+
+def untrained(
+    space: SearchSpace, named: str, arch: Architecture, spec: NetworkSpec
+) -> tuple[Network, Shape, dict[str, str]]:
+    """The same of an architecture whose weights are drawn, from the same seed each time."""
+    network = space.network(arch, spec, np.random.default_rng(0))
+    network.precision = Precision.W1A1
+    return network.eval(), spec.shape, about(named, arch, spec) | {"weights": "untrained"}
+
+
+def about(space: str, arch: Architecture, spec: NetworkSpec) -> dict[str, str]:
+    """What a packed file says of its network."""
+    return {
+        "bnas_bench": __version__,
+        "space": space,
+        "architecture": canonical(arch.to_json()),
+        "spec": canonical(asdict(spec)),
+    }
+
+
+def of_cell(record: Record) -> dict[str, str]:
+    """What it says beside that of a network that a cell has trained and tested."""
+    facts = {"weights": "trained", "cell": str(record.get("id"))}
+    return facts | {n: str(record[n]) for n in ("dataset", "test_accuracy") if n in record}
+
+
+def float_bytes(network: Network) -> int:
+    """Bytes of all weights and statistics as 32-bit floats, but for those of training alone."""
+    return 4 * sum(
+        tensor.numel()
+        for name, tensor in network.state_dict().items()
+        if tensor.is_floating_point() and not name.startswith("auxiliary.")
+    )
+
+
+def _space(name: str, options: Mapping[str, Any]) -> SearchSpace:
+    """The space, with options as JSON gives them back."""
+    plugin = find("space", name)
+    texts = dict(pair.split("=", 1) for pair in pairs(options))
+    return plugin.make(resolve(texts, plugin.defaults, f"option of {name}"))
+
+
+def _record(folder: Path) -> Record:
+    file = folder / "record.json"
+    try:
+        record = json.loads(file.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        what = "is no finished cell's: it has no record" if folder.is_dir() else "is not there"
+        raise BadValue(f"the folder '{folder}' {what}; name one of results/NAME/cells/") from None
+    except (OSError, ValueError) as error:
+        raise Damaged(f"{file} cannot be read ({error}); run the cell again") from error
+    if not isinstance(record, dict):
+        raise Damaged(f"{file} is no record; run the cell again")
+    return record
+
+
+def _weights(file: Path, digest: Any) -> tuple[Mapping[str, Any], dict[str, Tensor]]:
+    """What the weights' file says of its network, and the weights."""
+    try:
+        data = file.read_bytes()
+    except FileNotFoundError:
+        raise BadValue(f"there are no weights in '{file.parent}'; run the cell again") from None
+    except OSError as error:
+        raise Damaged(f"{file} cannot be read ({error}); run the cell again") from error
+    try:
+        weights = safetensors.torch.load(data)
+        size = int.from_bytes(data[:8], "little")
+        built = json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["bnas_bench"])
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise Damaged(f"{file} is truncated, altered or foreign; run the cell again") from error
+    if sha256(data) != digest:
+        raise Damaged(f"{file} is not the one of its record; run the cell again")
+    return built, weights

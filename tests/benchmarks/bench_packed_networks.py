@@ -1,0 +1,146 @@
+"""Whole networks at 224x224, batch 1: packed against their own float simulation and real ResNet-18.
+
+All are timed in turns, in one run per number of threads, so that the ratios are of one run; weights
+are untrained, which no time depends on. Nothing here passes or fails by a time.
+
+DCP-NAS' table 15 is of another machine and engine (ODROID C4, one ARM Cortex-A55 thread, BOLT): its
+ratios stand beside ours as quoted. Its 1-bit ResNet-18 is ReActNet's; ours is Bi-Real Net's, the same
+convolutions and shortcuts without ReActNet's learned thresholds and RPReLU.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from statistics import median
+from time import perf_counter
+
+import numpy as np
+import pytest
+from torch import nn
+from torchvision.models import resnet18
+
+from bnas_bench.core import Scale
+from bnas_bench.packed.engine import Engine
+from bnas_bench.packed.latency import (
+    FEWEST,
+    Latency,
+    latencies,
+    machine,
+    packed,
+    probe_image,
+    real,
+    simulated,
+)
+from bnas_bench.packed.lower import lower
+from bnas_bench.packed.prediction import predictions, summary
+from bnas_bench.packed.program import Program
+from bnas_bench.packed.table import LatencyTable
+from bnas_bench.registry import find
+from tests.test_conventions import PUBLISHED
+from tests.test_nas_bnn import table_6
+
+SHAPE = (3, 224, 224)
+DCP_NAS = {"DCP-NAS-S": 54, "DCP-NAS-M": 72}
+BASES = ("ResNet-18 (torchvision)", "ResNet-18 (handcrafted)")
+QUOTED = {"1-bit ResNet-18": ("birealnet18", 3.8), "DCP-NAS-M": ("DCP-NAS-M", 2.5)}
+"""Table 15's accelerations against ResNet-18, single thread, and our networks for them."""
+
+
+def build(name: str) -> nn.Module:
+    rng, channels = np.random.default_rng(0), None
+    if name in DCP_NAS:
+        space, text, channels = find("space", "darts-binary").make({}), PUBLISHED, DCP_NAS[name]
+        arch = space.parse(text)
+    elif name.startswith("NAS-BNN-"):
+        space = find("space", "nas-bnn").make({})
+        arch = table_6(name[-1])
+    else:
+        space = find("space", "handcrafted").make({})
+        arch = space.parse(name)
+    spec = space.spec(Scale(None, channels), SHAPE, 1000, final=True)
+    return space.network(arch, spec, rng)
+
+
+@pytest.fixture(scope="module")
+def networks() -> dict[str, nn.Module]:
+    names = (*DCP_NAS, "NAS-BNN-A", "NAS-BNN-C", "birealnet18", "reactnet-a")
+    return {name: build(name) for name in names}
+
+
+@pytest.fixture(scope="module")
+def programs(networks: dict[str, nn.Module]) -> dict[str, Program]:
+    return {name: lower(network, SHAPE) for name, network in networks.items()}
+
+
+@pytest.fixture(scope="module", params=[1, 2], ids="{} threads".format)
+def run(
+    request: pytest.FixtureRequest, networks: dict[str, nn.Module], programs: dict[str, Program]
+) -> tuple[dict[str, Engine], dict[str, Latency]]:
+    """Engines and latencies with so many threads, by `NAME packed` and `NAME simulated`."""
+    engines = {n: Engine(program, threads=request.param) for n, program in programs.items()}
+    subjects = {f"{n} packed": packed(engine, SHAPE) for n, engine in engines.items()}
+    subjects |= {f"{n} simulated": simulated(net, SHAPE) for n, net in networks.items()}
+    for base, network in zip(BASES, (resnet18(), build("resnet18")), strict=True):
+        subjects[base] = real(network, SHAPE)
+    return engines, latencies(subjects, threads=request.param)
+
+
+def test_whole_networks(run: tuple[dict[str, Engine], dict[str, Latency]]) -> None:
+    engines, times = run
+    threads = times[BASES[0]].threads
+    base = min(times[name].median_ms for name in BASES)
+    print(f"\n\n{machine(threads)}\nmedian ms (quartiles, repeats) of one 224x224 image")
+    for name in BASES:
+        print(f"  {name:24} real      {text(times[name])}")
+    print(f"  faster by: its own simulation / the faster ResNet-18 ({base:.1f} ms)")
+    for name, engine in engines.items():
+        bits, floats = times[f"{name} packed"], times[f"{name} simulated"]
+        print(f"  {name:24} simulated {text(floats)}")
+        print(
+            f"  {'':24} packed    {text(bits)}  {floats.median_ms / bits.median_ms:5.2f} x / "
+            f"{base / bits.median_ms:5.2f} x"
+        )
+        parts = ", ".join(f"{kind} {100 * part:.0f} %" for kind, part in shares(engine).items())
+        print(f"  {'':24} {parts}")
+
+
+def test_table_15_of_dcp_nas(run: tuple[dict[str, Engine], dict[str, Latency]]) -> None:
+    _, times = run
+    print(f"\n\nDCP-NAS table 15: x faster than real ResNet-18; {times[BASES[0]].threads} threads")
+    base = min(times[name].median_ms for name in BASES)
+    for row, (name, quoted) in QUOTED.items():
+        measured = base / times[f"{name} packed"].median_ms
+        print(f"  {row:16} measured here {measured:5.2f}; quoted {quoted} (ARM, one thread)")
+
+
+@pytest.mark.parametrize("space", ["darts-binary", "nas-bnn"])
+def test_predictions_of_50_architectures(space: str) -> None:
+    """At 64x64, 10 classes; the table is filled by 50 others."""
+    instance, rng = find("space", space).make({}), np.random.default_rng(0)
+    spec = instance.spec(Scale(), (3, 64, 64), 10, final=True)
+    table = LatencyTable(1)
+    drawn = (
+        lower(instance.network(instance.sample(rng), spec, rng), spec.shape) for _ in range(100)
+    )
+    began = perf_counter()
+    for _ in range(50):
+        program = next(drawn)
+        table.add(Engine(program), program.shape)
+    filled = perf_counter() - began
+    found = summary(list(predictions(table, drawn)))
+    print(f"\n{space}: {len(table.seconds)} kernels, table filled in {filled:.0f} s; {found}")
+
+
+def text(time: Latency) -> str:
+    return (
+        f"{time.median_ms:8.2f} ({time.lower_ms:.2f} - {time.upper_ms:.2f}, {time.repeats:2} runs)"
+    )
+
+
+def shares(engine: Engine) -> dict[str, float]:
+    """The part of the time that the engine spends in kernels of each kind, the largest first."""
+    image, kinds = probe_image(SHAPE), Counter[str]()
+    rounds = [engine.profile(image) for _ in range(FEWEST)]
+    for same in zip(*rounds, strict=True):
+        kinds[same[0].kind] += median(timing.seconds for timing in same)
+    return {kind: seconds / kinds.total() for kind, seconds in kinds.most_common()}

@@ -1,0 +1,200 @@
+"""`bnas-bench latency` and what a run's record says of its packed network: what, not how fast."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from helpers.cells import toy_cell
+
+from bnas_bench.cli import main
+from bnas_bench.core import Scale
+from bnas_bench.errors import BenchError
+from bnas_bench.packed.file import save, write
+from bnas_bench.packed.latency import machine
+from bnas_bench.packed.lower import lower
+from bnas_bench.packed.record import FIELDS
+from bnas_bench.packed.runs import rebuilt
+from bnas_bench.registry import find
+from bnas_bench.run import TIMING_FIELDS, run_cell
+from bnas_bench.store import Store
+from tests.test_conventions import PUBLISHED
+
+
+def invoke(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(a) for a in arguments], catch_exceptions=False)
+
+
+def succeed(*arguments: object) -> str:
+    result = invoke(*arguments)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def fail(*arguments: object) -> str:
+    """What a wrong command says: one line, exit code 2."""
+    result = invoke(*arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    (line,) = result.stderr.splitlines()
+    return line
+
+
+SMALL = ("--space", "handcrafted", "--channels", 8, "--input", "3x32x32", "--classes", 5)
+
+
+def test_the_command_times_all_three_kinds() -> None:
+    found = json.loads(succeed("latency", "birealnet18", *SMALL, "--json", "--profile"))
+    assert list(found["latency"]) == ["packed", "simulated", "real"]
+    for kind, time_ in found["latency"].items():
+        assert time_["kind"] == kind
+        assert 0 < time_["lower_ms"] <= time_["median_ms"] <= time_["upper_ms"]
+        assert 10 <= time_["repeats"] <= 50
+        assert time_["threads"] == 1
+    medians = {kind: time_["median_ms"] for kind, time_ in found["latency"].items()}
+    assert found["ratios"] == {
+        f"{kind}/packed": medians[kind] / medians["packed"] for kind in ("simulated", "real")
+    }
+    assert (found["input"], found["batch"], found["weights"]) == ([3, 32, 32], 1, "untrained")
+    assert found["packed_reason"] is None
+    assert found["machine"] == {**machine(1), "load": found["machine"]["load"]}
+    assert found["machine"]["load"] >= 0
+    assert {"conv", "conv_b", "linear"} <= {kernel["kind"] for kernel in found["profile"]}
+    assert all(kernel["ms"] > 0 for kernel in found["profile"])
+
+
+def test_the_command_prints_a_table_and_shares() -> None:
+    lines = succeed("latency", "birealnet18", *SMALL, "--profile", "--threads", 2).splitlines()
+    facts = machine(2)
+    head, load, tail = re.split(r", load ([\d.]+); ", lines[0])
+    assert head == (
+        f"{facts['cpu']}, governor {facts['governor'] or 'unknown'}, {facts['isa']}, "
+        f"threads 2 of {facts['cores']}"
+    )
+    assert float(load) >= 0
+    assert tail == "input 3x32x32, batch 1; weights untrained"
+    assert [line.split()[0] for line in lines[2:7]] == [
+        *("packed", "simulated", "real", "simulated/packed", "real/packed")
+    ]
+    start = next(i for i, line in enumerate(lines) if line.startswith("kernel of layer"))
+    shares = [line.split() for line in lines[start + 1 :]]
+    parts = [float(words[-1].rstrip("%")) for words in shares if words[0] == "all"]
+    assert sum(parts) == pytest.approx(100, abs=0.5)
+    assert parts == sorted(parts, reverse=True)
+    assert torch.get_num_threads() == 1
+
+
+def test_a_packed_file_is_timed_as_it_is(tmp_path: Path) -> None:
+    space = find("space", "handcrafted").make({})
+    spec = space.spec(Scale(channels=8), (3, 32, 32), 5, final=True)
+    network = space.network(space.parse("birealnet18"), spec, np.random.default_rng(0))
+    for name in ("net.bnn", "net"):
+        write(lower(network, spec.shape), tmp_path / name)
+        found = json.loads(succeed("latency", tmp_path / name, "--json"))
+        assert list(found["latency"]) == ["packed"]
+        assert found["input"] == [3, 32, 32]
+        assert found["weights"] == "as packed"
+        assert found["ratios"] == {}
+    assert "has its space and size" in fail("latency", tmp_path / "net.bnn", "--classes", 5)
+
+
+def test_a_cells_folder_is_timed_as_it_was_trained(tmp_path: Path) -> None:
+    cell, store = toy_cell(tries=1), Store(tmp_path)
+    record = run_cell(cell, store, threads=1)
+    folder = store.folder(cell.id)
+    found = json.loads(succeed("latency", folder, "--json"))
+    assert (found["weights"], found["input"]) == ("trained", record["shape"])
+    assert list(found["latency"]) == ["packed", "simulated", "real"]
+
+
+def test_a_text_that_is_longer_than_a_name_may_be() -> None:
+    arguments = ("--channels", 4, "--cells", 2, "--input", "1x16x16", "--classes", 3)
+    out = succeed("latency", PUBLISHED, *arguments, "--json")
+    assert json.loads(out)["input"] == [1, 16, 16]
+
+
+def test_real_networks_are_not_simulated() -> None:
+    arguments = ("latency", "torchvision:squeezenet1_1", "--input", "3x64x64", "--json")
+    found = json.loads(succeed(*arguments))
+    assert list(found["latency"]) == ["real"]
+    assert found["packed_reason"] == "networks of torchvision are not packed"
+    found = json.loads(succeed("latency", "resnet18", *SMALL, "--json"))
+    assert list(found["latency"]) == ["packed", "real"]
+
+
+def test_what_the_engine_cannot_run_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise BenchError("layer 'stem' is odd;\n build another")
+
+    monkeypatch.setattr("bnas_bench.packed.lower.lower", refuse)
+    out = succeed("latency", "birealnet18", *SMALL)
+    assert "not packed: layer 'stem' is odd; build another\n" in out
+    found = json.loads(succeed("latency", "birealnet18", *SMALL, "--json", "--profile"))
+    assert list(found["latency"]) == ["simulated", "real"]
+    assert "profile" not in found
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["gone.bnn"], "'gone.bnn' cannot be read: No such file or directory"),
+        (["empty.bnn"], "'empty.bnn' is empty"),
+        (["picture"], "'picture' is no packed network"),
+        (["gone.json"], "cannot read an architecture from 'gone.json'"),
+        (["folder"], "the folder 'folder' is no finished cell's: it has no record"),
+        (["folder", "--channels", "8"], "the network in 'folder' has its space and size"),
+        (["torchvision:resnt18"], "unknown file or torchvision network 'resnt18'"),
+        (["birealnet18", "--space", "handcraft"], "unknown space 'handcraft'"),
+        (["birealnet18", "--space", "handcrafted", "--input", "224"], "'224' is no shape"),
+    ],
+)
+def test_what_cannot_be_timed_takes_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], line: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("empty.bnn").write_bytes(b"")
+    Path("picture").write_bytes(b"\x89PNG\0\0\0\0" * 9)
+    Path("folder").mkdir()
+    assert line in fail("latency", *arguments)
+
+
+def test_a_record_carries_both_latencies(tmp_path: Path) -> None:
+    cell, store = toy_cell(tries=1), Store(tmp_path)
+    record = run_cell(cell, store, threads=1)
+    assert record["status"] == "ok", record["reason"]
+    assert record["latency_kind"] == "simulated"
+    assert record["packed_reason"] is None
+    lower_ms, median_ms, upper_ms = (
+        record[f"packed_latency_{name}ms"] for name in ("lower_", "", "upper_")
+    )
+    assert 0 < lower_ms <= median_ms <= upper_ms
+    assert 10 <= record["packed_latency_repeats"] <= 50
+    assert (record["packed_threads"], record["packed_isa"]) == (1, machine(1)["isa"])
+    network, shape, about = rebuilt(store.folder(cell.id))
+    assert record["packed_bytes"] == len(save(lower(network, shape, about)))
+    assert {
+        f"packed_latency_{n}" for n in ("ms", "lower_ms", "upper_ms", "repeats")
+    } < TIMING_FIELDS
+
+
+@pytest.mark.parametrize(
+    "error", [BenchError("no layer 'x';\n build y"), RuntimeError("LLVM\nfell")]
+)
+def test_a_network_that_the_engine_cannot_run_still_counts(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("bnas_bench.packed.record.lower", refuse)
+    record = run_cell(toy_cell(tries=1), Store(tmp_path), threads=1)
+    assert (record["status"], record["reason"]) == ("ok", None)
+    assert record["latency_ms"] > 0
+    assert {name: record[name] for name in FIELDS} == {
+        **dict.fromkeys(FIELDS),
+        "packed_reason": f"{type(error).__name__}: {' '.join(str(error).split())}",
+    }

@@ -1,0 +1,223 @@
+"""`bnas-bench pack`, and the network of a finished cell that it and others rebuild."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from click.testing import CliRunner, Result
+
+from bnas_bench.cli import main
+from bnas_bench.core import Scale
+from bnas_bench.errors import BadValue, Damaged
+from bnas_bench.nn.network import Network
+from bnas_bench.packed.file import load, payload
+from bnas_bench.packed.runs import float_bytes, rebuilt
+from bnas_bench.registry import find
+from bnas_bench.store import canonical, sha256
+
+OPTIONS = {"without": ["sep_conv_5x5"], "binarise": ["depthwise"], "zeroise": False}
+SHAPE = (3, 16, 16)
+
+
+def invoke(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(a) for a in arguments], catch_exceptions=False)
+
+
+def succeed(*arguments: object) -> str:
+    result = invoke(*arguments)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def fail(*arguments: object) -> str:
+    """What a wrong command says: one line, exit code 2."""
+    result = invoke(*arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    (line,) = result.stderr.splitlines()
+    return line
+
+
+def finished(folder: Path, **fields: Any) -> Network:
+    """Write the files of a finished cell as a run does; its network, with weights of its own."""
+    options = {name: tuple(v) if isinstance(v, list) else v for name, v in OPTIONS.items()}
+    space = find("space", "darts-binary").make(options)
+    arch = space.sample(np.random.default_rng(1))
+    spec = replace(space.spec(Scale(3, 8), SHAPE, 10, final=True), auxiliary=True)
+    network = space.network(arch, spec, np.random.default_rng(2))
+    network(torch.randn(4, *SHAPE, generator=torch.Generator().manual_seed(3)))
+    built = {"architecture": arch.to_json(), "spec": asdict(spec)}
+    weights = safetensors.torch.save(network.state_dict(), {"bnas_bench": canonical(built)})
+    record = {
+        "schema": 1,
+        "id": folder.name,
+        "status": "ok",
+        "reason": None,
+        "space": "darts-binary",
+        "space_options": OPTIONS,
+        "dataset": "digits",
+        "test_accuracy": 91.5,
+        "weights_sha256": sha256(weights),
+    }
+    folder.mkdir(parents=True)
+    (folder / "weights.safetensors").write_bytes(weights)
+    (folder / "arch.json").write_text(json.dumps(arch.to_json()))
+    (folder / "record.json").write_text(json.dumps(record | fields))
+    return network.eval()
+
+
+@pytest.fixture
+def cell(tmp_path: Path) -> Path:
+    return tmp_path / "results" / "cells" / "the-cell"
+
+
+def test_a_cells_network_comes_back(cell: Path) -> None:
+    network = finished(cell)
+    again, shape, about = rebuilt(cell)
+    images = torch.randn(5, *SHAPE, generator=torch.Generator().manual_seed(0))
+    assert not again.training
+    assert shape == SHAPE
+    with torch.no_grad():
+        assert torch.equal(again(images), network(images))
+    state = again.state_dict()
+    assert all(torch.equal(state[name], value) for name, value in network.state_dict().items())
+    assert about["space"] == ("darts-binary[without=sep_conv_5x5,binarise=depthwise,zeroise=false]")
+    assert (about["weights"], about["cell"], about["dataset"]) == ("trained", "the-cell", "digits")
+    assert about["test_accuracy"] == "91.5"
+    assert json.loads(about["architecture"])["space"] == "darts-binary"
+
+
+def test_float_bytes_leave_out_what_only_training_needs(cell: Path) -> None:
+    network = finished(cell)
+    kept = [v for name, v in network.named_parameters() if not name.startswith("auxiliary")]
+    kept += [v for name, v in network.named_buffers() if name.endswith(("mean", "var"))]
+    auxiliary = sum(
+        4 * v.numel() for name, v in network.named_buffers() if "auxiliary" in name and v.ndim
+    )
+    assert auxiliary > 0
+    assert float_bytes(network) == sum(4 * value.numel() for value in kept) - auxiliary
+
+
+def test_a_cell_is_packed(cell: Path, tmp_path: Path) -> None:
+    network = finished(cell)
+    out = tmp_path / "net.bnn"
+    lines = succeed("pack", cell, "-o", out).splitlines()
+    size, program = out.stat().st_size, load(out)
+    assert program.shape == SHAPE
+    assert program.about["weights"] == "trained"
+    assert lines[0] == f"wrote {out}, {size:,} bytes ({size / 2**10:,.2f} KiB); trained weights"
+    counts = {line[2:18].strip(): int(line[18:].split()[0].replace(",", "")) for line in lines[1:5]}
+    assert list(counts) == ["1-bit words", "float32", "int8", "header"]
+    assert counts.pop("header") == size - payload(program)
+    assert sum(counts.values()) == payload(program)
+    assert counts["1-bit words"] > 0
+    whole = float_bytes(network)
+    assert lines[5] == (
+        f"the same network as float32: {whole:,} bytes ({whole / 2**10:,.2f} KiB), "
+        f"{whole / size:.1f} times as much"
+    )
+
+
+def test_a_packed_cell_is_packed_anew_to_the_byte(cell: Path, tmp_path: Path) -> None:
+    finished(cell)
+    out = tmp_path / "net.bnn"
+    succeed("pack", cell, "-o", out)
+    data = out.read_bytes()
+    out.write_bytes(data[:-1])  # damaged, but one of ours
+    succeed("pack", cell, "-o", out)
+    assert out.read_bytes() == data
+
+
+def test_an_architecture_is_packed_untrained(cell: Path, tmp_path: Path) -> None:
+    finished(cell)
+    out = tmp_path / "net.bnn"
+    size = ("--channels", 8, "--cells", 3, "--input", "1x20x20", "--classes", 7)
+    first = succeed("pack", cell / "arch.json", "-o", out, *size).splitlines()[0]
+    assert first.endswith("; untrained weights")
+    program = load(out)
+    assert (program.shape, program.about["weights"]) == ((1, 20, 20), "untrained")
+    assert program.steps[-1].attributes["outputs"] == 7
+    assert "without=sep_conv_5x5" in program.about["space"]
+    assert json.loads(program.about["spec"])["channels"] == 8
+
+
+def test_the_text_of_an_architecture_is_packed(cell: Path, tmp_path: Path) -> None:
+    """It is longer than the name of a file may be."""
+    finished(cell)
+    text, out = (cell / "arch.json").read_text(), tmp_path / "net.bnn"
+    assert len(text) > 255
+    succeed("pack", text, "-o", out, "--channels", 8, "--cells", 3, "--input", "3x16x16")
+    assert load(out).about["space"] == "darts-binary[without=,binarise=,zeroise=false]"
+
+
+def test_a_file_that_is_something_else_is_not_overwritten(cell: Path, tmp_path: Path) -> None:
+    finished(cell)
+    out = tmp_path / "thesis.txt"
+    out.write_text("years of work")
+    line = fail("pack", cell, "-o", out)
+    assert (
+        line == f"bnas-bench: '{out}' is there and no packed network; choose another name with -o"
+    )
+    assert out.read_text() == "years of work"
+
+
+def test_a_folder_has_its_own_size(cell: Path, tmp_path: Path) -> None:
+    finished(cell)
+    assert "leave out --space" in fail("pack", cell, "-o", tmp_path / "a", "--channels", 8)
+    assert not (tmp_path / "a").exists()
+
+
+def test_without_a_name_for_the_file(cell: Path) -> None:
+    result = invoke("pack", cell)
+    assert result.exit_code == 2
+    assert "Missing option '-o'" in result.stderr
+
+
+def refusal(folder: Path, error: type[Exception]) -> str:
+    with pytest.raises(error) as caught:
+        rebuilt(folder)
+    assert str(folder) in str(caught.value)
+    return str(caught.value)
+
+
+def test_folders_that_are_no_cells(cell: Path, tmp_path: Path) -> None:
+    assert "is not there" in refusal(tmp_path / "none", BadValue)
+    assert "it has no record" in refusal(tmp_path, BadValue)
+    (tmp_path / "record.json").write_text("{")
+    assert "cannot be read" in refusal(tmp_path, Damaged)
+    (tmp_path / "record.json").write_text("[]")
+    assert "is no record" in refusal(tmp_path, Damaged)
+    finished(cell, status="failed", reason="Diverged: the loss is nan")
+    assert "it failed, Diverged: the loss is nan" in refusal(cell, BadValue)
+
+
+def test_weights_that_cannot_be_trusted(cell: Path) -> None:
+    finished(cell)
+    file = cell / "weights.safetensors"
+    data = file.read_bytes()
+    file.write_bytes(data[:-1])
+    assert "is truncated, altered or foreign" in refusal(cell, Damaged)
+    file.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    assert "is not the one of its record" in refusal(cell, Damaged)
+    file.unlink()
+    assert "there are no weights" in refusal(cell, BadValue)
+
+
+def test_weights_of_another_network(cell: Path) -> None:
+    finished(cell)
+    file = cell / "weights.safetensors"
+    weights = safetensors.torch.load(file.read_bytes())
+    size = int.from_bytes(file.read_bytes()[:8], "little")
+    metadata = json.loads(file.read_bytes()[8 : 8 + size])["__metadata__"]
+    del weights["head.linear.bias"]
+    data = safetensors.torch.save(weights, metadata)
+    record = json.loads((cell / "record.json").read_text()) | {"weights_sha256": sha256(data)}
+    file.write_bytes(data)
+    (cell / "record.json").write_text(json.dumps(record))
+    assert "do not fit the network that its record names" in refusal(cell, Damaged)
