@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,10 @@ from bnas_bench.errors import BenchError
 from bnas_bench.packed.elements import Code
 from bnas_bench.packed.fuse import Stage
 from bnas_bench.packed.isa import Isa
-from bnas_bench.packed.kernels import FIELDS, Chain, Geometry, chain_rows, convolution
+from bnas_bench.packed.kernels import FIELDS, Chain, Geometry, kernels
 from bnas_bench.packed.layers import signs_of
 from bnas_bench.packed.program import Program, Step, unpack_bits
-from bnas_bench.packed.tile import TABLE
+from bnas_bench.packed.tile import TABLE, steps_of
 
 Split = Callable[[Callable[[int, int, int], None], int, int], None]
 """Calls a function (thread, begin, end) on parts of a range, given its length and a part's least."""
@@ -49,26 +49,29 @@ def pixel_bytes(channels: int, form: Isa) -> int:
 
 
 def arrange(signs: np.ndarray, form: Isa) -> np.ndarray:
-    """The weights of one group as the register block reads them.
+    """The weights of one group as the register blocks read them.
 
     Args:
         signs: which are +1, shape (outputs, pixels of the kernel, channels).
 
     Returns:
-        bytes, in the order (block of outputs, step, half, vector, lane).
+        bytes, in the order (block of outputs, step, vector, lane).
     """
     outputs, taps, channels = signs.shape
     size = pixel_bytes(channels, form)
     padded = np.zeros((columns(outputs, form), taps, 8 * size), bool)
     padded[:outputs, :, :channels] = signs
-    steps = np.packbits(padded, axis=2, bitorder="little").reshape(len(padded), -1, form.unit)
+    bits = np.packbits(padded, axis=2, bitorder="little").reshape(len(padded), taps * size)
+    if form.table:
+        bits = np.concatenate([bits & 15, bits >> 4], axis=1)
+        bits = np.pad(bits, ((0, 0), (0, steps_of(taps * size, form) - bits.shape[1])))
     blocks, start = [], 0
-    while start < len(steps):
-        vectors = form.vectors if start + form.vectors * form.lanes <= len(steps) else 1
-        rows = steps[start : start + vectors * form.lanes]
+    while start < len(bits):
+        left = (len(bits) - start) // form.lanes
+        vectors = next(vectors for vectors, _ in form.blocks if left >= vectors)
+        rows = bits[start : start + vectors * form.lanes]
         lanes = rows.reshape(vectors, form.lanes, -1, form.unit).transpose(2, 0, 1, 3)
-        halves = [lanes & 15, lanes >> 4] if form.table else [lanes]
-        blocks.append(np.stack(halves, axis=1).reshape(-1))
+        blocks.append(lanes.reshape(-1))
         start += len(rows)
     return np.concatenate(blocks)
 
@@ -99,7 +102,7 @@ class Layout:
         self.key = bits_of(step.name, groups)
         self.groups, self.channels = groups, channels // groups
         self.size = pixel_bytes(self.channels, form)
-        self.spare = form.pixels * self.size
+        self.spare = form.height * self.size
         thresholds = step.tensors.get("threshold", np.zeros(channels, np.float32))
         flips = np.zeros(channels, bool)
         if "flips" in step.tensors:
@@ -155,14 +158,14 @@ class BinaryConvolution:
         self._shape = (size, groups, *sides, *steps, direct, outputs // groups, self.columns)
         self.pixels = height * width
 
-    def geometry(self, bits: int, batch: int, panel: np.ndarray, counts: np.ndarray) -> Geometry:
+    def geometry(self, bits: int, batch: int, scratch: Sequence[np.ndarray]) -> Geometry:
         """As the kernel takes it.
 
         Args:
             bits: address of the map's bits.
-            panel, counts: scratch.
+            scratch: panel, pairs and counts.
         """
-        addresses = (self.base, self.borders, self.scale, TABLE, panel, counts)
+        addresses = (self.base, self.borders, self.scale, TABLE, *scratch)
         base, *others = (array.ctypes.data for array in addresses)
         last = (self.weights.ctypes.data, base, len(self.base), *others)
         return Geometry(bits, batch * self.pixels, *self._shape, *last)
@@ -216,7 +219,7 @@ class ChainKernel:
         self.layer = first.layer
         self.conv = BinaryConvolution(first, shapes, form) if first.op == "conv_b" else None
         self.kind = "conv_b" if self.conv else "elementwise"
-        self._kernel = convolution(form).rows if self.conv else chain_rows
+        self._kernel = kernels(form).convolution if self.conv else kernels(form).chain
         shape = shapes[stage.source or first.name]
         self.height, self.width, self.channels = shape.sides
         groups = {
@@ -302,11 +305,13 @@ class ChainKernel:
         self._moving = [(row, name) for row, name in self._inputs if name not in places]
         self._scratch, self._numbers = [], []
         for _ in range(threads):
-            numbers, *scratch = self._with_scratch(places, batch)
+            numbers, scratch = self._with_scratch(places, batch)
             self._scratch.append(scratch)
             self._numbers.append(np.array(numbers, np.int64))
 
-    def _with_scratch(self, places: Mapping[str, Tensor], batch: int) -> tuple[Any, ...]:
+    def _with_scratch(
+        self, places: Mapping[str, Tensor], batch: int
+    ) -> tuple[tuple[int, ...], list[np.ndarray]]:
         """What the kernel takes, and the arrays that this points into."""
         block = np.zeros((self._pixels + 1, self._room), np.float32)
         chain, vectors = self.chain, self.vectors
@@ -320,11 +325,14 @@ class ChainKernel:
             self._room,
         )
         if self.conv is None:
-            return numbers, block
-        panel = np.zeros((self._pixels, self.conv.length), np.uint8)
-        counts = np.zeros((self._pixels + 1, self.conv.groups, self.conv.columns), np.uint16)
-        bits = places[self.conv.source].data_ptr()
-        return (*self.conv.geometry(bits, batch, panel, counts), *numbers), block, panel, counts
+            return numbers, [block]
+        conv, pixels = self.conv, self._pixels
+        panel = np.zeros((pixels, conv.length), np.uint8)
+        pairs = np.zeros((pixels // 2, steps_of(conv.length, self.form)), np.uint8)
+        counts = np.zeros((pixels + 1, conv.groups, conv.columns), np.uint16)
+        scratch: list[np.ndarray] = [panel, pairs, counts]
+        bits = places[conv.source].data_ptr()
+        return (*conv.geometry(bits, batch, scratch), *numbers), [block, *scratch]
 
     def __call__(self, values: Mapping[str, Tensor]) -> None:
         """Run on the images that it was bound for; what it makes is where it was bound to be."""

@@ -146,12 +146,28 @@ def emit(b: ir.IRBuilder, code: int, args: tuple[ir.Value, ...]) -> None:
 
 
 @intrinsic(prefer_literal=True)
-def over(typing, code, block, block_next, map_, map_next, v0, v1, v2, pixels, channels):  # type: ignore[no-untyped-def]  # noqa: ARG001
-    """Run `emit`: the first argument is a constant, the others are its `args`."""
+def over(  # type: ignore[no-untyped-def]
+    typing,  # noqa: ARG001
+    code,
+    revision,
+    block,
+    block_next,
+    map_,
+    map_next,
+    v0,
+    v1,
+    v2,
+    pixels,
+    channels,
+):
+    """Run `emit`: the first two arguments are constants, the others are its `args`.
+
+    The revision is `kernels.REVISION`.
+    """
     operands = (block, block_next, map_, map_next, v0, v1, v2, pixels, channels)
 
     def generate(context: Any, b: ir.IRBuilder, _: Any, values: Any) -> ir.Value:
-        emit(b, code.literal_value, tuple(values[1:]))
+        emit(b, code.literal_value, tuple(values[2:]))
         return context.get_dummy_value()
 
-    return types.void(code, *operands), generate
+    return types.void(code, revision, *operands), generate

@@ -1,8 +1,8 @@
 """What vectors this machine has, and the form of the XNOR-popcount kernel that suits them.
 
-All forms are one piece of vector IR (`tile.py`) with other numbers in it. A *lane* holds so many bits
-of one output channel's weights. With `table`, the bits of a lane are counted by looking up
-popcount(a xor w) of 4 bits at a time: AVX2 has a byte shuffle, but no popcount of vectors.
+All forms are one piece of vector IR (`tile.py`) with other numbers in it. A *lane* holds some bits of
+one output channel's weights. With `table`, the bits are counted by looking up popcount(a xor w) of
+4 bits at a time, for two pixels at once: AVX2 has a byte shuffle, but no popcount of vectors.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from bnas_bench.errors import UnknownName
 OVERRIDE = "BNAS_BENCH_ISA"
 """Environment variable that names one of `FORMS`, for tests and comparisons."""
 
+Blocks = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+
 
 @dataclass(frozen=True)
 class Isa:
@@ -25,15 +27,15 @@ class Isa:
         name: of the instruction set.
         element: bits in a lane, 8 or 64.
         lanes: in a vector.
-        pixels, vectors: of the register block, pixels x (vectors x lanes) output channels.
-        table: whether bits are counted by table.
+        blocks: register blocks, each of so many vectors (times the lanes: output channels) and rows
+            of pixels; the widest that the remaining channels fill is taken, the last is one vector.
+        table: whether bits are counted by table; a row then has two pixels, and a lane four bits.
     """
 
     name: str
     element: int
     lanes: int
-    pixels: int
-    vectors: int
+    blocks: Blocks
     table: bool = False
 
     @property
@@ -42,19 +44,24 @@ class Isa:
         return self.element // 8
 
     @property
-    def halves(self) -> int:
-        """Vectors that one step of weights takes: the table wants low and high 4 bits apart."""
+    def row(self) -> int:
+        """Pixels in a row of the product."""
         return 2 if self.table else 1
+
+    @property
+    def height(self) -> int:
+        """Pixels of the highest register block: so many may be read where fewer are asked for."""
+        return self.row * max(rows for _, rows in self.blocks)
 
 
 FORMS = {
     form.name: form
     for form in (
-        Isa("avx512-vpopcntdq", 64, 8, 8, 2),
-        Isa("avx2", 8, 32, 4, 2, table=True),
-        Isa("neon", 8, 16, 4, 4),
-        Isa("generic", 8, 16, 4, 2),
-        Isa("plain", 64, 1, 1, 1),
+        Isa("avx512-vpopcntdq", 64, 8, ((2, 8), (1, 8), (1, 8))),
+        Isa("avx2", 8, 32, ((4, 1), (2, 2), (1, 4)), table=True),
+        Isa("neon", 8, 16, ((4, 4), (2, 4), (1, 4))),
+        Isa("generic", 8, 16, ((2, 4), (1, 4), (1, 4))),
+        Isa("plain", 64, 1, ((1, 1), (1, 1), (1, 1))),
     )
 }
 

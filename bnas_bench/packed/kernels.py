@@ -6,13 +6,19 @@ that a value is written once. Addresses are those of NumPy arrays that the engin
 
 Bits of a map lie as (group, pixel, byte): the channels of each group of the convolution that reads
 them are padded to whole bytes (words, in some forms), so that what a kernel's row covers is one piece.
+
+Numba keeps what it compiled on disk, by the file that a function stands in and by the constants that
+its closure holds. So the functions that are compiled are closures over numbers alone; what depends
+on another file is written into them (`inline`), and `REVISION` is one of the numbers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any, NamedTuple
+from zlib import crc32
 
 import numpy as np
 from llvmlite import ir
@@ -22,11 +28,15 @@ from numba.extending import intrinsic
 from numba.np.unsafe.ndarray import to_fixed_tuple
 
 from bnas_bench.packed.elements import Code, over
-from bnas_bench.packed.isa import Isa
-from bnas_bench.packed.tile import REVISION, STEPS, tile
+from bnas_bench.packed.isa import FORMS, Isa
+from bnas_bench.packed.tile import TOGETHER, most_steps, tile
 
 F32 = ir.FloatType()
 
+REVISION = crc32(
+    b"".join(Path(__file__).with_name(n).read_bytes() for n in ("elements.py", "isa.py", "tile.py"))
+)
+"""Of the files whose functions write vector IR into the kernels."""
 
 LOAD, STORE, ADD, AFFINE, PRELU, RPRELU, RELU, HARDTANH, PACK, SCALE = map(int, Code)
 FIELDS = 8
@@ -69,7 +79,8 @@ class Geometry(NamedTuple):
     borders: int  # which row of `base` holds for each output pixel of an image, int32
     scale: int  # of each channel, (room,), 32-bit floats
     popcounts: int  # `tile.TABLE`
-    panel: int  # scratch for `gather`, (pixels of a block, bytes of a row)
+    panel: int  # scratch for `gather`, (pixels of a block, bytes)
+    pairs: int  # scratch for `pair`, (half the pixels of a block, steps)
     counts: int  # scratch, (pixels of a block, groups, columns), uint16
 
 
@@ -126,8 +137,8 @@ def at_least(typing, x, threshold):  # type: ignore[no-untyped-def]  # noqa: ARG
     return types.uint8(x, threshold), generate
 
 
-@njit(nogil=True, cache=True)
-def run_chain(chain: Any, first: int, pixels: int) -> None:
+@njit(inline="always")
+def run_chain(revision: int, chain: Any, first: int, pixels: int) -> None:
     """Run the instructions of a `Chain` on a block of pixels, the first of which has that number."""
     address, number, vectors, channels, x, _, room = chain
     instructions = carray(pointer(address), (number, FIELDS), np.int64)
@@ -137,21 +148,21 @@ def run_chain(chain: Any, first: int, pixels: int) -> None:
         v0 = vectors + 12 * i * room
         v1, v2 = v0 + 4 * room, v0 + 8 * room
         if code == LOAD:
-            over(LOAD, x, x_next, m, m_next, v0, v1, v2, pixels, channels)
+            over(LOAD, revision, x, x_next, m, m_next, v0, v1, v2, pixels, channels)
         elif code == STORE:
-            over(STORE, x, x_next, m, m_next, v0, v1, v2, pixels, channels)
+            over(STORE, revision, x, x_next, m, m_next, v0, v1, v2, pixels, channels)
         elif code == ADD:
-            over(ADD, x, x_next, m, m_next, v0, v1, v2, pixels, channels)
+            over(ADD, revision, x, x_next, m, m_next, v0, v1, v2, pixels, channels)
         elif code == AFFINE:
-            over(AFFINE, x, x_next, m, m_next, v0, v1, v2, pixels, channels)
+            over(AFFINE, revision, x, x_next, m, m_next, v0, v1, v2, pixels, channels)
         elif code == PRELU:
-            over(PRELU, x, x_next, m, m_next, v0, v1, v2, pixels, channels)
+            over(PRELU, revision, x, x_next, m, m_next, v0, v1, v2, pixels, channels)
         elif code == RPRELU:
-            over(RPRELU, x, x_next, m, m_next, v0, v1, v2, pixels, channels)
+            over(RPRELU, revision, x, x_next, m, m_next, v0, v1, v2, pixels, channels)
         elif code == RELU:
-            over(RELU, x, x_next, m, m_next, v0, v1, v2, pixels, channels)
+            over(RELU, revision, x, x_next, m, m_next, v0, v1, v2, pixels, channels)
         elif code == HARDTANH:
-            over(HARDTANH, x, x_next, m, m_next, v0, v1, v2, pixels, channels)
+            over(HARDTANH, revision, x, x_next, m, m_next, v0, v1, v2, pixels, channels)
         else:
             pack(instructions[i], x, x_next, first, pixels)
 
@@ -160,9 +171,12 @@ def run_chain(chain: Any, first: int, pixels: int) -> None:
 def pack(instruction: Any, block: int, block_next: int, first: int, pixels: int) -> None:
     """Write the bits [x >= threshold] xor flip of a block.
 
-    The instruction: its code, address of the bits, groups, channels of each, bytes of a pixel in a
-    group, pixels of the map, addresses of the thresholds and of the flips. Thresholds and flips lie as (group, channel), padded with NaN and 0 to whole bytes: what is read
+    Thresholds and flips lie as (group, channel), padded with NaN and 0 to whole bytes: what is read
     beyond a group's channels becomes 0.
+
+    Args:
+        instruction: its code, address of the bits, groups, channels of each, bytes of a pixel in a
+            group, pixels of the map, addresses of the thresholds and of the flips.
     """
     _, address, groups, channels, size, in_map, thresholds, flips = instruction
     turned = carray(pointer(flips), (groups, size), np.uint8)
@@ -177,19 +191,6 @@ def pack(instruction: Any, block: int, block_next: int, first: int, pixels: int)
                 bits[g, first + p, byte] = found ^ turned[g, byte]
             for byte in range(used, size):
                 bits[g, first + p, byte] = 0
-
-
-@njit(nogil=True, cache=True)
-def chain_rows(numbers: Any, begin: int, end: int) -> None:
-    """Run a chain that begins with LOAD over the pixels from `begin` to `end`, block by block.
-
-    Args:
-        numbers: a `Chain`, int64.
-    """
-    chain = to_fixed_tuple(numbers, CHAIN)
-    most = chain[5]
-    for first in range(begin, end, most):
-        run_chain(chain, first, min(most, end - first))
 
 
 @njit(nogil=True, cache=True)
@@ -224,125 +225,148 @@ def gather(geometry: Any, group: int, first: int, pixels: int) -> None:
                 to += size
 
 
-class Convolution(NamedTuple):
+@njit(nogil=True, cache=True)
+def pair(rows: int, size: int, pixels: int, to: int, steps: int) -> None:
+    """The bits of two pixels at a time, as `tile` reads them by table.
+
+    Each byte has four bits of one pixel and of the next: first the low four of every byte, then the
+    high ones, then zeros.
+
+    Args:
+        rows, size: address of the pixels' bytes, and how many each has.
+        to, steps: address of the pairs, and bytes of each.
+    """
+    for p in range(0, pixels, 2):
+        one = carray(pointer(rows + p * size), size, np.uint8)
+        two = carray(pointer(rows + (p + 1) * size), size, np.uint8)
+        both = carray(pointer(to + p // 2 * steps), steps, np.uint8)
+        low, high = both[:size], both[size : 2 * size]
+        for byte in range(size):
+            low[byte] = (one[byte] & 15) | (two[byte] << 4)
+        for byte in range(size):
+            high[byte] = (one[byte] >> 4) | (two[byte] & 240)
+        for byte in range(2 * size, steps):
+            both[byte] = 0
+
+
+@njit(inline="always")
+def multiply(
+    form: int, revision: int, numbers: Any, a: int, a_next: int, pixels: int, w: int, columns: int,
+    steps: int, counts: int, counts_next: int, popcounts: int,
+) -> None:  # fmt: skip
+    """counts[p, n] = differing bits of pixel p and output channel n.
+
+    Args:
+        form, revision: constants: which of `FORMS`, and `REVISION`.
+        numbers: lanes, unit and pixels of a row in that form, the steps that a lane can count, and
+            vectors and rows of its three blocks.
+        a, a_next: address of the rows; bytes from one to the next.
+        pixels: how many; up to a multiple of the register block's height are read and written.
+        w: address of the weights, as `chains.arrange` leaves them.
+        columns: number of output channels, a multiple of the lanes.
+        steps: see `tile.steps_of`.
+        counts, counts_next: address of the counts; bytes from one pixel's to the next.
+        popcounts: address of `tile.TABLE`.
+    """
+    lanes, unit, row, chunk, v0, r0, v1, r1, v2, r2 = numbers
+    for p in range(pixels):
+        clear_bytes(counts + p * counts_next, 2 * columns)
+    n = 0
+    while n < columns:
+        left = (columns - n) // lanes
+        block = 0 if left >= v0 else 1 if left >= v1 else 2
+        vectors, rows = ((v0, r0), (v1, r1), (v2, r2))[block]
+        width = vectors * lanes
+        for k in range(0, steps, chunk):
+            number, weights = min(chunk, steps - k), w + (n * steps + k * width) * unit
+            for p in range(0, pixels, row * rows):
+                x, y = a + p // row * a_next + k * unit, counts + p * counts_next + 2 * n
+                if block == 0:
+                    tile(form, 0, revision, x, a_next, weights, number, y, counts_next, popcounts)
+                elif block == 1:
+                    tile(form, 1, revision, x, a_next, weights, number, y, counts_next, popcounts)
+                else:
+                    tile(form, 2, revision, x, a_next, weights, number, y, counts_next, popcounts)
+        n += width
+
+
+class Kernels(NamedTuple):
     """The kernels that are compiled for one form."""
 
-    product: Callable[..., None]
-    rows: Callable[..., None]
+    product: Callable[..., None]  # `multiply`
+    convolution: Callable[..., None]
+    chain: Callable[..., None]
 
 
 @cache
-def convolution(form: Isa) -> Convolution:
-    """The kernels of a form: the matrix product of a block, and the convolution over many blocks."""
-    element, lanes, table = form.element, form.lanes, int(form.table)
-    height, most, unit, halves = form.pixels, form.vectors, form.unit, form.halves
-    chunk = STEPS if element == 8 else 1 << 30
-    revision = REVISION
+def kernels(form: Isa) -> Kernels:
+    """The matrix product of a block, a convolution over many blocks, and a chain alone."""
+    which, revision, paired = list(FORMS.values()).index(form), REVISION, form.table
+    (v0, r0), (v1, r1), (v2, r2) = form.blocks
+    numbers = (form.lanes, form.unit, form.row, most_steps(form), v0, r0, v1, r1, v2, r2)
+    unit, together = form.unit, TOGETHER
 
     @njit(nogil=True, cache=True)
     def product(
-        a: int,
-        a_next: int,
-        pixels: int,
-        w: int,
-        columns: int,
-        counts: int,
-        counts_next: int,
+        a: int, a_next: int, pixels: int, w: int, columns: int, steps: int, counts: int, counts_next: int,
         popcounts: int,
-    ) -> None:
-        """counts[p, n] = differing bits of rows p and n.
-
-        Args:
-            a, a_next: address of the pixels' rows; bytes from one to the next, a multiple of `unit`.
-            pixels: number of rows; up to a multiple of the register block's height are read and written.
-            w: address of the weights, as `arrange` leaves them.
-            columns: number of output channels, a multiple of the lanes.
-            counts, counts_next: address of the counts; bytes from one pixel's to the next.
-        """
-        steps = a_next // unit
-        for p in range(pixels):
-            clear_bytes(counts + p * counts_next, 2 * columns)
-        n = 0
-        while n < columns:
-            wide = n + most * lanes <= columns
-            width = most * lanes if wide else lanes
-            panel = w + n * a_next * halves
-            for k in range(0, steps, chunk):
-                number = min(chunk, steps - k)
-                weights = panel + k * unit * halves * width
-                for p in range(0, pixels, height):
-                    rows, sums = a + p * a_next + k * unit, counts + p * counts_next + 2 * n
-                    if wide:
-                        tile(
-                            element,
-                            lanes,
-                            table,
-                            height,
-                            most,
-                            revision,
-                            rows,
-                            a_next,
-                            weights,
-                            number,
-                            sums,
-                            counts_next,
-                            popcounts,
-                        )
-                    else:
-                        tile(
-                            element,
-                            lanes,
-                            table,
-                            height,
-                            1,
-                            revision,
-                            rows,
-                            a_next,
-                            weights,
-                            number,
-                            sums,
-                            counts_next,
-                            popcounts,
-                        )
-            n += width
+    ) -> None:  # fmt: skip
+        multiply(
+            which, revision, numbers, a, a_next, pixels, w, columns, steps, counts, counts_next, popcounts
+        )  # fmt: skip
 
     @njit(nogil=True, cache=True)
-    def rows(numbers: Any, begin: int, end: int) -> None:
+    def convolution(arguments: Any, begin: int, end: int) -> None:
         """A binary convolution and the chain behind it, for the output pixels from `begin` to `end`.
 
         Args:
-            numbers: a `Geometry` and a `Chain`, one after the other, int64.
+            arguments: a `Geometry` and a `Chain`, one after the other, int64.
         """
-        geometry = to_fixed_tuple(numbers[:GEOMETRY], GEOMETRY)
-        chain = to_fixed_tuple(numbers[GEOMETRY:], CHAIN)
+        geometry = to_fixed_tuple(arguments[:GEOMETRY], GEOMETRY)
+        chain = to_fixed_tuple(arguments[GEOMETRY:], CHAIN)
         bits, pixels_in, size, groups, _, _, height, width, kernel = geometry[:9]
         direct, outputs, columns, weights, base, _, borders_address, scale = geometry[12:20]
-        popcounts, panel, counts = geometry[20:]
+        popcounts, panel, pairs, counts = geometry[20:]
         block, most, room = chain[4:]
         borders = carray(pointer(borders_address), height * width, np.int32)
         length, counts_next = kernel * kernel * size, 2 * groups * columns
+        steps = (2 * length + together - 1) // together * together if paired else length // unit
         for first in range(begin, end, most):
             pixels = min(most, end - first)
             for g in range(groups):
+                a, a_next = panel, length
                 if direct:
                     a = bits + (g * pixels_in + first) * size
                 else:
                     gather(geometry, g, first, pixels)
-                    a = panel
-                product(
-                    a, length, pixels, weights + g * columns * length * halves, columns,
-                    counts + 2 * g * columns, counts_next, popcounts,
+                if paired:
+                    pair(a, length, pixels, pairs, steps)
+                    a, a_next = pairs, steps
+                w, sums = weights + g * columns * steps * unit, counts + 2 * g * columns
+                multiply(
+                    which, revision, numbers, a, a_next, pixels, w, columns,
+                    steps, sums, counts_next, popcounts,
                 )  # fmt: skip
             place = first % (height * width)
             for p in range(pixels):
                 left = base + 4 * room * borders[place]
                 place = place + 1 if place + 1 < height * width else 0
                 for g in range(groups):
-                    c = 4 * g * outputs
-                    over(
-                        SCALE, block + 4 * p * room + c, 0, counts + p * counts_next + 2 * g * columns, 0,
-                        left + c, scale + c, 0, 1, outputs,
-                    )  # fmt: skip
-            run_chain(chain, first, pixels)
+                    c, count = 4 * g * outputs, counts + p * counts_next + 2 * g * columns
+                    x = block + 4 * p * room + c
+                    over(SCALE, revision, x, 0, count, 0, left + c, scale + c, 0, 1, outputs)
+            run_chain(revision, chain, first, pixels)
 
-    return Convolution(product, rows)
+    @njit(nogil=True, cache=True)
+    def chain(arguments: Any, begin: int, end: int) -> None:
+        """A chain that begins with LOAD over the pixels from `begin` to `end`, block by block.
+
+        Args:
+            arguments: a `Chain`, int64.
+        """
+        chain = to_fixed_tuple(arguments, CHAIN)
+        most = chain[5]
+        for first in range(begin, end, most):
+            run_chain(revision, chain, first, min(most, end - first))
+
+    return Kernels(product, convolution, chain)

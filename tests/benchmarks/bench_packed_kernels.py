@@ -11,27 +11,26 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
-from time import perf_counter
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
-from bnas_bench.packed.chains import arrange, pixel_bytes
+from bnas_bench.packed.chains import BLOCK, arrange, pixel_bytes
 from bnas_bench.packed.engine import Engine
 from bnas_bench.packed.isa import host
-from bnas_bench.packed.kernels import convolution
-from bnas_bench.packed.latency import machine
+from bnas_bench.packed.kernels import kernels
+from bnas_bench.packed.latency import machine, timed
 from bnas_bench.packed.program import Program, Step, pack_bits
-from bnas_bench.packed.tile import TABLE
+from bnas_bench.packed.tile import TABLE, steps_of
 from tests.benchmarks.ceiling import loop
 
 K, N, M = 2304, 256, 3136
 """Of a 3x3 convolution of 256 to 256 channels on 56x56 pixels, as a matrix product."""
 
 OPERATIONS = 2 * K * N * M
-ROUNDS = 25
+ROUNDS = 50
 LOOPS = 300_000
 
 LCE = "BNAS_BENCH_LCE"
@@ -48,31 +47,27 @@ def one_thread() -> Iterator[None]:
 
 def times(**subjects: Callable[[], object]) -> dict[str, float]:
     """Median seconds of each, run in turns."""
-    taken: dict[str, list[float]] = {name: [] for name in subjects}
-    for run in subjects.values():
-        run()
-    for _ in range(ROUNDS):
-        for name, run in subjects.items():
-            began = perf_counter()
-            run()
-            taken[name].append(perf_counter() - began)
-    return {name: median(some) for name, some in taken.items()}
+    found = timed(subjects, seconds=5, repeats=ROUNDS)
+    return {name: median(taken) for name, taken in found.items()}
 
 
 def test_matrix_product() -> None:
     form, rng = host(), np.random.default_rng(0)
     signs = rng.random((N, 1, K)) < 0.5
     weights, size = arrange(signs, form), pixel_bytes(K, form)
-    rows = rng.integers(0, 256, (M + form.pixels, size), dtype=np.uint8)
-    counts = np.zeros((M + form.pixels, N), np.uint16)
-    product = convolution(form).product
-    block = 48
+    steps = steps_of(size, form)
+    width = steps if form.table else size
+    rows = rng.integers(0, 256, (M // form.row + form.height, width), dtype=np.uint8)
+    rows[:, 2 * size if form.table else size :] = 0
+    counts = np.zeros((M + form.height, N), np.uint16)
+    product = kernels(form).product
 
     def bits() -> None:
-        for first in range(0, M, block):
+        for first in range(0, M, BLOCK):
             product(
-                rows[first:].ctypes.data, size, min(block, M - first), weights.ctypes.data, N,
-                counts[first:].ctypes.data, counts.strides[0], TABLE.ctypes.data,
+                rows[first // form.row :].ctypes.data, width, min(BLOCK, M - first),
+                weights.ctypes.data, N, steps, counts[first:].ctypes.data, counts.strides[0],
+                TABLE.ctypes.data,
             )  # fmt: skip
 
     a, b = torch.randn(M, K), torch.randn(K, N)
@@ -84,11 +79,15 @@ def test_matrix_product() -> None:
     with torch.inference_mode():
         found = times(bits=bits, floats=lambda: a @ b, **loops)
 
-    # The last row, counted anew.
-    own = np.packbits(signs[:, 0], axis=1, bitorder="little")
-    assert np.array_equal(np.bitwise_count(own ^ rows[M - 1, : own.shape[1]]).sum(1), counts[M - 1])
+    # The last pixel, counted anew.
+    own, last = np.packbits(signs[:, 0], axis=1, bitorder="little"), rows[(M - 1) // form.row]
+    if form.table:
+        low, high = last[:size] >> 4, last[size : 2 * size] & 0xF0
+        last = low | high
+    assert np.array_equal(np.bitwise_count(own ^ last[: own.shape[1]]).sum(1), counts[M - 1])
     rate = OPERATIONS / found["bits"]
-    print(f"\n\n{machine(1)}; kernels {form.name}")
+    where = machine(1)
+    print(f"\n\n{where['cpu']}, one thread; kernels for {form.name}")
     print(f"matrix product K {K}, N {N}, M {M}: {OPERATIONS / 1e9:.2f} G operations,")
     print(f"  {(rows.nbytes + weights.nbytes + counts.nbytes) / 2**20:.2f} MiB of bits and counts,")
     print(f"  {4 * (M * K + K * N + M * N) / 2**20:.2f} MiB of floats")
