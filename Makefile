@@ -17,14 +17,14 @@ test: $(READY) ## run the tests
 	$(BIN)/pytest -m "not slow" -n auto --dist worksteal
 
 test-slow: $(READY) ## run the tests that take longer than half a minute each
-	$(BIN)/pytest -m slow -n auto --dist worksteal
+	$(BIN)/pytest -m slow -n auto --dist worksteal -rP
 
 check: $(READY) ## lint, formatting and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(READY) ## time search steps and the harness
+bench: $(READY) ## time the packed engine, search steps and the harness
 	$(BIN)/pytest tests/benchmarks -s -o python_files='bench_*.py'
 
 matrix: $(READY) ## write docs/matrix.md: which method runs on which space

@@ -30,7 +30,7 @@ from bnas_bench.meter import Meter
 from bnas_bench.nn.binary import Precision
 from bnas_bench.nn.network import Network
 from bnas_bench.packed.latency import latency, simulated
-from bnas_bench.packed.record import packed_record
+from bnas_bench.packed.record import packed_record, refused
 from bnas_bench.packed.runs import about, of_cell
 from bnas_bench.pipelines import Heir, accuracies, front_file, member
 from bnas_bench.progress import Progress
@@ -148,6 +148,10 @@ def find_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise BadValue(f"there is no device '{name}' here ({one_line(error)}); try cpu") from error
     return device
+
+
+TRIES = 2
+"""Times that a cell may die in the packed engine, before it is recorded without."""
 
 
 class _Run:
@@ -345,7 +349,18 @@ class _Run:
             "latency_upper_ms": found.upper_ms,
             "latency_repeats": found.repeats,
         }
-        self.record |= packed_record(network, dataset.shape, self.about | of_cell(self.record))
+        self.record |= self.pack(network, dataset)
+
+    def pack(self, network: Network, dataset: Dataset) -> Record:
+        """The network as bits: size and latency. A crash of compiled code costs no trained cell."""
+        tries = self.store.folder(self.cell.id) / f"packed{CHECKPOINT}"
+        before = tries.stat().st_size if tries.exists() else 0
+        if before >= TRIES:
+            return refused(f"the engine ended the process {before} times")
+        tries.parent.mkdir(parents=True, exist_ok=True)
+        with tries.open("ab") as file:
+            file.write(b"x")
+        return packed_record(network, dataset.shape, self.about | of_cell(self.record))
 
     def finished(self) -> Record:
         """The record, with what is known only at the end; adds the log to the files."""

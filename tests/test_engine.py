@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,9 @@ import pytest
 import torch
 from torch import nn
 
-from bnas_bench.data import load
+from bnas_bench.data import Dataset, load
 from bnas_bench.errors import BadValue, BenchError
+from bnas_bench.nn.network import Network
 from bnas_bench.packed.chains import ChainKernel
 from bnas_bench.packed.check import check
 from bnas_bench.packed.engine import Engine
@@ -71,7 +73,12 @@ def test_random_architectures_of_all_spaces_run_to_the_last_bit(
 def test_every_test_image_gets_the_networks_logits_and_class(name: str) -> None:
     """Digits, whose training images have set the statistics of the batch norms."""
     digits = load("digits", image=None, device="cpu", folder=Path())
-    network = build(name, {}, digits.shape, classes=10)
+    for seed in (0, 1):
+        network = build(name, {}, digits.shape, seed, classes=10)
+        compare_on(digits, network)
+
+
+def compare_on(digits: Dataset, network: Network) -> None:
     rng = np.random.default_rng(0)
     network.train()
     with torch.no_grad():
@@ -223,3 +230,48 @@ def test_many_altered_programs_run_or_are_refused() -> None:
     ran = run_lies(np.random.default_rng(4), 5000)
     print(f"of 5000 altered programs {ran} passed the check and ran")  # noqa: T201
     assert ran > 200
+
+
+def test_no_value_takes_anothers_place() -> None:
+    """Bits of a sign for so many groups are values as well, and files may name values as they like."""
+    at = {
+        "inputs": 1,
+        "outputs": 1,
+        "kernel": 1,
+        "stride": 1,
+        "padding": 0,
+        "dilation": 1,
+        "groups": 1,
+    }
+    tensors = {"signs": np.ones(1, np.uint64), "scale": np.ones(1, np.float32)}
+    window = {"kernel": 40, "stride": 40, "padding": 0, "ceil": False}
+    steps = (
+        Step("sign", (INPUT,), "a", "a"),
+        Step("conv_b", ("a",), "c", "c", at, tensors),
+        Step("max_pool", ("c",), "m", "m", window),
+        Step("relu", ("m",), "a/1", "r"),
+        Step("global_pool", ("a/1",), "p", "p"),
+    )
+    program = Program((1, 40, 40), steps)
+    assert Engine(program).run(images((1, 40, 40)))[:, 0].tolist() == [1, 1, 1]
+
+
+def test_images_come_in_any_layout_and_type() -> None:
+    shape = (3, 16, 16)
+    engine = Engine(lower(build("bats", {}, shape), shape))
+    x = images(shape)
+    expected = engine.run(x)
+    assert np.array_equal(engine.run(x.astype(np.float64)), expected)
+    assert np.array_equal(engine.run(x[:, ::-1][:, ::-1]), expected)
+    assert np.array_equal(engine.run(torch.from_numpy(x)), expected)
+    assert engine.run(x[:0]).shape == (0, 7)
+
+
+def test_two_threads_may_share_an_engine() -> None:
+    shape = (3, 16, 16)
+    engine = Engine(lower(build("nas-bnn", {}, shape), shape))
+    batches = [images(shape, count) for count in (1, 2, 3, 4)] * 3
+    expected = [engine.run(x) for x in batches]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(engine.run, batches))
+    assert all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from bnas_bench.meter import Meter
-from bnas_bench.nn.binary import BinaryConv2d
+from bnas_bench.nn.binary import BinaryConv2d, Precision
 from bnas_bench.nn.network import Network
 from bnas_bench.packed.latency import (
     Latency,
@@ -21,9 +21,11 @@ from bnas_bench.packed.latency import (
     packed,
     probe_image,
     real,
+    settle,
     simulated,
     torch_threads,
 )
+from tests.test_lower import build, images
 
 calls: list[dict[str, Any]] = []
 
@@ -164,3 +166,19 @@ def test_an_open_meter_is_not_charged() -> None:
         assert meter.spent == 0
         network(torch.zeros(3, 1, 2, 2))
         assert meter.spent == 1  # three forwards at a third each: it is listening again
+
+
+@pytest.mark.parametrize("name", ["darts-binary", "bats", "bars", "nas-bnn", "handcrafted"])
+def test_settled_weights_change_no_logit(name: str) -> None:
+    for precision in ("W1A1", "W32A32"):
+        network = build(name, {}, (3, 16, 16))
+        network.precision = Precision(precision)
+        x = torch.from_numpy(images((3, 16, 16)))
+        with torch.inference_mode():
+            expected = network(x)
+            settle(network)
+            for module in network.modules():
+                if isinstance(module, BinaryConv2d):
+                    module.weight.data.neg_()  # is not looked at any more
+            assert torch.equal(network(x).nan_to_num(), expected.nan_to_num())
+            assert precision != "W1A1" or expected.isfinite().all()

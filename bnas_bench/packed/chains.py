@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from bnas_bench.errors import BenchError
-from bnas_bench.packed.elements import Code
+from bnas_bench.packed.elements import LANES, Code
 from bnas_bench.packed.fuse import Stage
 from bnas_bench.packed.isa import Isa
 from bnas_bench.packed.kernels import FIELDS, Chain, Geometry, kernels
@@ -78,7 +78,7 @@ def arrange(signs: np.ndarray, form: Isa) -> np.ndarray:
 
 def bits_of(name: str, groups: int) -> str:
     """Name of the bits of a map of signs, as convolutions of so many groups read them."""
-    return f"{name}/{groups}"
+    return f"{name}\n{groups}"  # no name of a value has a line break
 
 
 def room_for(channels: int) -> int:
@@ -142,7 +142,7 @@ class BinaryConvolution:
         self.groups, self.length = groups, kernel**2 * size
         signs = signs_of(step).reshape(groups, outputs // groups, kernel**2, channels)
         self.weights = np.concatenate([arrange(group, form) for group in signs])
-        self.scale = np.zeros(room_for(outputs), np.float32)
+        self.scale = np.zeros(room_for(outputs) + LANES, np.float32)
         self.scale[:outputs] = step.tensors["scale"]
         self.columns = columns(outputs // groups, form)
         unpadded = at["padding"] == 0 and (height, width) == (out_height, out_width)
@@ -167,7 +167,7 @@ class BinaryConvolution:
         """
         addresses = (self.base, self.borders, self.scale, TABLE, *scratch)
         base, *others = (array.ctypes.data for array in addresses)
-        last = (self.weights.ctypes.data, base, len(self.base), *others)
+        last = (self.weights.ctypes.data, base, *others)
         return Geometry(bits, batch * self.pixels, *self._shape, *last)
 
 
@@ -183,7 +183,7 @@ def borders(
         sums: of the weights of each pixel of the kernel, shape (outputs, k, k).
 
     Returns:
-        base, shape (sets, room for the outputs), and which of them holds for each output pixel, (pixels,).
+        base, (more than sets, room for the outputs), and which row holds for each output pixel.
     """
     outputs, kernel, _ = sums.shape
     channels = at["inputs"] // at["groups"]
@@ -202,8 +202,9 @@ def borders(
         :, top, left
     ]
     padding = corner[:, -1:, -1:] - within
-    base = np.zeros((len(rows) * len(cols), room_for(outputs)), np.float32)
-    base[:, :outputs] = channels * kernel**2 + padding.reshape(outputs, -1).T
+    sets = len(rows) * len(cols)
+    base = np.zeros((sets + 1, room_for(outputs)), np.float32)
+    base[:sets, :outputs] = channels * kernel**2 + padding.reshape(outputs, -1).T
     return base, (row_of.reshape(-1, 1) * len(cols) + col_of.reshape(-1)).astype(np.int32).ravel()
 
 
@@ -329,7 +330,7 @@ class ChainKernel:
         conv, pixels = self.conv, self._pixels
         panel = np.zeros((pixels, conv.length), np.uint8)
         pairs = np.zeros((pixels // 2, steps_of(conv.length, self.form)), np.uint8)
-        counts = np.zeros((pixels + 1, conv.groups, conv.columns), np.uint16)
+        counts = np.zeros((pixels + LANES, conv.groups, conv.columns), np.uint16)
         scratch: list[np.ndarray] = [panel, pairs, counts]
         bits = places[conv.source].data_ptr()
         return (*conv.geometry(bits, batch, scratch), *numbers), [block, *scratch]

@@ -14,14 +14,17 @@ from bnas_bench.errors import BenchError
 from bnas_bench.packed.program import INPUT, OPS, Op, Program, Step
 from bnas_bench.packed.shapes import MAP_LIMIT, RULES, Made, Misfit, Shape, demand, real
 
-STEP_LIMIT = 2**12
-"""Steps: eight times those of the deepest network of the spaces."""
+STEP_LIMIT, INPUT_LIMIT, SIDE_LIMIT = 2**12, 2**8, 2**14
+"""Steps of a program, inputs of a step, pixels a side of a map."""
 
 IMAGE_LIMIT = 2**26
 """Values of one image."""
 
 ALIVE_LIMIT = 2**31
 """Bytes of all values that are still to be read, or just made, at any one step."""
+
+TOTAL_LIMIT = 2**33
+"""Bytes of all values together: an engine may run steps in another order."""
 
 WORK_LIMIT = 2**38
 """Elements that all steps together read: 150 times the MACs of the largest network of the papers."""
@@ -72,6 +75,8 @@ def check(program: Program) -> dict[str, Shape]:
         )
     if (alive := max(memory(program, shapes))) > ALIVE_LIMIT:
         raise BadProgram(f"the program needs {alive} bytes for its values, over {ALIVE_LIMIT}")
+    if (total := sum(shape.bytes for shape in shapes.values())) > TOTAL_LIMIT:
+        raise BadProgram(f"the program makes values of {total} bytes, over {TOTAL_LIMIT}")
     return shapes
 
 
@@ -101,7 +106,16 @@ def _image(shape: tuple[int, int, int]) -> Shape:
         channels * height * width <= IMAGE_LIMIT,
         f"an image of {channels}x{height}x{width} has more than {IMAGE_LIMIT} values",
     )
+    _sides(real(height, width, channels))
     return real(height, width, channels)
+
+
+def _sides(shape: Shape) -> None:
+    """Raise Misfit where a map is too long or too wide."""
+    demand(
+        shape.kind == "vector" or max(shape.sides[:2]) <= SIDE_LIMIT,
+        f"its map is {shape}, where a side has {SIDE_LIMIT} pixels at the most",
+    )
 
 
 def _texts(about: Mapping[str, str]) -> None:
@@ -123,6 +137,7 @@ def _made(step: Step, shapes: Mapping[str, Shape]) -> Made:
     _attributes(step, op)
     made = RULES[step.op](inputs, step.attributes)
     demand(min(made.shape.sides) >= 1, f"nothing is left of its map: {made.shape}")
+    _sides(made.shape)
     demand(
         made.shape.bytes <= MAP_LIMIT,
         f"its map has {made.shape.bytes} bytes, where {MAP_LIMIT} are the most",
@@ -133,6 +148,7 @@ def _made(step: Step, shapes: Mapping[str, Shape]) -> Made:
 
 def _inputs(step: Step, op: Op, shapes: Mapping[str, Shape]) -> tuple[Shape, ...]:
     count = len(step.inputs)
+    demand(count <= INPUT_LIMIT, f"it has {count} inputs, where {INPUT_LIMIT} are the most")
     demand(
         count == op.arity or (op.arity is None and count > 0),
         f"it takes {op.arity or 'one or more'} inputs, not {count}",

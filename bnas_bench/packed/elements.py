@@ -71,7 +71,7 @@ def compute(b: ir.IRBuilder, code: int, x: Any, m: Any, v: Callable[[int], ir.Va
             return b.fadd(prelu(b, b.fsub(x(), v(0)), v(1)), v(2))
         case Code.RELU:
             found = x()
-            return b.select(b.fcmp_ordered(">", found, constant(0)), found, constant(0))
+            return b.select(b.fcmp_ordered("<", found, constant(0)), constant(0), found)
         case Code.HARDTANH:
             return clamp(b, x(), -1, 1)
         case Code.SCALE:

@@ -1,5 +1,7 @@
 """The engine: runs a packed network on the CPU, with the bits as bits.
 
+One engine runs one batch at a time: a second thread waits.
+
 Maps are NHWC. Convolutions of signs and all that happens element by element run in the kernels of
 `kernels.py`; real-valued layers, pools and the like are torch's, called as the PyTorch network calls
 them. Every number on the way is the one that the PyTorch network computes in evaluation mode.
@@ -12,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -69,6 +72,7 @@ class Engine:
         self.output = program.steps[-1].name
         self._pool = ThreadPoolExecutor(threads - 1) if threads > 1 else None
         self._last = _last_uses(self.kernels, self.output)
+        self._lock = Lock()
         self._bound: tuple[int, bool] | None = None
         self._places: dict[str, Tensor] = {}
 
@@ -78,33 +82,34 @@ class Engine:
         return self.form.name
 
     def run(self, images_BCHW: np.ndarray | Tensor) -> np.ndarray:
-        """Logits, shape (B, N), 32-bit floats.
+        """Logits, shape (B, N), 32-bit floats, of images that are finite numbers.
 
         Raises:
             BadValue: if the images do not have the program's shape.
         """
-        values = self._start(images_BCHW)
-        with self._threads():
+        with self._running():
+            values = self._start(images_BCHW)
             for kernel, finished in zip(self.kernels, self._last, strict=True):
                 _step(kernel, values)
                 for name in finished:
                     values.pop(name, None)
-        logits: np.ndarray = values[self.output].numpy()
+            logits: np.ndarray = values[self.output].numpy()
         return logits
 
     def values(self, images_BCHW: np.ndarray | Tensor) -> dict[str, Tensor]:
         """All values that are written, by name; those of signs are bits, as the kernels lay them."""
-        values = self._start(images_BCHW, keep=True)
-        with self._threads():
+        with self._running():
+            values = self._start(images_BCHW, keep=True)
             for kernel in self.kernels:
                 _step(kernel, values)
-        self._bound = None
-        return values | self._places
+            self._bound = None
+            return values | self._places
 
     def profile(self, images_BCHW: np.ndarray | Tensor) -> list[Timing]:
         """One run, kernel by kernel, in the order of `kernels`."""
-        values, timings = self._start(images_BCHW), []
-        with self._threads():
+        timings = []
+        with self._running():
+            values = self._start(images_BCHW)
             for kernel, finished in zip(self.kernels, self._last, strict=True):
                 began = time.perf_counter()
                 _step(kernel, values)
@@ -115,13 +120,15 @@ class Engine:
         return timings
 
     def close(self) -> None:
-        """End the engine's threads; it cannot run afterwards."""
+        """End the engine's threads, after which it must not run."""
         if self._pool is not None:
             self._pool.shutdown()
 
     def _start(self, images_BCHW: np.ndarray | Tensor, *, keep: bool = False) -> dict[str, Tensor]:
         """The values that there are before the first kernel: the images and all with a fixed place."""
-        images = torch.as_tensor(images_BCHW, dtype=torch.float32)
+        if isinstance(images_BCHW, np.ndarray):
+            images_BCHW = np.ascontiguousarray(images_BCHW)
+        images = torch.as_tensor(images_BCHW, dtype=torch.float32, device="cpu")
         if images.dim() != 4 or tuple(images.shape[1:]) != self.program.shape:
             expected = "x".join(map(str, self.program.shape))
             found = "x".join(map(str, images.shape[1:]))
@@ -169,17 +176,17 @@ class Engine:
             other.result()
 
     @contextmanager
-    def _threads(self) -> Iterator[None]:
-        """Inference mode, with the engine's number of threads for torch as well."""
-        before = torch.get_num_threads()
-        if before != self.threads:
-            torch.set_num_threads(self.threads)
-        try:
-            with torch.inference_mode():
-                yield
-        finally:
+    def _running(self) -> Iterator[None]:
+        """Alone, in inference mode, with the engine's number of threads for torch as well."""
+        with self._lock, torch.inference_mode():
+            before = torch.get_num_threads()
             if before != self.threads:
-                torch.set_num_threads(before)
+                torch.set_num_threads(self.threads)
+            try:
+                yield
+            finally:
+                if before != self.threads:
+                    torch.set_num_threads(before)
 
 
 def _step(kernel: ChainKernel | TorchKernel, values: dict[str, Tensor]) -> None:

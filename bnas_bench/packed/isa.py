@@ -1,5 +1,7 @@
 """What vectors this machine has, and the form of the XNOR-popcount kernel that suits them.
 
+The form `generic` runs on any other machine; `plain`, without vectors, is for comparison alone.
+
 All forms are one piece of vector IR (`tile.py`) with other numbers in it. A *lane* holds some bits of
 one output channel's weights. With `table`, the bits are counted by looking up popcount(a xor w) of
 4 bits at a time, for two pixels at once: AVX2 has a byte shuffle, but no popcount of vectors.
@@ -11,7 +13,7 @@ import os
 from dataclasses import dataclass
 from functools import cache
 
-from bnas_bench.errors import UnknownName
+from bnas_bench.errors import BadValue, UnknownName
 
 OVERRIDE = "BNAS_BENCH_ISA"
 """Environment variable that names one of `FORMS`, for tests and comparisons."""
@@ -72,19 +74,30 @@ def host() -> Isa:
 
     Raises:
         UnknownName: if it names none.
+        BadValue: if this machine lacks its shuffle.
     """
     if name := os.environ.get(OVERRIDE):
         if name not in FORMS:
             raise UnknownName(f"instruction set in {OVERRIDE}", name, FORMS)
+        if FORMS[name].table and "avx2" not in features():
+            raise BadValue(
+                f"'{name}' in {OVERRIDE} needs AVX2, which this processor lacks; unset it"
+            )
         return FORMS[name]
-    from llvmlite import binding
-
-    features = binding.get_host_cpu_features()
+    able = features()
     for feature, name in (
         ("avx512vpopcntdq", "avx512-vpopcntdq"),
         ("avx2", "avx2"),
         ("neon", "neon"),
     ):
-        if features.get(feature):
+        if feature in able:
             return FORMS[name]
     return FORMS["generic"]
+
+
+def features() -> set[str]:
+    """What numba compiles for: this processor, unless NUMBA_CPU_NAME or _FEATURES say otherwise."""
+    from numba.core.registry import cpu_target
+
+    _, _, text = cpu_target.target_context.codegen().magic_tuple()
+    return {part[1:] for part in text.split(",") if part.startswith("+")}

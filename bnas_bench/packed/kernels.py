@@ -8,8 +8,8 @@ Bits of a map lie as (group, pixel, byte): the channels of each group of the con
 them are padded to whole bytes (words, in some forms), so that what a kernel's row covers is one piece.
 
 Numba keeps what it compiled on disk, by the file that a function stands in and by the constants that
-its closure holds. So the functions that are compiled are closures over numbers alone; what depends
-on another file is written into them (`inline`), and `REVISION` is one of the numbers.
+its closure holds. So the functions that are compiled are closures over numbers alone; all that they
+call is written into them (`inline`), and `REVISION` is one of the numbers.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import numpy as np
 from llvmlite import ir
 from numba import carray, njit
 from numba.core import cgutils, types
+from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 from numba.np.unsafe.ndarray import to_fixed_tuple
 
@@ -74,8 +75,7 @@ class Geometry(NamedTuple):
     outputs: int  # of a group
     columns: int  # counts that a group has room for: `outputs`, padded to whole vectors
     weights: int  # of all groups, as `chains.arrange` leaves them
-    base: int  # what twice the differing bits are taken off, (sets, room), 32-bit floats
-    sets: int
+    base: int  # what twice the differing bits are taken off, (borders, room), 32-bit floats
     borders: int  # which row of `base` holds for each output pixel of an image, int32
     scale: int  # of each channel, (room,), 32-bit floats
     popcounts: int  # `tile.TABLE`
@@ -167,7 +167,7 @@ def run_chain(revision: int, chain: Any, first: int, pixels: int) -> None:
             pack(instructions[i], x, x_next, first, pixels)
 
 
-@njit(nogil=True, cache=True)
+@njit(inline="always")
 def pack(instruction: Any, block: int, block_next: int, first: int, pixels: int) -> None:
     """Write the bits [x >= threshold] xor flip of a block.
 
@@ -193,13 +193,13 @@ def pack(instruction: Any, block: int, block_next: int, first: int, pixels: int)
                 bits[g, first + p, byte] = 0
 
 
-@njit(nogil=True, cache=True)
+@njit(inline="always")
 def gather(geometry: Any, group: int, first: int, pixels: int) -> None:
     """The bits that each output pixel's sum runs over, row by row, into the panel; padding is 0."""
     bits, pixels_in, size, _, height, width, out_height, out_width = geometry[:8]
     kernel, stride, padding, dilation = geometry[8:12]
     plane = bits + group * pixels_in * size
-    to = geometry[21]
+    to = geometry[20]
     for p in range(pixels):
         image, place = divmod(first + p, out_height * out_width)
         i, j = divmod(place, out_width)
@@ -225,7 +225,7 @@ def gather(geometry: Any, group: int, first: int, pixels: int) -> None:
                 to += size
 
 
-@njit(nogil=True, cache=True)
+@njit(inline="always")
 def pair(rows: int, size: int, pixels: int, to: int, steps: int) -> None:
     """The bits of two pixels at a time, as `tile` reads them by table.
 
@@ -290,6 +290,25 @@ def multiply(
         n += width
 
 
+def compiled(form: Isa) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Compile a kernel, and keep it on disk where there is a place to.
+
+    Each form and processor has files of its own: numba's index of a function's files knows no lock,
+    so that two processes that write into one could mix up what they compiled.
+    """
+    target = cpu_target.target_context.codegen().magic_tuple()
+    own = f"{form.name}-{crc32(repr(target).encode()):08x}".replace("-", "_")
+
+    def wrap(function: Callable[..., None]) -> Callable[..., None]:
+        function.__qualname__ = f"{function.__name__}_{own}"
+        try:
+            return njit(nogil=True, cache=True)(function)
+        except RuntimeError:  # no folder that can be written
+            return njit(nogil=True)(function)
+
+    return wrap
+
+
 class Kernels(NamedTuple):
     """The kernels that are compiled for one form."""
 
@@ -306,7 +325,7 @@ def kernels(form: Isa) -> Kernels:
     numbers = (form.lanes, form.unit, form.row, most_steps(form), v0, r0, v1, r1, v2, r2)
     unit, together = form.unit, TOGETHER
 
-    @njit(nogil=True, cache=True)
+    @compiled(form)
     def product(
         a: int, a_next: int, pixels: int, w: int, columns: int, steps: int, counts: int, counts_next: int,
         popcounts: int,
@@ -315,7 +334,7 @@ def kernels(form: Isa) -> Kernels:
             which, revision, numbers, a, a_next, pixels, w, columns, steps, counts, counts_next, popcounts
         )  # fmt: skip
 
-    @njit(nogil=True, cache=True)
+    @compiled(form)
     def convolution(arguments: Any, begin: int, end: int) -> None:
         """A binary convolution and the chain behind it, for the output pixels from `begin` to `end`.
 
@@ -325,8 +344,8 @@ def kernels(form: Isa) -> Kernels:
         geometry = to_fixed_tuple(arguments[:GEOMETRY], GEOMETRY)
         chain = to_fixed_tuple(arguments[GEOMETRY:], CHAIN)
         bits, pixels_in, size, groups, _, _, height, width, kernel = geometry[:9]
-        direct, outputs, columns, weights, base, _, borders_address, scale = geometry[12:20]
-        popcounts, panel, pairs, counts = geometry[20:]
+        direct, outputs, columns, weights, base, borders_address, scale = geometry[12:19]
+        popcounts, panel, pairs, counts = geometry[19:]
         block, most, room = chain[4:]
         borders = carray(pointer(borders_address), height * width, np.int32)
         length, counts_next = kernel * kernel * size, 2 * groups * columns
@@ -357,7 +376,7 @@ def kernels(form: Isa) -> Kernels:
                     over(SCALE, revision, x, 0, count, 0, left + c, scale + c, 0, 1, outputs)
             run_chain(revision, chain, first, pixels)
 
-    @njit(nogil=True, cache=True)
+    @compiled(form)
     def chain(arguments: Any, begin: int, end: int) -> None:
         """A chain that begins with LOAD over the pixels from `begin` to `end`, block by block.
 

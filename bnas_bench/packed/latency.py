@@ -19,8 +19,9 @@ import torch
 from torch import nn
 
 from bnas_bench import provenance
-from bnas_bench.nn.binary import Precision
+from bnas_bench.nn.binary import BinaryConv2d, Precision, sign
 from bnas_bench.nn.network import Counted
+from bnas_bench.nn.quantised import QuantConv2d
 from bnas_bench.packed.isa import host
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def packed(engine: Engine, shape: Shape) -> Subject:
 
 
 def simulated(network: nn.Module, shape: Shape) -> Subject:
-    """A copy of the network as it is, on its own device, in evaluation and inference mode."""
+    """A copy of the network, on its own device, in evaluation and inference mode; see `settle`."""
     return Subject("simulated", _forward(copy.deepcopy(network), shape))
 
 
@@ -160,8 +161,30 @@ def torch_threads(threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def settle(network: nn.Module) -> None:
+    """Take signs, scales and normalisation of the weights once, as any engine would, not every time."""
+    for module in network.modules():
+        if isinstance(module, BinaryConv2d):
+            module.forward = _settled(module)  # type: ignore[method-assign, assignment]
+        elif isinstance(module, QuantConv2d):
+            weight = module.effective_weight().detach()
+            module.effective_weight = lambda *_, w=weight: w  # type: ignore[method-assign]
+
+
+def _settled(conv: BinaryConv2d) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The forward of a layer in evaluation mode, with its weights as they are now."""
+    with torch.no_grad():
+        if not conv.scales_sums:
+            whole = conv.effective_weight().clone()
+            return lambda x: conv.convolve(x, whole, conv.groups)
+        weight, scale = conv.filters()
+        signs, scale = sign(weight), scale.view(-1, 1, 1)
+        return lambda x: conv.convolve(x, signs, conv.groups) * scale
+
+
 def _forward(network: nn.Module, shape: Shape) -> Callable[[], object]:
     network.eval()
+    settle(network)
     first = next(network.parameters())
     image = torch.from_numpy(probe_image(shape)).to(first)
 

@@ -214,7 +214,9 @@ def _sign(w: Writer, node: Node, module: RSign) -> None:
     """Nothing: the 1-bit convolutions behind it make the signs."""
 
 
-def _relu(w: Writer, node: Node, module: nn.ReLU) -> None:  # noqa: ARG001
+def _relu(w: Writer, node: Node, module: nn.ReLU) -> None:
+    if module.inplace and len(node.all_input_nodes[0].users) > 1:
+        raise w.trace.refusal(node, "overwrites a map that other layers read")
     w.step(node, "relu", node.all_input_nodes[0])
 
 
@@ -229,6 +231,12 @@ def _add(w: Writer, node: Node, *terms: Any, **scaled: Any) -> None:
     if scaled or not all(isinstance(term, Node) for term in terms):
         raise w.trace.refusal(node, "adds something else than two maps")
     w.step(node, "add", *terms)
+
+
+def _accumulate(w: Writer, node: Node, total: Any, term: Any) -> None:
+    if isinstance(total, Node) and len(total.users) > 1:
+        raise w.trace.refusal(node, "overwrites a map that other layers read")
+    _add(w, node, total, term)
 
 
 def _cat(w: Writer, node: Node, maps: Sequence[Node], dim: int = 0) -> None:
@@ -317,7 +325,7 @@ LAYERS: dict[type, Write] = {
 
 FUNCTIONS: dict[Any, Write] = {
     operator.add: _add,
-    operator.iadd: _add,
+    operator.iadd: _accumulate,
     torch.add: _add,
     operator.getitem: _getitem,
     torch.cat: _cat,

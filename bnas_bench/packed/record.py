@@ -23,15 +23,17 @@ def packed_record(network: Network, shape: Shape, about: Mapping[str, str]) -> d
     Args:
         about: what the packed file says of itself; its size depends on it.
     """
-    fields: dict[str, Any] = dict.fromkeys(FIELDS)
+    fields = refused("")
     try:
         program = lower(network, shape, about)
         fields["packed_bytes"] = len(save(program))
         engine = Engine(program, threads=THREADS)
         found = latency(packed(engine, shape), threads=THREADS)
     except Exception as error:  # not even a broken compiler may cost a training of hours
-        return fields | {"packed_reason": " ".join(f"{type(error).__name__}: {error}".split())}
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        return fields | {"packed_reason": reason}
     return fields | {
+        "packed_reason": None,
         "packed_latency_ms": found.median_ms,
         "packed_latency_lower_ms": found.lower_ms,
         "packed_latency_upper_ms": found.upper_ms,
@@ -39,6 +41,11 @@ def packed_record(network: Network, shape: Shape, about: Mapping[str, str]) -> d
         "packed_threads": THREADS,
         "packed_isa": engine.isa,
     }
+
+
+def refused(reason: str) -> dict[str, Any]:
+    """The fields of a network that was not measured."""
+    return dict.fromkeys(FIELDS) | {"packed_reason": reason}
 
 
 FIELDS = (

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -161,7 +162,7 @@ def _kept(threads: int) -> LatencyTable:
 
 def _identity(threads: int) -> dict[str, Any]:
     """What times depend on: the machine, the libraries, the engine's own code."""
-    versions = {"torch": torch.__version__, "numba": numba.__version__}
+    versions = {"torch": torch.__version__, "numba": numba.__version__, "host": platform.node()}
     return {**machine(threads), **versions, "engine": _engine_digest()}
 
 

@@ -14,8 +14,11 @@ from numba.extending import intrinsic
 from bnas_bench.packed.isa import Isa
 from bnas_bench.packed.tile import SHUFFLES, vector
 
-CHAINS = 6
-"""Independent ones, so that no latency shows."""
+
+def chains_of(form: Isa) -> int:
+    """Independent ones, so that no latency shows: as many as the registers hold, two each."""
+    return 12 if form.lanes * form.element == 512 else 6
+
 
 I64 = ir.IntType(64)
 
@@ -30,6 +33,7 @@ def loop(form: Isa, operation: str) -> tuple[Callable[[int, np.ndarray], None], 
     name = f"llvm.ctpop.v{form.lanes}i{form.element}"
     if operation == "shuffle":
         name = SHUFFLES[form.lanes]
+    chains = chains_of(form)
     bits = form.lanes * form.element // (2 if operation == "shuffle" else 1)
 
     @intrinsic
@@ -47,12 +51,12 @@ def loop(form: Isa, operation: str) -> tuple[Callable[[int, np.ndarray], None], 
             b.position_at_end(body)
             step = b.phi(I64)
             step.add_incoming(I64(0), before)
-            found, sums = ([b.phi(lanes) for _ in range(CHAINS)] for _ in range(2))
-            for chain in range(CHAINS):
+            found, sums = ([b.phi(lanes) for _ in range(chains)] for _ in range(2))
+            for chain in range(chains):
                 start = ir.Constant(lanes, [(7 * chain + i) % 16 for i in range(form.lanes)])
                 found[chain].add_incoming(start, before)
                 sums[chain].add_incoming(start, before)
-            for chain in range(CHAINS):
+            for chain in range(chains):
                 x = found[chain]
                 y = b.call(function, [x, fixed] if operation == "shuffle" else [b.xor(x, fixed)])
                 x.add_incoming(y, body)
@@ -74,4 +78,4 @@ def loop(form: Isa, operation: str) -> tuple[Callable[[int, np.ndarray], None], 
     def run(number: int, bytes_: np.ndarray) -> None:
         rounds(number, bytes_.ctypes.data)
 
-    return run, CHAINS * bits
+    return run, chains * bits
