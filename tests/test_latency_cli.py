@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +16,14 @@ from helpers.cells import toy_cell
 from bnas_bench.cli import main
 from bnas_bench.core import Scale
 from bnas_bench.errors import BenchError
+from bnas_bench.packed import prediction
 from bnas_bench.packed.file import save, write
 from bnas_bench.packed.latency import machine
 from bnas_bench.packed.lower import lower
+from bnas_bench.packed.prediction import Prediction
 from bnas_bench.packed.record import FIELDS
 from bnas_bench.packed.runs import rebuilt
+from bnas_bench.packed.table import LatencyTable
 from bnas_bench.registry import find
 from bnas_bench.run import TIMING_FIELDS, run_cell
 from bnas_bench.store import Store
@@ -133,9 +137,11 @@ def test_what_the_engine_cannot_run_is_told(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("bnas_bench.packed.lower.lower", refuse)
     out = succeed("latency", "birealnet18", *SMALL)
     assert "not packed: layer 'stem' is odd; build another\n" in out
-    found = json.loads(succeed("latency", "birealnet18", *SMALL, "--json", "--profile"))
+    found = json.loads(succeed("latency", "birealnet18", *SMALL, "--json"))
     assert list(found["latency"]) == ["simulated", "real"]
-    assert "profile" not in found
+    line = fail("latency", "birealnet18", *SMALL, "--profile")
+    assert "--profile is of the packed engine" in line
+    assert line.endswith("layer 'stem' is odd; build another")
 
 
 @pytest.mark.parametrize(
@@ -143,13 +149,29 @@ def test_what_the_engine_cannot_run_is_told(monkeypatch: pytest.MonkeyPatch) -> 
     [
         (["gone.bnn"], "'gone.bnn' cannot be read: No such file or directory"),
         (["empty.bnn"], "'empty.bnn' is empty"),
-        (["picture"], "'picture' is no packed network"),
+        (["picture"], "picture: this is no text"),
         (["gone.json"], "cannot read an architecture from 'gone.json'"),
         (["folder"], "the folder 'folder' is no finished cell's: it has no record"),
         (["folder", "--channels", "8"], "the network in 'folder' has its space and size"),
         (["torchvision:resnt18"], "unknown file or torchvision network 'resnt18'"),
         (["birealnet18", "--space", "handcraft"], "unknown space 'handcraft'"),
         (["birealnet18", "--space", "handcrafted", "--input", "224"], "'224' is no shape"),
+        (["a" * 300], "File name too long"),
+        (["torchvision:alexnet", "--cells", "2"], "torchvision's 'alexnet' has no space, width"),
+        (["torchvision:alexnet", "--channels", "2"], "leave out --space, --channels and --cells"),
+        (["torchvision:alexnet", "--space", "bats"], "torchvision's 'alexnet' has no space"),
+        (
+            ["torchvision:squeezenet1_1", "--input", "3x64x64", "--profile"],
+            "nothing to run here: networks of torchvision are not packed",
+        ),
+        (
+            ["torchvision:squeezenet1_1", "--input", "3x8x8"],
+            "'torchvision:squeezenet1_1' does not run on images of 3x8x8 (",
+        ),
+        (
+            ["torchvision:vit_b_16", "--input", "3x64x64"],
+            "does not run on images of 3x64x64 (Wrong image height! Expected 224 but got 64!)",
+        ),
     ],
 )
 def test_what_cannot_be_timed_takes_one_line(
@@ -160,6 +182,54 @@ def test_what_cannot_be_timed_takes_one_line(
     Path("picture").write_bytes(b"\x89PNG\0\0\0\0" * 9)
     Path("folder").mkdir()
     assert line in fail("latency", *arguments)
+
+
+@pytest.mark.parametrize("name", ["latency", "pack", "measure", "latency-table"])
+def test_what_cannot_go_on_is_only_stopped(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(main.commands[name], "callback", interrupt)
+    arguments = {"pack": ("{}", "-o", "net.bnn"), "latency-table": ()}.get(name, ("{}",))
+    result = invoke(name, *arguments)
+    assert (result.exit_code, result.stderr) == (130, "bnas-bench: stopped\n")
+
+
+TABLE = ("latency-table", "--space", "bats", "--count", 2, "--fill", 1, "--channels", 12)
+TABLE = (*TABLE, "--cells", 3, "--input", "3x16x16", "--classes", 5)
+
+
+def test_a_stopped_table_shows_its_rows_and_keeps_its_times(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    kept: list[int] = []
+
+    def once(table: LatencyTable, _: object) -> Iterator[Prediction]:
+        kept.append(len(LatencyTable.cached(1).seconds))
+        assert kept == [len(table.seconds)]
+        yield Prediction(2.0, 1.0, 0.25)
+        table.seconds["met since"] = 1.0
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(prediction, "predictions", once)
+    result = invoke(*TABLE)
+    assert (result.exit_code, result.stderr) == (130, "bnas-bench: stopped\n")
+    assert result.stdout.splitlines()[2].split() == ["2.000", "1.000", "+100.0%", "25.0%"]
+    assert len(result.stdout.splitlines()) == 3
+    assert kept[0] > 0
+    assert len(LatencyTable.cached(1).seconds) == kept[0] + 1
+
+
+def test_the_last_lines_of_a_table_say_how_much_was_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    found = [Prediction(2.0, 1.0, 0.25), Prediction(3.0, 2.0, 0.75)]
+    monkeypatch.setattr(prediction, "predictions", lambda *_: iter(found))
+    lines = succeed(*TABLE).splitlines()
+    assert len(lines) == 2 + 2 + 2
+    assert lines[-2].endswith("median error 75.0 %, largest 100.0 %, median known 50.0 %")
 
 
 def test_a_record_carries_both_latencies(tmp_path: Path) -> None:

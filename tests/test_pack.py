@@ -167,6 +167,43 @@ def test_a_file_that_is_something_else_is_not_overwritten(cell: Path, tmp_path: 
     assert out.read_text() == "years of work"
 
 
+@pytest.mark.parametrize("name", ["a" * 300, "a" * 250])
+def test_a_file_whose_name_is_too_long(cell: Path, tmp_path: Path, name: str) -> None:
+    finished(cell)
+    line = fail("pack", cell, "-o", tmp_path / name)
+    assert "cannot" in line
+    assert "File name too long" in line
+    assert not list(tmp_path.glob("*a*.tmp"))
+
+
+def test_what_is_no_architecture(tmp_path: Path) -> None:
+    out = tmp_path / "net.bnn"
+    assert "File name too long" in fail("pack", "a" * 300, "-o", out)
+    assert "'/dev/null' is there and no packed network" in fail("pack", "{}", "-o", "/dev/null")
+
+
+def test_a_packed_file_is_no_architecture(cell: Path, tmp_path: Path) -> None:
+    finished(cell)
+    out = tmp_path / "net.bnn"
+    succeed("pack", cell, "-o", out)
+    for arguments in (("measure", out), ("show", out), ("pack", out, "-o", tmp_path / "b")):
+        assert fail(*arguments) == (
+            f"bnas-bench: '{out}' is a packed network, not an architecture: `latency` reads it"
+        )
+
+
+def test_a_size_that_cannot_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def small(*_: object) -> None:
+        raise RuntimeError("Output size\nis too small.")
+
+    monkeypatch.setattr("bnas_bench.packed.lower.lower", small)
+    arguments = ("--space", "handcrafted", "--channels", 8, "--input", "3x8x8")
+    assert fail("pack", "resnet18", *arguments, "-o", tmp_path / "net.bnn") == (
+        "bnas-bench: 'resnet18' does not run on images of 3x8x8 (Output size is too small); "
+        "give another size with --input"
+    )
+
+
 def test_a_folder_has_its_own_size(cell: Path, tmp_path: Path) -> None:
     finished(cell)
     assert "leave out --space" in fail("pack", cell, "-o", tmp_path / "a", "--channels", 8)

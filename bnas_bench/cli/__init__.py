@@ -32,7 +32,8 @@ class Commands(click.Group):
             click.echo(f"bnas-bench: {' '.join(str(error).split())}", err=True)
             ctx.exit(2)
         except KeyboardInterrupt:
-            click.echo("bnas-bench: stopped; the same command goes on from here", err=True)
+            again = "; the same command goes on from here" * (ctx.invoked_subcommand == "run")
+            click.echo(f"bnas-bench: stopped{again}", err=True)
             ctx.exit(130)
 
 

@@ -12,25 +12,15 @@ from typing import TYPE_CHECKING
 import click
 
 from bnas_bench.cli.costs import layer_csv, layer_lines, layer_values, lines
-from bnas_bench.core import Architecture, Scale, SearchSpace
+from bnas_bench.cli.paths import kind_of
+from bnas_bench.cli.sizes import Shape, Size, running, sized
+from bnas_bench.core import Architecture, SearchSpace
 from bnas_bench.errors import BadValue, InvalidArchitecture, UnknownName
 from bnas_bench.registry import find
 from bnas_bench.spec import label, parse_spec, resolve
 
 if TYPE_CHECKING:
     from torch import nn
-
-COUNT = click.IntRange(min=1)
-Shape = tuple[int, int, int]
-
-
-def _shape(_ctx: click.Context, _param: click.Parameter, text: str) -> Shape:
-    numbers = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)x([1-9]\d*)", text)
-    if numbers is None:
-        raise BadValue(
-            f"'{text}' is no shape of an image: write channels x height x width, 3x224x224"
-        )
-    return int(numbers[1]), int(numbers[2]), int(numbers[3])
 
 
 def _takes_an_architecture(command: Callable[..., None]) -> Callable[..., None]:
@@ -46,10 +36,7 @@ def _takes_an_architecture(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.command()
 @_takes_an_architecture
-@click.option("--channels", type=COUNT, help="Width of the first cell; the paper's if not given.")
-@click.option("--cells", type=COUNT, help="Depth; the paper's if not given.")
-@click.option("--input", "shape", default="3x224x224", show_default=True, callback=_shape)
-@click.option("--classes", type=COUNT, default=1000, show_default=True)
+@sized
 @click.option("--layers", is_flag=True, help="Every layer by itself, too.")
 @click.option("--json", "as_json", is_flag=True, help="Plain counts, for programs.")
 @click.option("--csv", "as_csv", is_flag=True, help="The layers alone, as CSV.")
@@ -57,10 +44,7 @@ def measure(
     arch: str | None,
     named: str | None,
     space: str | None,
-    channels: int | None,
-    cells: int | None,
-    shape: Shape,
-    classes: int,
+    size: Size,
     layers: bool,
     as_json: bool,
     as_csv: bool,
@@ -73,26 +57,29 @@ def measure(
 
     ARCH is a file (JSON or Genotype(...)), the folder of a finished cell, the text itself, or
     torchvision:NAME for a real-valued network of torchvision. With --space handcrafted a model's
-    name will do.
+    name will do. Of a cell only the architecture is taken: it is counted at the size that the
+    options give, not at the one it was trained at (as `latency` and `pack` take it).
     """
     from bnas_bench.cost import costs, ledger
 
     if as_json and as_csv:
         raise BadValue("--json and --csv are two forms of one answer: choose one of them")
     text = _one(arch, named)
-    if space is None and re.fullmatch(r"(torchvision:)?\w+", text) and not Path(text).exists():
-        network = _torchvision(text.removeprefix("torchvision:"), classes)
+    is_word = space is None and re.fullmatch(r"\w+", text) and kind_of(text) is None
+    if is_word or text.startswith("torchvision:"):
+        network = torchvision_network(text.removeprefix("torchvision:"), space, size)
     else:
         import numpy as np
 
         instance, architecture = read_architecture(text, space)
-        spec = instance.spec(Scale(cells, channels), shape, classes, final=True)
-        network = instance.network(architecture, spec, np.random.default_rng(0))
-    entries = ledger(network, shape)
+        network = instance.network(architecture, size.spec(instance), np.random.default_rng(0))
+    with running(text, size.shape):
+        entries = ledger(network, size.shape)
     if as_csv:
         click.echo(layer_csv(entries), nl=False)
         return
-    found = {"input": list(shape)} | costs(entries)
+    found = {"input": list(size.shape)} | costs(entries)
+    found["packed_file_bytes"] = _file_bytes(network, size.shape)
     if as_json:
         if layers:
             found["layers"] = [layer_values(layer) for layer in entries.layers]
@@ -101,6 +88,17 @@ def measure(
     click.echo("\n".join(lines(found)))
     if layers:
         click.echo("\n" + "\n".join(layer_lines(entries)))
+
+
+def _file_bytes(network: nn.Module, shape: Shape) -> int | None:
+    """Of the packed file, its header included; None where the network cannot be packed."""
+    from bnas_bench.nn.network import Network
+    from bnas_bench.packed.file import save
+    from bnas_bench.packed.lower import CannotPack, lower
+
+    with suppress(CannotPack):
+        return len(save(lower(network, shape))) if isinstance(network, Network) else None
+    return None
 
 
 @click.command()
@@ -141,7 +139,7 @@ def read_architecture(text: str, space: str | None) -> tuple[SearchSpace, Archit
     if "{" in text or "Genotype(" in text or _is_name(text, space):
         where, content, beside = "the text", text, None
     else:
-        file = Path(text, "arch.json") if Path(text).is_dir() else Path(text)
+        file = Path(text, "arch.json") if kind_of(text) == "folder" else Path(text)
         where, content, beside = str(file), _read(file), file.with_name("record.json")
     spec = parse_spec(space or _space_of(content, beside))
     plugin = find("space", spec.name)
@@ -155,7 +153,7 @@ def read_architecture(text: str, space: str | None) -> tuple[SearchSpace, Archit
 def _is_name(text: str, space: str | None) -> bool:
     """Whether the text can only be a name that the space knows."""
     named = space is not None and re.fullmatch(r"[\w-]+", text) is not None
-    return named and not Path(text).exists()
+    return named and kind_of(text) is None
 
 
 def _one(arch: str | None, named: str | None) -> str:
@@ -167,6 +165,10 @@ def _one(arch: str | None, named: str | None) -> str:
 
 
 def _read(file: Path) -> str:
+    from bnas_bench.packed.file import is_packed
+
+    if kind_of(file) == "file" and is_packed(file):
+        raise BadValue(f"'{file}' is a packed network, not an architecture: `latency` reads it")
     try:
         return file.read_text("utf-8")
     except UnicodeDecodeError:
@@ -177,7 +179,7 @@ def _read(file: Path) -> str:
 
 def _space_of(content: str, record: Path | None) -> str:
     """The space as the record beside the architecture names it, or its JSON, or the usual one."""
-    for text in (_read(record) if record and record.exists() else "", content):
+    for text in (_read(record) if record and kind_of(record) else "", content):
         with suppress(ValueError):
             match json.loads(text):
                 case {"space": str(name), "space_options": dict(options)}:
@@ -187,10 +189,21 @@ def _space_of(content: str, record: Path | None) -> str:
     return "darts-binary"
 
 
-def _torchvision(name: str, classes: int) -> nn.Module:
+def torchvision_network(name: str, space: str | None, size: Size) -> nn.Module:
+    """A network of torchvision with random weights.
+
+    Raises:
+        UnknownName: if torchvision has none of that name.
+        BadValue: if options are given that mean nothing to it.
+    """
     from torchvision import models
 
     known = models.list_models(module=models)
     if name not in known:
         raise UnknownName("file or torchvision network", name, known)
-    return models.get_model(name, weights=None, num_classes=classes)
+    if (space, size.channels, size.cells) != (None,) * 3:
+        raise BadValue(
+            f"torchvision's '{name}' has no space, width or depth to choose; leave out --space, "
+            "--channels and --cells"
+        )
+    return models.get_model(name, weights=None, num_classes=size.classes)

@@ -28,6 +28,11 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
         size = -(-bits // 8)
         label = f"memory {convention}"
         yield f"{label:18} {bits / 1e6:14,.3f} Mbit {size / MIB:10,.3f} MiB {size:13,} bytes"
+    if size := found["packed_file_bytes"]:
+        mbit = 8 * size / 1e6
+        yield (
+            f"{'packed file':18} {mbit:14,.3f} Mbit {size / MIB:10,.3f} MiB {size:13,} bytes with header"
+        )
     for label, key in (
         ("maps simulated", "peak_activation_bytes"),
         ("maps packed", "peak_packed_activation_bytes"),

@@ -5,25 +5,24 @@ from __future__ import annotations
 import json
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from bnas_bench.cli.architectures import COUNT, Shape, _shape, _torchvision, read_architecture
-from bnas_bench.core import Scale
+from bnas_bench.cli.architectures import read_architecture, torchvision_network
+from bnas_bench.cli.paths import kind_of
+from bnas_bench.cli.sizes import COUNT, Shape, Size, running, sized
 from bnas_bench.errors import BadValue, BenchError
 
 if TYPE_CHECKING:
     from torch import nn
 
     from bnas_bench.packed.engine import Engine, Timing
-    from bnas_bench.packed.latency import Latency
+    from bnas_bench.packed.latency import Latency, Subject
     from bnas_bench.packed.program import Program
-
-IMAGENET: Shape = (3, 224, 224)
 
 
 @dataclass(frozen=True)
@@ -36,50 +35,23 @@ class Found:
     program: Program | None = None
 
 
-@dataclass(frozen=True)
-class Size:
-    """The options that say how large an architecture is built; None is the paper's."""
-
-    channels: int | None
-    cells: int | None
-    shape: Shape | None
-    classes: int | None
-
-    @property
-    def asked(self) -> bool:
-        return (self.channels, self.cells, self.shape, self.classes) != (None,) * 4
-
-
-def sized(command: Callable[..., None]) -> Callable[..., None]:
-    """The options on the size of a network, its threads, and JSON."""
-    for decorate in (
-        click.option("--json", "as_json", is_flag=True, help="Plain numbers, for programs."),
-        click.option("--threads", type=COUNT, default=1, show_default=True, help="CPU threads."),
-        click.option("--classes", type=COUNT, help="[default: 1000]"),
-        click.option("--input", "shape", callback=_shape_if_any, help="[default: 3x224x224]"),
-        click.option("--cells", type=COUNT, help="Depth; the paper's if not given."),
-        click.option("--channels", type=COUNT, help="Width of the first cell; likewise."),
-    ):
-        command = decorate(command)
-    return command
-
-
-def _shape_if_any(ctx: click.Context, param: click.Parameter, text: str | None) -> Shape | None:
-    return None if text is None else _shape(ctx, param, text)
+threads_option = click.option(
+    "--threads", type=COUNT, default=1, show_default=True, help="CPU threads."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Plain numbers, for programs.")
 
 
 @click.command()
 @click.argument("what")
 @click.option("--space", help="Its space, as darts-binary[binarise=depthwise].")
 @sized
+@threads_option
+@json_option
 @click.option("--profile", is_flag=True, help="What every kernel of the packed engine takes.")
 def latency(
     what: str,
     space: str | None,
-    channels: int | None,
-    cells: int | None,
-    shape: Shape | None,
-    classes: int | None,
+    size: Size,
     threads: int,
     profile: bool,
     as_json: bool,
@@ -89,12 +61,21 @@ def latency(
     WHAT is a packed file, the folder of a finished cell, an architecture (a file, or the text), or
     torchvision:NAME. Of an architecture the network has untrained weights: enough for its latency.
     """
-    from bnas_bench.packed.latency import latencies
+    from bnas_bench.packed.latency import latencies, packed
 
     where = measured_on(threads)
-    found = _read(what, space, Size(channels, cells, shape, classes))
+    found = _read(what, space, size)
+    with running(what, found.shape):
+        floats = _floats(found)
+        for subject in floats.values():
+            subject.run()
     engine, reason = _engine(found, threads)
-    times = latencies(_subjects(found, engine), threads=threads)
+    if profile and engine is None:
+        raise BadValue(
+            f"--profile is of the packed engine, which has nothing to run here: {reason}"
+        )
+    bits = {} if engine is None else {"packed": packed(engine, found.shape)}
+    times = latencies(bits | floats, threads=threads)
     result = {
         "machine": where,
         "input": list(found.shape),
@@ -115,43 +96,33 @@ def _read(what: str, space: str | None, size: Size) -> Found:
     Raises:
         BenchError: if there is no such thing, or it is of the wrong form.
     """
+    from bnas_bench.packed.file import is_packed, load
+
     path = Path(what)
-    is_folder, start = _look(path)
-    is_packed = path.suffix == ".bnn" or b"\0" in start
-    if (is_packed or is_folder) and (space is not None or size.asked):
+    kind = kind_of(what)
+    is_folder = kind == "folder"
+    is_file = path.suffix == ".bnn" or (kind == "file" and is_packed(path))
+    if (is_file or is_folder) and (space is not None or size.is_asked):
         raise BadValue(
             f"the network in '{what}' has its space and size; leave out --space, --channels, --cells, "
             "--input and --classes, or name an arch.json"
         )
-    if is_packed:
-        from bnas_bench.packed.file import load
-
+    if is_file:
         program = load(path)
         return Found("as packed", program.shape, program=program)
     if is_folder:
         from bnas_bench.packed.runs import rebuilt
 
-        network, shape, _ = rebuilt(path)
-        return Found("trained", shape, network)
-    shape, classes = size.shape or IMAGENET, size.classes or 1000
+        trained, shape, _ = rebuilt(path)
+        return Found("trained", shape, trained)
     if what.startswith("torchvision:"):
-        return Found("untrained", shape, _torchvision(what.removeprefix("torchvision:"), classes))
+        network = torchvision_network(what.removeprefix("torchvision:"), space, size)
+        return Found("untrained", size.shape, network)
     import numpy as np
 
     instance, arch = read_architecture(what, space)
-    spec = instance.spec(Scale(size.cells, size.channels), shape, classes, final=True)
-    return Found("untrained", shape, instance.network(arch, spec, np.random.default_rng(0)))
-
-
-def _look(path: Path) -> tuple[bool, bytes]:
-    """Whether it is a folder, and the first bytes of a file: text has no zeros, a length has."""
-    try:
-        if path.is_dir() or not path.is_file():
-            return path.is_dir(), b""
-        with path.open("rb") as file:
-            return False, file.read(8)
-    except (OSError, ValueError):  # a genotype is longer than names may be
-        return False, b""
+    network = instance.network(arch, size.spec(instance), np.random.default_rng(0))
+    return Found("untrained", size.shape, network)
 
 
 def _engine(found: Found, threads: int) -> tuple[Engine | None, str | None]:
@@ -170,16 +141,17 @@ def _engine(found: Found, threads: int) -> tuple[Engine | None, str | None]:
         return None, " ".join(str(error).split())
 
 
-def _subjects(found: Found, engine: Engine | None) -> dict[str, Any]:
+def _floats(found: Found) -> dict[str, Subject]:
+    """The network as torch runs it: simulated if it has 1-bit layers, and its real-valued twin."""
     from bnas_bench.nn.binary import BinaryConv2d
-    from bnas_bench.packed.latency import packed, real, simulated
+    from bnas_bench.packed.latency import real, simulated
 
-    subjects = {} if engine is None else {"packed": packed(engine, found.shape)}
-    if (network := found.network) is not None:
-        if any(isinstance(module, BinaryConv2d) for module in network.modules()):
-            subjects["simulated"] = simulated(network, found.shape)
-        subjects["real"] = real(network, found.shape)
-    return subjects
+    if (network := found.network) is None:
+        return {}
+    subjects = {}
+    if any(isinstance(module, BinaryConv2d) for module in network.modules()):
+        subjects["simulated"] = simulated(network, found.shape)
+    return subjects | {"real": real(network, found.shape)}
 
 
 def _ratios(times: Mapping[str, Latency]) -> dict[str, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from itertools import islice
@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bnas_bench.cli.architectures import COUNT, Shape
-from bnas_bench.cli.latency import IMAGENET, in_words, measured_on, sized
-from bnas_bench.core import Architecture, Scale, SearchSpace
+from bnas_bench.cli.latency import in_words, json_option, measured_on, threads_option
+from bnas_bench.cli.sizes import COUNT, Size, running, sized
+from bnas_bench.core import Architecture, SearchSpace
 from bnas_bench.errors import BadValue
 from bnas_bench.registry import find
 from bnas_bench.spec import parse_spec, resolve
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from bnas_bench.packed.prediction import Prediction
     from bnas_bench.packed.program import Program
+    from bnas_bench.packed.table import LatencyTable
 
 DRAWS = 1000
 """Draws in a row that may bring nothing new, before a space is taken to have no more."""
@@ -36,15 +37,14 @@ DRAWS = 1000
 @click.option("--fill", type=COUNT, help="Others that fill the table first [default: as many].")
 @click.option("--seed", type=int, default=0, show_default=True, help="What they are drawn from.")
 @sized
+@threads_option
+@json_option
 def latency_table(
     space: str,
     count: int,
     fill: int | None,
     seed: int,
-    channels: int | None,
-    cells: int | None,
-    shape: Shape | None,
-    classes: int | None,
+    size: Size,
     threads: int,
     as_json: bool,
 ) -> None:
@@ -63,8 +63,7 @@ def latency_table(
     plugin = find("space", spec.name)
     instance = plugin.make(resolve(spec.options, plugin.defaults, f"option of {spec.name}"))
     others = count if fill is None else fill
-    scale, size = Scale(cells, channels), shape or IMAGENET
-    frame = instance.spec(scale, size, classes or 1000, final=True)
+    frame = size.spec(instance)
     rng = generator(seed, "latency-table", space)
     archs = list(islice(_distinct(instance, rng), others + count))
     if len(archs) < others + count:
@@ -77,27 +76,43 @@ def latency_table(
         from bnas_bench.packed.lower import lower
 
         for arch in some:
-            yield lower(instance.network(arch, frame, rng), frame.shape)
+            network = instance.network(arch, frame, rng)
+            with running(space, frame.shape):
+                program = lower(network, frame.shape)
+            yield program
 
     table = LatencyTable(threads)  # not the kept one: it may know the very ones to be predicted
-    for program in programs(archs[:others]):
-        with closing(Engine(program, threads=threads)) as engine:
-            table.add(engine, program.shape)
-    found = list(predictions(table, programs(archs[others:])))
-    kept = LatencyTable.cached(threads, say=lambda text: click.echo(text, err=True))
-    kept.seconds = table.seconds | kept.seconds
-    kept.save()
+    say = click.echo if not as_json else lambda _: None
+    found: list[Prediction] = []
+    say("\n".join(_head(where, space, frame.shape)))
+    try:
+        for program in programs(archs[:others]):
+            with closing(Engine(program, threads=threads)) as engine:
+                table.add(engine, program.shape)
+        _keep(table)
+        for one in predictions(table, programs(archs[others:])):
+            found.append(one)
+            say(_row(one))
+    finally:  # what was timed before an interruption is kept
+        _keep(table)
     result = {
         "machine": where,
         "space": space,
-        "input": list(size),
+        "input": list(frame.shape),
         "filled_by": others,
         "kernels": len(table.seconds),
         **summary(found),
     }
     if as_json:
         result["predictions"] = [asdict(one) for one in found]
-    click.echo(json.dumps(result, indent=2) if as_json else "\n".join(_lines(result, found)))
+    click.echo(json.dumps(result, indent=2) if as_json else "\n".join(_summary(result)))
+
+
+def _keep(table: LatencyTable) -> None:
+    """Add what was timed to the table that this machine keeps."""
+    kept = table.cached(table.threads, say=lambda text: click.echo(text, err=True))
+    kept.seconds = table.seconds | kept.seconds
+    kept.save()
 
 
 def _distinct(space: SearchSpace, rng: np.random.Generator) -> Iterator[Architecture]:
@@ -113,20 +128,25 @@ def _distinct(space: SearchSpace, rng: np.random.Generator) -> Iterator[Architec
             yield arch
 
 
-def _lines(result: dict[str, Any], found: Sequence[Prediction]) -> Iterator[str]:
-    size = "x".join(map(str, result["input"]))
-    yield f"{in_words(result['machine'])}; {result['space']}, input {size}, batch 1"
+def _head(where: Mapping[str, Any], space: str, shape: tuple[int, ...]) -> Iterator[str]:
+    yield f"{in_words(where)}; {space}, input {'x'.join(map(str, shape))}, batch 1"
     yield f"{'predicted ms':>12} {'measured ms':>12} {'error':>8} {'known':>7}"
-    for one in found:
-        yield (
-            f"{one.predicted_ms:12,.3f} {one.measured_ms:12,.3f} "
-            f"{100 * one.error:+7.1f}% {100 * one.known:6.1f}%"
-        )
+
+
+def _row(one: Prediction) -> str:
+    return (
+        f"{one.predicted_ms:12,.3f} {one.measured_ms:12,.3f} "
+        f"{100 * one.error:+7.1f}% {100 * one.known:6.1f}%"
+    )
+
+
+def _summary(result: Mapping[str, Any]) -> Iterator[str]:
     rank = result["rank_correlation"]
     yield (
         f"{result['networks']} networks, {result['kernels']} kernels, table filled by "
         f"{result['filled_by']} others: rank correlation "
         f"{'undefined' if rank is None else f'{rank:.3f}'}, median error "
-        f"{100 * result['median_error']:.1f} %, largest {100 * result['largest_error']:.1f} %"
+        f"{100 * result['median_error']:.1f} %, largest {100 * result['largest_error']:.1f} %, "
+        f"median known {100 * result['median_known']:.1f} %"
     )
     yield "known: the part of a prediction that was timed in other networks"

@@ -9,19 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bnas_bench.cli.architectures import COUNT, Shape, _shape, read_architecture
-from bnas_bench.core import Scale, options_of
+from bnas_bench.cli.architectures import read_architecture
+from bnas_bench.cli.paths import kind_of
+from bnas_bench.cli.sizes import Shape, Size, running, sized
+from bnas_bench.core import options_of
 from bnas_bench.errors import BadValue
 from bnas_bench.spec import label
 
 if TYPE_CHECKING:
     from bnas_bench.packed.program import Program
-
-IMAGENET: Shape = (3, 224, 224)
-
-
-def _shape_if_any(ctx: click.Context, param: click.Parameter, text: str | None) -> Shape | None:
-    return None if text is None else _shape(ctx, param, text)
 
 
 @click.command()
@@ -33,19 +29,8 @@ def _shape_if_any(ctx: click.Context, param: click.Parameter, text: str | None) 
     help="The packed file, as net.bnn.",
 )
 @click.option("--space", help="The space of an architecture, as darts-binary[binarise=depthwise].")
-@click.option("--channels", type=COUNT, help="Width of the first cell; the paper's if not given.")
-@click.option("--cells", type=COUNT, help="Depth; the paper's if not given.")
-@click.option("--input", "shape", callback=_shape_if_any, help="[default: 3x224x224]")
-@click.option("--classes", type=COUNT, help="[default: 1000]")
-def pack(
-    run: str,
-    out: Path,
-    space: str | None,
-    channels: int | None,
-    cells: int | None,
-    shape: Shape | None,
-    classes: int | None,
-) -> None:
+@sized
+def pack(run: str, out: Path, space: str | None, size: Size) -> None:
     """Write a network as one file: 1-bit weights in 64-bit words, all else as it is needed to run.
 
     RUN is the folder of a finished cell. Of an architecture (a file, or the text itself; see
@@ -56,8 +41,8 @@ def pack(
     from bnas_bench.packed.runs import float_bytes, rebuilt
 
     _refuse_other_files(out)
-    sized = (space, channels, cells, shape, classes) != (None,) * 5
-    if (is_cell := _is_folder(run)) and sized:
+    is_cell = kind_of(run) == "folder"
+    if is_cell and (space is not None or size.is_asked):
         raise BadValue(
             f"'{run}' is a finished cell, whose network has its space and size; leave out --space, "
             "--channels, --cells, --input and --classes, or name its arch.json"
@@ -65,36 +50,27 @@ def pack(
     if is_cell:
         network, images, about = rebuilt(Path(run))
     else:
-        network, images, about = _drawn(
-            run, space, Scale(cells, channels), shape or IMAGENET, classes or 1000
-        )
-    program = lower(network, images, about)
-    size = write(program, out)
-    click.echo(f"wrote {out}, {_amount(size)}; {about['weights']} weights")
+        network, images, about = _drawn(run, space, size)
+    with running(run, images):
+        program = lower(network, images, about)
+    written = write(program, out)
+    click.echo(f"wrote {out}, {_amount(written)}; {about['weights']} weights")
     for kind, count in _payload(program):
         click.echo(f"  {kind:16} {_amount(count)}")
-    click.echo(f"  {'header':16} {_amount(size - payload(program))}")
+    click.echo(f"  {'header':16} {_amount(written - payload(program))}")
     whole = float_bytes(network)
-    click.echo(f"the same network as float32: {_amount(whole)}, {whole / size:.1f} times as much")
+    click.echo(
+        f"the same network as float32: {_amount(whole)}, {whole / written:.1f} times as much"
+    )
 
 
-def _drawn(
-    text: str, space: str | None, scale: Scale, shape: Shape, classes: int
-) -> tuple[Any, Shape, dict[str, str]]:
+def _drawn(text: str, space: str | None, size: Size) -> tuple[Any, Shape, dict[str, str]]:
     """The network of an architecture, as `rebuilt` gives that of a cell."""
     from bnas_bench.packed.runs import untrained
 
     instance, arch = read_architecture(text, space)
-    spec = instance.spec(scale, shape, classes, final=True)
     options = {name: getattr(instance, name) for name in options_of(type(instance))}
-    return untrained(instance, label(instance.name, options), arch, spec)
-
-
-def _is_folder(text: str) -> bool:
-    try:
-        return Path(text).is_dir()
-    except OSError:  # a genotype is longer than names may be
-        return False
+    return untrained(instance, label(instance.name, options), arch, size.spec(instance))
 
 
 def _payload(program: Program) -> Iterator[tuple[str, int]]:
@@ -116,5 +92,6 @@ def _refuse_other_files(out: Path) -> None:
     """Raise BadValue where something stands that is not a packed file."""
     from bnas_bench.packed.file import is_packed
 
-    if out.exists() and not is_packed(out):
+    kind = kind_of(out)
+    if kind is not None and not (kind == "file" and is_packed(out)):
         raise BadValue(f"'{out}' is there and no packed network; choose another name with -o")

@@ -19,13 +19,15 @@ import pytest
 from torch import nn
 from torchvision.models import resnet18
 
+from bnas_bench.cli.latency import in_words, measured_on
 from bnas_bench.core import Scale
+from bnas_bench.cost import ledger, memory
 from bnas_bench.packed.engine import Engine
+from bnas_bench.packed.file import payload, save
 from bnas_bench.packed.latency import (
     FEWEST,
     Latency,
     latencies,
-    machine,
     packed,
     probe_image,
     real,
@@ -89,7 +91,9 @@ def test_whole_networks(run: tuple[dict[str, Engine], dict[str, Latency]]) -> No
     engines, times = run
     threads = times[BASES[0]].threads
     base = min(times[name].median_ms for name in BASES)
-    print(f"\n\n{machine(threads)}\nmedian ms (quartiles, repeats) of one 224x224 image")
+    print(
+        f"\n\n{in_words(measured_on(threads))}\nmedian ms (quartiles, repeats) of one 224x224 image"
+    )
     for name in BASES:
         print(f"  {name:24} real      {text(times[name])}")
     print(f"  faster by: its own simulation / the faster ResNet-18 ({base:.1f} ms)")
@@ -102,6 +106,16 @@ def test_whole_networks(run: tuple[dict[str, Engine], dict[str, Latency]]) -> No
         )
         parts = ", ".join(f"{kind} {100 * part:.0f} %" for kind, part in shares(engine).items())
         print(f"  {'':24} {parts}")
+
+
+def test_bytes(networks: dict[str, nn.Module], programs: dict[str, Program]) -> None:
+    """What the ledger predicts of the file's tensors, without having packed anything."""
+    print("\n\nbytes: tensors as the ledger predicts them, tensors in the file, the whole file")
+    for name, program in programs.items():
+        predicted = memory(ledger(networks[name], SHAPE), "packed")
+        stored, whole = payload(program), len(save(program))
+        print(f"  {name:12} {predicted // 8:12,} {stored:12,} {whole:12,}")
+        assert predicted == 8 * stored
 
 
 def test_table_15_of_dcp_nas(run: tuple[dict[str, Engine], dict[str, Latency]]) -> None:
