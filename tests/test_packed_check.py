@@ -280,9 +280,13 @@ HUGE: dict[str, tuple[Callable[[], Program], str]] = {
     ),
     "work of many": (
         lambda: Program(
-            (1, 8192, 8192), tuple(Step("relu", ("input",), f"{i}", "") for i in range(4097))
+            (1, 8192, 8192),
+            (
+                Step("tile", ("input",), "twice", "", {"channels": 2}),
+                *(Step("relu", ("twice",), f"{i}", "") for i in range(2048)),
+            ),
         ),
-        "step 4097, '4096' .* operations, over 274877906944",
+        "step 2049, '2047' .* operations, over 274877906944",
     ),
     "memory": (
         lambda: Program(
@@ -294,6 +298,30 @@ HUGE: dict[str, tuple[Callable[[], Program], str]] = {
             ),
         ),
         f"bytes for its values, over {ALIVE_LIMIT}",
+    ),
+    "all values": (
+        lambda: Program(
+            (1, 8192, 8192),
+            (
+                *(Step("relu", ("input",), f"{i}", "") for i in range(33)),
+                Step("global_pool", ("input",), "pooled", ""),
+            ),
+        ),
+        "makes values of 9126805508 bytes, over 8589934592",
+    ),
+    "steps": (
+        lambda: Program(
+            (1, 1, 1), tuple(Step("relu", ("input",), f"{i}", "") for i in range(4097))
+        ),
+        "it has 4097 steps, where 4096 are the most",
+    ),
+    "inputs": (
+        lambda: Program((1, 2, 2), (Step("concat", ("input",) * 257, "joined", ""),)),
+        "it has 257 inputs, where 256 are the most",
+    ),
+    "side": (
+        lambda: single((1, 2**14 + 1, 2), "relu"),
+        "real 16385x2x1, where a side has 16384 pixels at the most",
     ),
 }
 
