@@ -24,6 +24,7 @@ from bnas_bench.packed.isa import FORMS
 from bnas_bench.packed.lower import lower
 from bnas_bench.packed.program import INPUT, Program, Step
 from tests.helpers import plain_engine
+from tests.helpers.fused import needs_one_rounding
 from tests.helpers.programs import everything
 from tests.test_lower import LARGE, SHAPES, SPACES, build, images
 from tests.test_packed_fuzz import signed_lie
@@ -49,6 +50,7 @@ def logits(network: nn.Module, x: np.ndarray, threads: int = 1) -> np.ndarray:
     return found
 
 
+@needs_one_rounding
 @pytest.mark.parametrize(("name", "options", "shape"), list(cases()))
 def test_random_architectures_of_all_spaces_run_to_the_last_bit(
     name: str, options: dict, shape: tuple[int, int, int]
@@ -69,6 +71,7 @@ def test_random_architectures_of_all_spaces_run_to_the_last_bit(
             assert np.array_equal(found[step.name].numpy(), plain[step.name]), step
 
 
+@needs_one_rounding
 @pytest.mark.parametrize("name", ["darts-binary", "bats", "bars", "nas-bnn", "handcrafted"])
 def test_every_test_image_gets_the_networks_logits_and_class(name: str) -> None:
     """Digits, whose training images have set the statistics of the batch norms."""
@@ -100,6 +103,7 @@ def compare_on(digits: Dataset, network: Network) -> None:
     assert seen == len(digits.test) == 360
 
 
+@needs_one_rounding
 @pytest.mark.parametrize("form", ["plain", "generic"])
 def test_a_network_runs_in_forms_of_other_machines(form: str) -> None:
     network = build("nas-bnn", {}, (3, 16, 16))
@@ -111,6 +115,7 @@ def test_a_network_runs_in_forms_of_other_machines(form: str) -> None:
     assert np.array_equal(engine.run(x), expected)
 
 
+@needs_one_rounding
 def test_every_operation_runs_as_the_plain_interpreter_does() -> None:
     program = everything()
     x = images(program.shape, 2)
@@ -221,6 +226,7 @@ def run_lies(rng: np.random.Generator, count: int) -> int:
     return ran
 
 
+@needs_one_rounding
 def test_altered_programs_run_or_are_refused() -> None:
     assert run_lies(np.random.default_rng(3), 150) > 5
 

@@ -20,6 +20,7 @@ from bnas_bench.packed.engine import Engine
 from bnas_bench.packed.isa import FORMS, OVERRIDE, Isa, features, host
 from bnas_bench.packed.program import Program, Step, pack_bits
 from bnas_bench.packed.tile import emit_tile
+from tests.helpers.fused import needs_one_rounding
 
 X86, ARM = "x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"
 
@@ -104,6 +105,7 @@ def run_elements(steps: list[Step], x: np.ndarray) -> np.ndarray:
 POOL = {"kernel": 1, "stride": 1, "padding": 0, "ceil": False}
 
 
+@needs_one_rounding
 @pytest.mark.parametrize("channels", [1, 7, 8, 9, 31, 32, 33, 70])
 def test_chains_compute_what_torch_computes(channels: int) -> None:
     rng = np.random.default_rng(channels)
