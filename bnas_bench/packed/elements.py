@@ -14,6 +14,8 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
+from bnas_bench.packed.tile import load
+
 LANES = 8
 F32, I1, I16, I32, I64 = ir.FloatType(), *(ir.IntType(bits) for bits in (1, 16, 32, 64))
 FLOATS = ir.VectorType(F32, LANES)
@@ -80,12 +82,6 @@ def compute(b: ir.IRBuilder, code: int, x: Any, m: Any, v: Callable[[int], ir.Va
     raise AssertionError(f"no operation {code}")
 
 
-def load(b: ir.IRBuilder, address: ir.Value, kind: ir.Type, align: int = 4) -> ir.Value:
-    value = b.load(b.inttoptr(address, ir.PointerType(kind)))
-    value.align = align
-    return value
-
-
 def masked(b: ir.IRBuilder, name: str, address: ir.Value, mask: ir.Value, *value: ir.Value) -> Any:
     """`llvm.masked.load` or `store` of a vector of floats."""
     pointer = b.inttoptr(address, ir.PointerType(FLOATS))
@@ -126,12 +122,12 @@ def emit(b: ir.IRBuilder, code: int, args: tuple[ir.Value, ...]) -> None:
                     load(b, there, ir.VectorType(I16, LANES), 2), ir.VectorType(I32, LANES)
                 )
                 return b.sitofp(wide, FLOATS)
-            return masked(b, "load", there, mask) if partial else load(b, there, FLOATS)
+            return masked(b, "load", there, mask) if partial else load(b, there, FLOATS, 4)
 
         def operand(number: int) -> ir.Value:
-            return load(b, b.add((v0, v1, v2)[number], b.shl(c, I64(2))), FLOATS)
+            return load(b, b.add((v0, v1, v2)[number], b.shl(c, I64(2))), FLOATS, 4)
 
-        y = compute(b, code, lambda: load(b, here, FLOATS), from_map, operand)
+        y = compute(b, code, lambda: load(b, here, FLOATS, 4), from_map, operand)
         if code == Code.STORE and partial:
             masked(b, "store", there, mask, y)
         else:

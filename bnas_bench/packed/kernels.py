@@ -28,11 +28,9 @@ from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 from numba.np.unsafe.ndarray import to_fixed_tuple
 
-from bnas_bench.packed.elements import Code, over
+from bnas_bench.packed.elements import FLOATS, Code, over
 from bnas_bench.packed.isa import FORMS, Isa
-from bnas_bench.packed.tile import TOGETHER, most_steps, tile
-
-F32 = ir.FloatType()
+from bnas_bench.packed.tile import TOGETHER, load, most_steps, tile
 
 REVISION = crc32(
     b"".join(Path(__file__).with_name(n).read_bytes() for n in ("elements.py", "isa.py", "tile.py"))
@@ -126,13 +124,8 @@ def at_least(typing, x, threshold):  # type: ignore[no-untyped-def]  # noqa: ARG
     """Eight comparisons x >= threshold of floats at two addresses, as the bits of a byte."""
 
     def generate(context: Any, b: ir.IRBuilder, _: Any, values: Any) -> ir.Value:  # noqa: ARG001
-        eight = ir.VectorType(F32, 8)
-        operands = []
-        for address in values:
-            found = b.load(b.inttoptr(address, ir.PointerType(eight)))
-            found.align = 4
-            operands.append(found)
-        return b.bitcast(b.fcmp_ordered(">=", *operands), ir.IntType(8))
+        eights = [load(b, address, FLOATS, 4) for address in values]
+        return b.bitcast(b.fcmp_ordered(">=", *eights), ir.IntType(8))
 
     return types.uint8(x, threshold), generate
 

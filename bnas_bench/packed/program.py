@@ -65,7 +65,7 @@ class Op:
         arity: number of inputs; None for one or more.
         reads, makes: `real`, `signs` or `vector`.
         attributes: names of all of its attributes, in order; all are whole numbers >= 0, but for
-            switches (bool) and `how` (text).
+            switches (bool).
         tensors: names of its tensors and their types; a name ending in `?` may be absent.
     """
 
