@@ -86,6 +86,9 @@ class Architecture:
         )
 
 
+PRECISIONS = ("W32A32", "W32A1", "W1A32", "W1A1")
+"""Bits of weights (W) and activations (A) that a network can run at."""
+
 IMAGENET_SIDE = 64
 """Images of at least this many pixels a side are large: they take the papers' ImageNet stems."""
 
@@ -133,6 +136,8 @@ class Recipe:
     label_smoothing: float = 0.0
     auxiliary: float = 0.0
     """Weight of the auxiliary head's loss; 0 builds none."""
+    precision: str = "W1A1"
+    """One of `PRECISIONS`: what the network is trained, tested and measured at."""
 
     @classmethod
     def imagenet(cls) -> Recipe:
@@ -186,6 +191,8 @@ class Budget:
     final: Scale = Scale()
     epochs: int | None = None
     train_batch: int | None = None
+    recipe: Mapping[str, float | str] = field(default_factory=dict)
+    """Further fields of the space's recipe that the budget replaces (DCP-NAS table 9)."""
 
 
 def next_multiple(number: int | None, step: int) -> int | None:

@@ -185,8 +185,8 @@ class FrontSearch:
         self.state["queue"] += [arch.to_json() for arch in archs]
         self.state["seen"] |= {arch.id: None for arch in archs}
 
-    def evaluate(self, supernet: Supernet) -> Candidate | None:
-        """Evaluate the next candidate; itself, if it is now the most accurate of all."""
+    def evaluate(self, supernet: Supernet) -> tuple[Candidate, bool]:
+        """Evaluate the next candidate; whether it is now the most accurate of all."""
         arch = Architecture.from_json(self.state["queue"].pop(0))
         network = self.network(arch)
         supernet.precision = Precision.W1A1
@@ -195,17 +195,18 @@ class FrontSearch:
         recalibrate(network, task.train, task.batch_size, self.recalibration, self.rng)
         valid, ops = accuracy(network, task.valid, task.batch_size), self.ops(arch)
         self.state["candidates"] += 1
+        candidate = Candidate(arch, valid, ops)
 
         place, kept = bin_of(ops, self.low, self.high, self.bins), self.state["kept"]
         _, best, cost = kept.get(place, (None, -1.0, 0.0))
         if (valid, -ops) <= (best, -cost):
-            return None
+            return candidate, False
         kept[place] = (arch.to_json(), valid, ops)
-        if (found := self.front()[-1]).arch != arch:
-            return None
+        if self.front()[-1].arch != arch:
+            return candidate, False
         weights = network.state_dict()
         self.state["heir"] = {name: tensor.clone() for name, tensor in weights.items()}
-        return found
+        return candidate, True
 
     def front(self) -> list[Candidate]:
         return pareto(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count, islice
 from math import ceil, cos, pi
@@ -41,18 +41,37 @@ def adam(
     return Adam(parameters, lr=lr, betas=(momentum, 0.999), weight_decay=weight_decay, fused=True)
 
 
-@torch.no_grad()
 def accuracy(network: nn.Module, images: Images, batch_size: int, *args: Any) -> float:
     """The part of the images that is classified rightly, from 0 to 1.
 
     Args:
         args: what the forward takes after the images, such as a supernet's mix.
     """
+    return top_accuracies(network, images, batch_size, (1,), *args)[0]
+
+
+@torch.no_grad()
+def top_accuracies(
+    network: nn.Module, images: Images, batch_size: int, ks: Sequence[int], *args: Any
+) -> list[float]:
+    """For every k the part of the images whose class is among the k largest logits, from 0 to 1.
+
+    Args:
+        args: what the forward takes after the images, such as a supernet's mix.
+    """
     training = network.training
     network.eval()
-    right = sum((network(x, *args).argmax(1) == y).sum() for x, y in images.batches(batch_size))
+    right = [0] * len(ks)
+    for x, y in images.batches(batch_size):
+        logits = network(x, *args)
+        for place, k in enumerate(ks):
+            if k == 1:
+                hits = logits.argmax(1) == y
+            else:
+                hits = (logits.topk(min(k, logits.shape[1])).indices == y[:, None]).any(1)
+            right[place] += int(hits.sum())
     network.train(training)
-    return int(right) / len(images)
+    return [hits / len(images) for hits in right]
 
 
 def cycle(

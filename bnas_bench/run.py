@@ -25,7 +25,7 @@ from bnas_bench.core import Architecture, Recipe, SearchSpace, SearchStrategy
 from bnas_bench.cost import costs, ledger
 from bnas_bench.data import Dataset, Task, load, task
 from bnas_bench.errors import BadValue, MissingData
-from bnas_bench.learning import accuracy
+from bnas_bench.learning import top_accuracies
 from bnas_bench.meter import Meter
 from bnas_bench.nn.binary import Precision
 from bnas_bench.nn.network import Network
@@ -285,7 +285,7 @@ class _Run:
         spec = replace(spec, auxiliary=recipe.auxiliary > 0)
         # Neither the method nor the space is part of these purposes: all train alike.
         network = space.network(arch, spec, self.rng("initialise", self.cell.dataset))
-        network.precision = Precision.W1A1
+        network.precision = Precision(recipe.precision)
         self.record |= costs(ledger(network, dataset.shape))
         result = self.fit(network.to(self.device), dataset, recipe, "train")
         self.record |= {
@@ -320,14 +320,21 @@ class _Run:
         """Read the test images once for every network, when all of them are trained."""
         self.progress.enter("test")
         batch_size = self.record["recipe"]["batch_size"]
-        test = _percent(accuracy(network, dataset.test, batch_size))
-        self.record |= {"test_accuracy": test, "test_error": round(100 - test, 6)}
+        test, top5 = (
+            _percent(part) for part in top_accuracies(network, dataset.test, batch_size, (1, 5))
+        )
+        self.record |= {
+            "test_accuracy": test,
+            "test_error": round(100 - test, 6),
+            "test_top5_accuracy": top5,
+        }
         self.record |= accuracies(heirs, searched.test, batch_size)
 
     def recipe(self, space: SearchSpace, dataset: Dataset) -> Recipe:
-        """The space's, with the budget's batch size."""
+        """The space's, with what the budget replaces of it; the epochs stay the space's own."""
         recipe = space.recipe(dataset.shape)
-        return replace(recipe, batch_size=self.budget.train_batch or recipe.batch_size)
+        size = self.budget.train_batch or recipe.batch_size
+        return replace(recipe, batch_size=size, **self.budget.recipe)  # type: ignore[arg-type]
 
     def fit(self, network: Network, dataset: Dataset, recipe: Recipe, name: str) -> TrainResult:
         """Train a network, or go on with its training that was killed."""

@@ -17,11 +17,17 @@ class BadPlugin(BenchError):
     """A plug-in's file that cannot be used, or a name that two of them claim."""
 
 
+READERS = ("cli", "papers", "report", "stats", "stats.py", "table.py")
+"""Parts of `bnas_bench` that no cell's numbers can follow from."""
+
+
 @cache
 def harness_digest() -> str:
-    """Changes with the code that every cell runs: all of `bnas_bench` but the command line."""
+    """Changes with the code that every cell runs: all of `bnas_bench` but what reads its records."""
     root = Path(__file__).parent
-    files = sorted(path for path in root.rglob("*.py") if path.parent.name != "cli")
+    files = sorted(
+        path for path in root.rglob("*.py") if path.relative_to(root).parts[0] not in READERS
+    )
     total = hashlib.sha256()
     for path in files:
         total.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())

@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from bnas_bench.core import Budget, Scale
+from bnas_bench.core import PRECISIONS, Budget, Recipe, Scale
 from bnas_bench.errors import BadValue, UnknownName
 
 
@@ -103,22 +103,26 @@ def changed(options: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str
 
 
 def resolve_budget(spec: Spec, presets: Mapping[str, Budget]) -> Budget:
-    """A preset, with the fields that were written replaced: `quick[passes=20000,final.cells=5]`.
+    """A preset, with the fields that were written replaced: `quick[passes=20000,recipe.cutout=0]`.
 
     Its name then carries the fields that differ.
 
     Raises:
         UnknownName: if there is no such preset or field.
-        BadValue: if a value is not of the field's type, or not above zero.
+        BadValue: if a value is not of the field's type, or not above zero (zero or more in a recipe).
     """
     if spec.name not in presets:
         raise UnknownName("budget", spec.name, presets)
     preset, what = presets[spec.name], f"field of budget {spec.name}"
     before = budget_fields(preset)
     typed = {key: None if _may_be_none(key) else value for key, value in before.items()}
+    typed |= {key: getattr(Recipe, key.removeprefix(RECIPE)) for key in before if key in _recipe()}
     written = resolve(spec.options, typed, what)
     after = before | {key: written[key] for key in spec.options}
     for key, text in spec.options.items():
+        if key.startswith(RECIPE):
+            _check_recipe(after[key], text, f"{what} '{key}'")
+            continue
         wanted, value = float if isinstance(before[key], float) else int, after[key]
         if value is not None and not (isinstance(value, wanted) and value > 0):
             kind = "number" if wanted is float else "whole number"
@@ -133,6 +137,7 @@ def resolve_budget(spec: Spec, presets: Mapping[str, Budget]) -> Budget:
         name=label(preset.name, edits),
         search=replace(preset.search, **part("search.")),
         final=replace(preset.final, **part("final.")),
+        recipe={**preset.recipe, **part(RECIPE)},
         **{key: value for key, value in edits.items() if "." not in key},
     )
 
@@ -143,15 +148,38 @@ def _may_be_none(field: str) -> bool:
 
 
 def budget_fields(budget: Budget) -> dict[str, Any]:
-    """The fields of a budget by the names that they are written with: `passes`, `search.cells`."""
+    """The fields of a budget by the names that they are written with: `passes`, `search.cells`.
+
+    Those of the recipe are None where they are the space's own.
+    """
     plain = {
-        key: value for key, value in vars(budget).items() if not isinstance(value, str | Scale)
+        key: value
+        for key, value in vars(budget).items()
+        if not isinstance(value, str | Scale | Mapping)
     }
-    return plain | {
+    scales = {
         f"{stage}.{key}": value
         for stage in ("search", "final")
         for key, value in vars(getattr(budget, stage)).items()
     }
+    return plain | scales | {key: budget.recipe.get(key.removeprefix(RECIPE)) for key in _recipe()}
+
+
+RECIPE = "recipe."
+
+
+def _recipe() -> list[str]:
+    """The fields of a recipe, as a budget names them; two of them have names of their own there."""
+    own = ("epochs", "batch_size")
+    return [f"{RECIPE}{field.name}" for field in fields(Recipe) if field.name not in own]
+
+
+def _check_recipe(value: Any, text: str, what: str) -> None:
+    if isinstance(value, str):
+        if value not in PRECISIONS:
+            raise UnknownName("precision", value, PRECISIONS)
+    elif value < 0:
+        raise BadValue(f"{what} is '{text}'; it takes a number of at least zero")
 
 
 def _convert(text: str, default: Any, what: str) -> Any:

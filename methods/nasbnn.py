@@ -29,6 +29,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, kl_div
 
@@ -193,9 +194,9 @@ class NASBNN(SearchStrategy):
         }
         for _ in meter.epochs(state=state, protocol=plan.epochs):
             if done["trainings"] < plan.trainings:
-                loss = self.train(space, supernet, optimiser, plan, done["trainings"], task, rng)
+                learnt = self.train(space, supernet, optimiser, plan, done["trainings"], task, rng)
                 done["trainings"] += 1
-                meter.report(loss=loss)
+                meter.report(**learnt)
                 continue
             for _ in range(plan.together):
                 if not evolution.state["queue"] and done["rounds"] < rounds:
@@ -203,8 +204,11 @@ class NASBNN(SearchStrategy):
                     done["rounds"] += 1
                 if not evolution.state["queue"]:
                     break
-                if best := evolution.evaluate(supernet):
-                    meter.incumbent(best.arch, valid=best.valid, ops=best.ops)
+                candidate, best = evolution.evaluate(supernet)
+                if not done["rounds"]:  # a random subnet (figure 3)
+                    meter.report(subnet_valid=candidate.valid, ops=candidate.ops)
+                if best:
+                    meter.incumbent(candidate.arch, valid=candidate.valid, ops=candidate.ops)
             if not evolution.state["queue"] and done["rounds"] == rounds:
                 break
         front = evolution.front()
@@ -254,10 +258,16 @@ class NASBNN(SearchStrategy):
         epoch: int,
         task: Task,
         rng: np.random.Generator,
-    ) -> float:
-        """An epoch of the sandwich rule, section 3.3.1; its last step's loss, Eq. (4)."""
+    ) -> dict[str, float]:
+        """An epoch of the sandwich rule, section 3.3.1.
+
+        Returns:
+            its last step's loss, Eq. (4), and the mean training accuracy of its random subnets
+            (figure 3 d).
+        """
         largest, smallest = space.path(space.largest()), space.path(space.smallest())
         batches = task.train.batches(task.batch_size, rng, task.augment, drop_last=True)
+        right: list[Tensor] = []
         for step, (x, labels) in enumerate(islice(batches, plan.steps)):
             progress = (epoch + step / plan.steps) / plan.trainings
             set_lr(optimiser, cosine(self.lr, progress))
@@ -266,10 +276,21 @@ class NASBNN(SearchStrategy):
             y_l = supernet(x, largest)
             supernet.precision = Precision.W1A1
             randoms = (space.path(space.sample(rng)) for _ in range(self.random_subnets))
-            subnets = (supernet(x, path) for path in chain([smallest], randoms))
+            paths = chain([smallest], randoms)
+            subnets = (self.watched(supernet(x, path), labels, right) for path in paths)
             loss = x.new_zeros(())
             for term in sandwich(y_l, subnets, labels, distil=self.teacher != "none"):
                 term.backward()
                 loss += term.detach()
             optimiser.step()
-        return loss.item()
+        learnt = {"loss": loss.item()}
+        drawn = [part for k, part in enumerate(right) if k % (1 + self.random_subnets)]
+        if drawn:
+            learnt["subnet_accuracy"] = torch.stack(drawn).mean().item()
+        return learnt
+
+    @staticmethod
+    def watched(y: Tensor, labels: Tensor, right: list[Tensor]) -> Tensor:
+        """The logits as they are; their accuracy is added to `right`."""
+        right.append((y.detach().argmax(1) == labels).float().mean())
+        return y

@@ -3,38 +3,45 @@
 Not from a paper of its own; Yang et al., "NAS evaluation is frustratingly hard" (ICLR 2020),
 https://arxiv.org/abs/1912.12522, argue why it must be there.
 
-Two forms: `draw` takes one architecture at random and spends nothing; `search` trains as many
-random candidates from scratch as the budget allows and keeps the best on the validation images.
-DCP-NAS' "Random Search" (table 4) trains paths of a supernet instead and averages; this one shares
-no weights.
+Three forms: `draw` takes one architecture at random and spends nothing; `search` trains as many
+random candidates from scratch as the budget allows and keeps the best on the validation images;
+`supernet` is the "Random Search" of DCP-NAS (Li et al., IJCV 2023), https://arxiv.org/abs/2306.15390,
+section 4.2.1: a random path of a 1-bit supernet trains in each epoch, and every option is worth the mean
+validation accuracy of the paths that it took part in.
+
+Open in the paper
+    What an option that no path took is worth: 0. The optimiser: that of the other forms.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from torch.nn.functional import cross_entropy
+from torch.nn.utils import clip_grad_norm_
+
 from bnas_bench.core import Architecture, SearchResult, SearchStrategy
 from bnas_bench.errors import BadValue, UnknownName
-from bnas_bench.learning import accuracy, train_briefly
+from bnas_bench.learning import accuracy, adam, cosine, set_lr, train_briefly
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from bnas_bench.core import SearchSpace
     from bnas_bench.data import Task
     from bnas_bench.meter import Meter
 
-FORMS = ("search", "draw")
+FORMS = ("search", "draw", "supernet")
 
 
 class Random(SearchStrategy):
-    """Random architectures: one draw, or the best of as many as the budget trains.
+    """Random architectures: one draw, the best of as many as the budget trains, or paths' means.
 
     Args:
-        form: `search` or `draw`.
-        epochs: epochs over the search's training images that each candidate gets.
+        form: `search`, `draw` or `supernet`.
+        epochs: epochs over the search's training images that each candidate of `search` gets.
         lr, weight_decay, clip: of Adam and the gradient's norm, as in the final training (DCP-NAS
-            section 4.1.3); the rate is annealed by a cosine over the candidate's epochs.
+            section 4.1.3); the rate is annealed by a cosine over the candidate's epochs, or over
+            the supernet's.
         candidates: how many, where the budget sets no limit (as many as DCP-NAS' epochs).
     """
 
@@ -66,6 +73,8 @@ class Random(SearchStrategy):
     ) -> SearchResult:
         if self.form == "draw":
             return SearchResult(space.sample(rng))
+        if self.form == "supernet":
+            return self.average(space, task, meter, rng)
         best: dict[str, Any] = {"valid": -1.0, "arch": None, "seen": 0}
         for _ in meter.epochs(state={"rng": rng, "best": best}, protocol=self.candidates):
             arch = space.sample(rng)
@@ -87,3 +96,41 @@ class Random(SearchStrategy):
         return SearchResult(
             Architecture.from_json(best["arch"]), best["valid"], {"candidates": best["seen"]}
         )
+
+    def average(
+        self, space: SearchSpace, task: Task, meter: Meter, rng: np.random.Generator
+    ) -> SearchResult:
+        """DCP-NAS' random search: the architecture of the options with the best mean performance."""
+        supernet = space.supernet(task.spec, rng).to(task.device)
+        optimiser = adam(supernet.parameters(), self.lr, self.weight_decay)
+        options = [len(decision.options) for decision in space.decisions]
+        found: dict[str, Any] = {
+            "sums": [[0.0] * n for n in options],
+            "paths": [[0] * n for n in options],
+            "valid": 0.0,
+        }
+        state = {"supernet": supernet, "optimiser": optimiser, "rng": rng, "found": found}
+
+        def best() -> Architecture:
+            pairs = zip(found["sums"], found["paths"], strict=True)
+            return space.derive([expectation(sums, paths) for sums, paths in pairs])
+
+        for _ in meter.epochs(state=state, protocol=self.candidates):
+            path = space.path(space.sample(rng))
+            set_lr(optimiser, cosine(self.lr, meter.progress))
+            for x, y in task.train.batches(task.batch_size, rng, task.augment, drop_last=True):
+                optimiser.zero_grad()
+                cross_entropy(supernet(x, path), y).backward()
+                clip_grad_norm_(supernet.parameters(), self.clip)
+                optimiser.step()
+            found["valid"] = accuracy(supernet, task.valid, task.batch_size, path)
+            for sums, paths, option in zip(found["sums"], found["paths"], path, strict=True):
+                sums[option] += found["valid"]
+                paths[option] += 1
+            meter.incumbent(best(), path_valid=found["valid"])
+        return SearchResult(best())
+
+
+def expectation(sums: list[float], paths: list[int]) -> np.ndarray:
+    """The mean performance of each option over the paths that took it; 0 for one that none did."""
+    return np.array(sums) / np.maximum(paths, 1)

@@ -13,7 +13,7 @@ from torch import nn
 from bnas_bench.core import NetworkSpec
 from bnas_bench.data import PLAIN, Task, TensorImages
 from bnas_bench.errors import BudgetExceeded
-from bnas_bench.learning import Division, divide, recalibrate
+from bnas_bench.learning import Division, divide, recalibrate, top_accuracies
 from bnas_bench.meter import Meter
 from bnas_bench.nn.network import Network
 
@@ -36,6 +36,28 @@ class Normed(Network):
 
     def features(self, x: torch.Tensor) -> torch.Tensor:
         return self.second(self.drop(self.first(x)))
+
+
+class Listed(Network):
+    """Logits that are given, image by image."""
+
+    def __init__(self, logits: torch.Tensor) -> None:
+        super().__init__()
+        self.logits, self.at = logits, 0
+        self.head = nn.Identity()
+
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        self.at += len(x)
+        return self.logits[self.at - len(x) : self.at]
+
+
+def test_top_accuracies_count_the_ranks_of_the_classes() -> None:
+    given = images(7)
+    logits = torch.from_numpy(np.random.default_rng(1).normal(size=(7, 4)))
+    ranks = [int((row > row[label]).sum()) for row, label in zip(logits, given.labels, strict=True)]
+    expected = [sum(rank < k for rank in ranks) / 7 for k in (1, 2, 4)]
+    assert 0 < expected[0] < expected[1] < 1
+    assert top_accuracies(Listed(logits), given, 3, (1, 2, 9)) == pytest.approx(expected)
 
 
 def test_recalibrated_statistics_are_the_mean_over_the_batches() -> None:

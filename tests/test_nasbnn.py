@@ -181,7 +181,7 @@ def test_gradients_of_a_step_add_up_over_the_subnets(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(optimiser, "step", keep)
     plan = Division(1, 1, 1, 1)
     before = rng.bit_generator.state
-    loss = NASBNN().train(space(), supernet, optimiser, plan, 0, digits_task(), rng)
+    learnt = NASBNN().train(space(), supernet, optimiser, plan, 0, digits_task(), rng)
 
     rng.bit_generator.state = before
     x, y = next(digits_task().train.batches(8, rng, digits_task().augment, drop_last=True))
@@ -191,9 +191,12 @@ def test_gradients_of_a_step_add_up_over_the_subnets(monkeypatch: pytest.MonkeyP
     supernet.precision = Precision.W32A1
     y_l = supernet(x, space().path(space().largest()))
     supernet.precision = Precision.W1A1
-    total = sum(sandwich(y_l, [supernet(x, path) for path in paths], y))
+    subnets = [supernet(x, path) for path in paths]
+    total = sum(sandwich(y_l, subnets, y))
     total.backward()
-    assert loss == pytest.approx(total.item(), rel=1e-5)
+    assert learnt["loss"] == pytest.approx(total.item(), rel=1e-5)
+    right = [int((logits.argmax(1) == y).sum()) for logits in subnets[1:]]  # not the smallest's
+    assert learnt["subnet_accuracy"] == pytest.approx(sum(right) / 16)
     assert grads
     for name, parameter in supernet.named_parameters():
         if parameter.grad is not None:

@@ -295,3 +295,19 @@ def test_random_numbers_of_others_are_left_alone(store: Store) -> None:
     run_cell(toy_cell(), store)
     assert torch.equal(torch.get_rng_state(), before[0])
     assert np.random.get_state()[1].tolist() == before[1]  # type: ignore[index]
+
+
+def test_a_budget_can_change_the_recipe_and_the_precision(store: Store) -> None:
+    """DCP-NAS tables 6 and 9: the derived network is real-valued, or trained otherwise."""
+    plain, real = (
+        run_cell(toy_cell(budget=replace(BUDGET, recipe=recipe)), store, threads=1)
+        for recipe in ({}, {"precision": "W32A32", "clip": 0.5})
+    )
+    assert (plain["recipe"]["precision"], real["recipe"]["precision"]) == ("W1A1", "W32A32")
+    assert real["recipe"] == plain["recipe"] | {"precision": "W32A32", "clip": 0.5}
+    assert plain["architecture"] == real["architecture"]
+    assert sum(plain["macs"].values()) == sum(real["macs"].values())
+    assert "W1A1" in plain["macs"]
+    assert set(real["macs"]) == {"W32A32"}
+    assert plain["test_accuracy"] != real["test_accuracy"]
+    assert plain["test_accuracy"] <= plain["test_top5_accuracy"] <= 100

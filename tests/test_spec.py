@@ -177,6 +177,25 @@ def test_budget_values_are_checked(name: str, key: str, text: str, takes: str) -
     assert str(error.value) == f"field of budget {name} '{key}' is '{text}'; it takes {takes}"
 
 
+def test_a_budget_replaces_fields_of_the_recipe() -> None:
+    (spec,) = parse_specs("quick[recipe.cutout=0,recipe.precision=W32A32]")
+    budget = resolve_budget(spec, PRESETS)
+    assert budget.name == "quick[recipe.cutout=0.0,recipe.precision=W32A32]"
+    assert budget.recipe == {"cutout": 0.0, "precision": "W32A32"}
+    assert QUICK.recipe == {}
+
+
+def test_values_of_a_recipe_are_checked() -> None:
+    with pytest.raises(BadValue, match=r"'recipe\.clip' is '-1'; it takes a number of at least zero"):
+        resolve_budget(Spec("quick", {"recipe.clip": "-1"}), PRESETS)
+    with pytest.raises(BadValue, match=r"'recipe\.lr' is 'fast'; it takes a number"):
+        resolve_budget(Spec("quick", {"recipe.lr": "fast"}), PRESETS)
+    with pytest.raises(UnknownName, match="unknown precision 'W1A2'; did you mean"):
+        resolve_budget(Spec("quick", {"recipe.precision": "W1A2"}), PRESETS)
+    with pytest.raises(UnknownName, match=r"'recipe\.epochs'"):
+        resolve_budget(Spec("quick", {"recipe.epochs": "3"}), PRESETS)
+
+
 def test_unknown_budgets_and_fields() -> None:
     with pytest.raises(UnknownName, match="unknown budget 'quik'; did you mean quick"):
         resolve_budget(Spec("quik"), PRESETS)
@@ -192,6 +211,8 @@ def test_budget_fields_cover_the_scales() -> None:
         *("passes", "batch_size", "search_fraction", "valid_fraction", "epochs", "train_batch"),
         *("search.cells", "search.channels", "search.image"),
         *("final.cells", "final.channels", "final.image"),
+        *("recipe.lr", "recipe.momentum", "recipe.weight_decay", "recipe.clip", "recipe.cutout"),
+        *("recipe.label_smoothing", "recipe.auxiliary", "recipe.precision"),
     }
 
 

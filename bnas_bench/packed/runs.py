@@ -47,12 +47,13 @@ def rebuilt(folder: Path) -> tuple[Network, Shape, dict[str, str]]:
         spec = NetworkSpec(**built["spec"] | {"shape": tuple(built["spec"]["shape"])})
         network = space.network(arch, spec, np.random.default_rng(0))
         network.load_state_dict(weights)
+        recipe = record.get("recipe", {})
+        network.precision = Precision(recipe.get("precision", "W1A1"))  # older records have none
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise Damaged(
             f"the weights in '{folder}' do not fit the network that its record names "
             f"({type(error).__name__}: {error}); was the space changed since? Run the cell again"
         ) from error
-    network.precision = Precision.W1A1
     facts = about(label(name, options), arch, spec) | of_cell(record)
     return network.eval(), spec.shape, facts
 
