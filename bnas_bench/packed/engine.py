@@ -22,7 +22,6 @@ import torch
 from torch import Tensor
 
 from bnas_bench.errors import BadValue
-from bnas_bench.nn.blocks import channels_last
 from bnas_bench.packed.chains import ChainKernel
 from bnas_bench.packed.check import check
 from bnas_bench.packed.fuse import Stage, fuse, separate
@@ -137,7 +136,8 @@ class Engine:
             )
         if self._bound != (len(images), keep):
             self._bind(len(images), keep)
-        return {INPUT: channels_last(images), **self._places}
+        # A copy, whose strides say the layout also of one channel: `inference_layout`.
+        return {INPUT: images.clone(memory_format=torch.channels_last), **self._places}
 
     def _bind(self, batch: int, keep: bool) -> None:
         """Give every value of a chain its place; places are used again when nothing reads them more.

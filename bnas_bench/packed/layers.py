@@ -48,7 +48,13 @@ def conv_w1(step: Step) -> Run:
 def conv_q8(step: Step) -> Run:
     weight_step, input_step = _tensor(step, "steps")
     run = _convolution(step, _tensor(step, "weight").to(torch.float32) * weight_step)
-    return lambda x: run((x / input_step).round().clamp(-128, 127) * input_step)
+
+    def quantised(x: Tensor) -> Tensor:
+        y = (x / input_step).round().clamp(-128, 127) * input_step
+        # Of one channel torch lets go of the layout, which decides how its convolution rounds.
+        return run(y.clone(memory_format=torch.channels_last) if x.shape[1] == 1 else y)
+
+    return quantised
 
 
 def _pool(pool: Callable[..., Tensor]) -> Callable[[Step], Run]:

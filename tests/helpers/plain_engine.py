@@ -71,7 +71,7 @@ def conv(step: Step, x: Tensor) -> Tensor:
 def conv_q8(step: Step, x: Tensor) -> Tensor:
     weight_step, input_step = vector(step, "steps")
     quantised = torch.clamp(torch.round(x / input_step), -128, 127) * input_step
-    return convolve(step, quantised, vector(step, "weight").float() * weight_step)
+    return convolve(step, layout(quantised), vector(step, "weight").float() * weight_step)
 
 
 def conv_w1(step: Step, x: Tensor) -> Tensor:
