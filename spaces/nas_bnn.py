@@ -24,6 +24,14 @@ Open in the paper
     Bi-Transformation has one matrix per layer and kernel size, also where a derived network is trained
     from scratch; a 1x1 kernel has none, as a scalar would cancel in Eq. (6).
     Real weights pass Eq. (6) too.
+    What is left where section 4.4.3 (figure 3 b) removes one of the two. Without Bi-Transformation
+    both domains share the weights as they are; the matrices that make 3x3 kernels of the 5x5 ones
+    (Once-for-All's) stay. Without weight normalisation the scale factor is the mean absolute weight,
+    the signs are of weights that nothing centres, and real weights are used as they are, their
+    variance left to the batch norm behind; it would cancel a 1x1 kernel's scalar as well, which still
+    has none. The straight-through estimator, which passes gradients of weights within [-1, 1], then
+    passes those of nearly all: the latent weights start at the size of He's initialisation, where
+    normalised ones have unit variance.
     Relaxed mixes (NAS-BNN samples paths): a layer is the weighted sum of what it would be at each
     input width, kernel and group count; a stage that of its last layers, masked to their widths as in
     BARS Eq. (4).
@@ -59,7 +67,7 @@ from bnas_bench.stages import Layer, Stage
 if TYPE_CHECKING:
     from bnas_bench.cost.formula import OpsFormula, Term
     from bnas_bench.nn.elastic import ElasticSupernet
-    from bnas_bench.nn.mobile import MobileNetwork
+    from bnas_bench.nn.mobile import MobileNetwork, Treatment
 
 STEM = (24, 32, 48)
 STAGES = (
@@ -141,10 +149,20 @@ class NasBnn(SearchSpace):
 
     Args:
         non_decreasing: whether widths may never decrease, Eq. (3).
+        bi_transformation: whether weights pass Eq. (5) on their way to 1 bit.
+        weight_normalisation: whether weights, real and 1-bit ones, pass Eq. (6).
     """
 
-    def __init__(self, *, non_decreasing: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        non_decreasing: bool = True,
+        bi_transformation: bool = True,
+        weight_normalisation: bool = True,
+    ) -> None:
         self.non_decreasing = non_decreasing
+        self.bi_transformation = bi_transformation
+        self.weight_normalisation = weight_normalisation
         decisions = [Decision("stem.width", STEM)]
         self._starts = []
         for i, stage in enumerate(STAGES, start=1):
@@ -389,7 +407,7 @@ class NasBnn(SearchSpace):
                     )
                 )
         with initialised_by(rng):
-            return MobileNetwork((stem[path[0]], stride), layers, spec)
+            return MobileNetwork((stem[path[0]], stride), layers, spec, self._treatment)
 
     def supernet(
         self, spec: NetworkSpec, rng: np.random.Generator, *, partial: int = 1
@@ -403,7 +421,13 @@ class NasBnn(SearchSpace):
                 "leave it at 1"
             )
         with initialised_by(rng):
-            return ElasticSupernet(*scaled(spec), spec)
+            return ElasticSupernet(*scaled(spec), spec, self._treatment)
+
+    @property
+    def _treatment(self) -> Treatment:
+        from bnas_bench.nn.mobile import Treatment
+
+        return Treatment(self.bi_transformation, self.weight_normalisation)
 
     def ops(self, spec: NetworkSpec, convention: str = "nas-bnn") -> OpsFormula:
         from bnas_bench.cost.formula import OpsFormula

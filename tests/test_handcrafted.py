@@ -1,6 +1,7 @@
 """The hand-made networks: the papers' sizes, torchvision's ResNet, and every block by hand."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -10,16 +11,33 @@ from torch import nn
 from torch.autograd import forward_ad as fwAD
 
 from bnas_bench.core import Architecture, NetworkSpec, Recipe, Scale
-from bnas_bench.cost import OPS, costs, ledger
-from bnas_bench.errors import BadValue, UnknownName
+from bnas_bench.cost import OPS, costs, ledger, memory
+from bnas_bench.errors import BadValue, InvalidArchitecture, UnknownName
 from bnas_bench.nn.binary import BinaryConv2d, Precision, RSign
 from bnas_bench.nn.residual import BiRealBlock, Kit, Place, PreactivationBlock, ReActBlock
-from spaces.handcrafted import MODELS, Handcrafted
+from bnas_bench.nn.tiled import (
+    BottleneckBlock,
+    MobileNetV1Block,
+    MobileNetV2Block,
+    PointwiseBlock,
+)
+from bnas_bench.packed.file import payload
+from bnas_bench.packed.lower import lower
+from spaces.handcrafted import MODELS, SEARCHED, Handcrafted
 
 IMAGENET, CIFAR, DIGITS = (3, 224, 224), (3, 32, 32), (1, 8, 8)
 MILLION = 1e6
-BINARY = ("xnor-resnet18", "birealnet18", "reactnet-a", "wrn22")
-REAL = ("resnet18", "birealnet18-real", "reactnet-a-real", "wrn22-real")
+TABLE_4 = {"bireal-mobilenetv1": 86.20, "bireal-mobilenetv2": 97.48, "bireal-resnet50": 174.62}
+"""NAS-BNN: millions of OPs, 100 classes."""
+BINARY = ("xnor-resnet18", "birealnet18", "reactnet-a", "wrn22", "birealnet34", *TABLE_4)
+REAL = (
+    "resnet18",
+    "birealnet18-real",
+    "reactnet-a-real",
+    "wrn22-real",
+    "resnet34",
+    "birealnet34-real",
+)
 
 
 def make(**options) -> Handcrafted:
@@ -34,7 +52,7 @@ def arch(name: str) -> Architecture:
 
 def build(name: str, shape=DIGITS, classes=10, channels=4):
     spec = NetworkSpec(shape, classes, 1, channels)
-    return make().network(arch(name), spec, np.random.default_rng(0))
+    return make(models=(name,)).network(arch(name), spec, np.random.default_rng(0))
 
 
 def published(name: str, shape):
@@ -54,12 +72,15 @@ def published(name: str, shape):
         ("resnet18", CIFAR, 555.423, 0, 555.423, 556.652, 11_173_962),
         ("wrn22", CIFAR, 5.966, 641.729, 15.993, 649.202, 4_326_986),
         ("wrn22-real", CIFAR, 647.695, 0, 647.695, 649.202, 4_326_986),
+        ("resnet34", IMAGENET, 3663.761, 0, 3663.762, 3671.238, 21_797_672),
+        ("birealnet34", IMAGENET, 137.794, 3525.968, 192.888, 3671.238, 21_797_672),
+        ("birealnet34-real", IMAGENET, 3663.761, 0, 3663.762, 3671.238, 21_797_672),
     ],
 )
 def test_the_published_networks_have_their_size(
     name, shape, real, binary, ops, flops, parameters
 ) -> None:
-    network, space = published(name, shape), make()
+    network, space = published(name, shape), make(models=(name,))
     cost = costs(ledger(network, shape))
     assert cost["macs"].get("W32A32", 0) / MILLION == pytest.approx(real, abs=5e-4)
     assert cost["macs"].get("W1A1", 0) / MILLION == pytest.approx(binary, abs=5e-4)
@@ -96,13 +117,63 @@ def test_the_papers_rows() -> None:
     assert (real + binary) / MILLION == pytest.approx(647.70, abs=0.006)
 
 
+def convolutions(network: nn.Module) -> list[tuple[str, int]]:
+    """Names and MACs of a real network's convolutions at 224x224, in the order in which they run."""
+    found: list[tuple[str, int]] = []
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(
+                lambda m, _, y, name=name: found.append((name, m.weight[0].numel() * y.numel()))
+            )
+    network.to("meta").eval()(torch.empty(1, *IMAGENET, device="meta"))
+    return found
+
+
+def torchvisions(name: str) -> list[int]:
+    """MACs of torchvision's network as NAS-BNN section 4.4.1 changes it: without the convolutions of
+    ResNet's shortcuts, and with normal ones in place of MobileNet's depthwise ones."""
+    from torchvision import models
+
+    if name == "bireal-resnet50":
+        network: nn.Module = models.resnet50()
+        return [macs for name, macs in convolutions(network) if "downsample" not in name]
+    network = models.mobilenet_v2()
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d) and module.groups > 1:
+            channels = module.groups
+            module.groups, module.weight = 1, nn.Parameter(torch.empty(channels, channels, 3, 3))
+    return [macs for _, macs in convolutions(network)]
+
+
+@pytest.mark.parametrize("name", TABLE_4)
+def test_nas_bnns_table_4(name) -> None:
+    """Which reading of the text gives its OPs: no convolution on a shortcut, a real stem, 100 classes."""
+    network = build(name, IMAGENET, 100, 64)
+    book = ledger(network, IMAGENET)
+    stem, *others, classifier = [layer for layer in book.layers if layer.macs]
+    assert {(layer.weight_bits, layer.activation_bits) for layer in others} == {(1, 1)}
+    assert (stem.weight_bits, classifier.weight_bits) == (32, 32)
+    if name == "bireal-mobilenetv1":  # torchvision has none; ReActNet-A has its convolutions
+        _, *theirs, _ = [x.macs for x in ledger(published("reactnet-a", IMAGENET), IMAGENET).layers]
+        assert sum(layer.macs for layer in others) == sum(theirs)
+    else:
+        assert [stem.macs, *(layer.macs for layer in others)] == torchvisions(name)
+    real, binary = costs(book)["macs"].values()
+    assert round((real + binary / 64) / MILLION, 2) == TABLE_4[name]
+    spec = NetworkSpec(IMAGENET, 100, 1, 64)
+    for convention in OPS.keys() - {"all"}:
+        space = make(models=(name,))
+        assert space.ops(spec, convention).of(space, arch(name)) == costs(book)["ops"][convention]
+
+
 @pytest.mark.parametrize("side", [64, 97])
-def test_resnet18_is_torchvisions(side) -> None:
+@pytest.mark.parametrize("name", ["resnet18", "resnet34"])
+def test_resnets_are_torchvisions(name, side) -> None:
     """Its weights, in their order, give its logits."""
     from torchvision import models
 
-    ours = build("resnet18", (3, side, side), 10, 64).double().eval()
-    theirs = models.resnet18(num_classes=10).double().eval()
+    ours = build(name, (3, side, side), 10, 64).double().eval()
+    theirs = getattr(models, name)(num_classes=10).double().eval()
     state = dict(zip(ours.state_dict(), theirs.state_dict().values(), strict=True))
     ours.load_state_dict(state)
     x = torch.from_numpy(np.random.default_rng(1).normal(size=(2, 3, side, side)))
@@ -118,13 +189,13 @@ def test_all_but_stem_shortcuts_and_classifier_is_one_bit(name, shape) -> None:
         (layer.weight_bits, layer.activation_bits) in ((1, 1), (32, 32)) for layer in convolutions
     )
     real = [layer for layer in convolutions if layer.weight_bits == 32]
-    stages = len(MODELS[name].depths)
-    downsampling = 0 if name == "reactnet-a" else stages - 1
+    without = name == "reactnet-a" or name in TABLE_4
+    downsampling = 0 if without else len(MODELS[name].stages) - 1
     assert [layer.kind for layer in real] == ["conv", *["pointwise"] * downsampling, "linear"]
     modules = [m for m in build(name, shape).modules() if isinstance(m, BinaryConv2d)]
     assert len(modules) == len(convolutions) - len(real)
     assert {m.scale for m in modules} == {"xnor"}
-    polynomial = name == "birealnet18"  # ReActNet's is in RSign
+    polynomial = "bireal" in name  # ReActNet's is in RSign
     assert {m.estimator for m in modules} == {"polynomial" if polynomial else "clip"}
 
 
@@ -141,6 +212,7 @@ def test_twins_are_real_at_every_precision(name) -> None:
     assert network.reconstruction_error() == 0
     assert make().is_real(arch(name))
     assert not any(make().is_real(arch(other)) for other in BINARY)
+    assert {*REAL, *BINARY} == MODELS.keys()
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -237,6 +309,41 @@ def x_of(place):
     return block(ReActBlock, place)[1]
 
 
+WIDER, NARROWER = Place(4, 10, (6, 6), (3, 3)), Place(8, 4, (6, 6), (6, 6))
+
+
+@pytest.mark.parametrize("place", [WIDER, NARROWER, Place(4, 4, (6, 6), (6, 6))])
+@pytest.mark.parametrize(
+    ("make_block", "kernel_sizes"),
+    [
+        (MobileNetV1Block, (3, 1)),
+        (MobileNetV2Block, (1, 3, 1)),
+        (BottleneckBlock, (1, 3, 1)),
+        (PointwiseBlock, (1,)),
+    ],
+)
+def test_tiled_blocks_by_hand(make_block, kernel_sizes, place) -> None:
+    """NAS-BNN figure 1: a shortcut around each convolution, tiled if it widens, cut if it narrows."""
+    if make_block is PointwiseBlock:
+        place = Place(place.inputs, place.outputs, place.before, place.before)
+    built, x = block(make_block, place)
+    widths = {
+        MobileNetV1Block: (place.inputs, place.outputs),
+        MobileNetV2Block: (6 * place.inputs, 6 * place.inputs, place.outputs),
+        BottleneckBlock: (place.outputs // 4, place.outputs // 4, place.outputs),
+        PointwiseBlock: (place.outputs,),
+    }[make_block]
+    expected = x
+    for part, size, width in zip(built.body, kernel_sizes, widths, strict=True):
+        conv, stride = part.body[1], place.stride if size == 3 else 1
+        assert conv.weight.shape == (width, expected.shape[1], size, size)
+        shortcut = averaged(expected) if stride == 2 else expected
+        channels = [k % shortcut.shape[1] for k in range(width)]
+        expected = normalised(one_bit(expected, conv, stride)) + shortcut[:, channels]
+    assert expected.shape[1:] == (place.outputs, *place.after)
+    torch.testing.assert_close(built(x), expected)
+
+
 @pytest.mark.parametrize("make_block", [BiRealBlock, PreactivationBlock])
 def test_the_clip_before_a_sign_changes_nothing(make_block) -> None:
     built, x = block(make_block, PLACES[1])
@@ -266,6 +373,13 @@ def test_the_clip_before_a_sign_changes_nothing(make_block) -> None:
         ("reactnet-a", 8, 2),
         ("wrn22", 8, 2),
         ("birealnet18", 1, 1),
+        ("bireal-mobilenetv1", 224, 7),
+        ("bireal-mobilenetv2", 224, 7),
+        ("bireal-resnet50", 224, 7),
+        ("bireal-mobilenetv1", 32, 4),
+        ("bireal-mobilenetv2", 32, 4),
+        ("bireal-resnet50", 32, 4),
+        ("bireal-mobilenetv2", 8, 2),
     ],
 )
 def test_last_maps(name, side, maps) -> None:
@@ -277,7 +391,7 @@ def test_last_maps(name, side, maps) -> None:
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("shape", [(2, 1, 1), (1, 9, 14), (3, 33, 20), (3, 65, 97)])
 def test_odd_images_are_counted_as_they_run(name, shape) -> None:
-    space, spec = make(), NetworkSpec(shape, 3, 1, 6)
+    space, spec = make(models=(name,)), NetworkSpec(shape, 3, 1, 6)
     book = costs(ledger(space.network(arch(name), spec, np.random.default_rng(0)), shape))
     for convention in OPS.keys() - {"all"}:
         assert space.ops(spec, convention).of(space, arch(name)) == book["ops"][convention]
@@ -339,6 +453,31 @@ def test_second_and_forward_mode_derivatives_in_the_mix() -> None:
     torch.testing.assert_close(product, 2 * columns @ (columns.T @ direction))
 
 
+ADDED = tuple(name for name in MODELS if name not in SEARCHED)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("precision", list(Precision))
+def test_a_path_is_the_network_that_inherits_it(precision) -> None:
+    """Of the models that the contract does not see, as a search has to ask for them."""
+    net, x = supernet(models=ADDED).double(), images()
+    net.precision = precision
+    for k, name in enumerate(net.names):
+        heir = build(name).double()
+        net.bequeath(heir)
+        heir.precision = precision
+        torch.testing.assert_close(heir(x), net(x, [k]))
+        torch.testing.assert_close(net(x, [torch.eye(len(ADDED), dtype=x.dtype)[k]]), net(x, [k]))
+
+
+@pytest.mark.parametrize("name", ADDED)
+@pytest.mark.parametrize("shape", [DIGITS, (3, 33, 20), (3, 65, 97)])
+def test_packed_bytes(name, shape) -> None:
+    """What the ledger says of the packed file is what its tensors take."""
+    network = build(name, shape, channels=6).eval()
+    assert memory(ledger(network, shape), "packed") == 8 * payload(lower(network, shape))
+
+
 def test_filters_norms_and_reconstruction_error() -> None:
     net = supernet()
     for k, name in enumerate(net.names):
@@ -373,6 +512,17 @@ def test_the_models_option_leaves_only_those() -> None:
     assert make().largest() == arch("reactnet-a-real")
 
 
+def test_other_models_have_to_be_asked_for() -> None:
+    """All models would be trained side by side; CP-NAS' samplings grow with the square of their number."""
+    assert make().decisions[0].options == SEARCHED == tuple(MODELS)[:8]
+    for text in ("resnet34", '{"space": "handcrafted", "choices": {"model": "resnet34"}}'):
+        with pytest.raises(InvalidArchitecture, match=r"--space 'handcrafted\[models=resnet34\]'"):
+            make().parse(text)
+        assert make(models=("resnet34",)).parse(text) == arch("resnet34")
+    with pytest.raises(InvalidArchitecture, match=r"handcrafted 'resnet-34'; .*resnet34"):
+        make().parse("resnet-34")
+
+
 def test_scales() -> None:
     space = make()
     assert space.spec(Scale(), CIFAR, 10, final=True) == NetworkSpec(CIFAR, 10, 1, 64)
@@ -404,6 +554,22 @@ def test_a_drawing_is_written(name, tmp_path) -> None:
     make().draw(arch(name), tmp_path / "model.svg")
     text = (tmp_path / "model.svg").read_text()
     assert text.count("pool, linear") == 1
-    kernels = "3x3, 1x1" if "react" in name else "3x3" if "bireal" in name else "3x3, 3x3"
     bits = "real" if MODELS[name].real else "1-bit"
-    assert text.count(f"<!-- {bits} {kernels}") == sum(MODELS[name].depths)
+    for kernels, blocks in drawn(name).items():
+        assert len(re.findall(f"<!-- {bits} {kernels}( /2)? -->", text)) == blocks
+
+
+def drawn(name: str) -> dict[str, int]:
+    """How many blocks of which kernels a model has."""
+    match name.removesuffix("-real"):
+        case "bireal-mobilenetv1" | "reactnet-a":
+            return {"3x3, 1x1": 13}
+        case "bireal-mobilenetv2":
+            return {"3x3, 1x1": 1, "1x1, 3x3, 1x1": 16, "1x1": 1}
+        case "bireal-resnet50":
+            return {"1x1, 3x3, 1x1": 16}
+        case "birealnet18" | "birealnet34":
+            return {"3x3": 16 if "18" in name else 32}
+        case "wrn22":
+            return {"3x3, 3x3": 9}
+    return {"3x3, 3x3": 8 if "18" in name else 16}

@@ -1,6 +1,6 @@
 """The nas-bnn space: the paper's sizes and OPs, its equations, and one set of weights in three forms."""
 
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -10,13 +10,14 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 from bnas_bench.core import Architecture, NetworkSpec, Recipe, Scale
-from bnas_bench.cost import costs, ledger, ops
+from bnas_bench.cost import costs, ledger, memory, ops
 from bnas_bench.errors import BadValue, InvalidArchitecture
 from bnas_bench.nn.binary import Precision
 from bnas_bench.nn.elastic import ElasticConv2d, slices
 from bnas_bench.nn.mobile import (
     BRANCH,
     NormalisedConv2d,
+    Treatment,
     bi_transform,
     effective,
     normalise_weight,
@@ -24,7 +25,9 @@ from bnas_bench.nn.mobile import (
     within_reach,
 )
 from bnas_bench.nn.quantised import QuantConv2d, initial_step, quantise, scale_gradient
+from bnas_bench.packed.file import payload
 from spaces.nas_bnn import STAGES, NasBnn, scaled
+from tests.test_lower import agree, randomised
 
 # Table 6: millions of OPs (FACTS.md) and as printed; then width_kernel_groups of the layers by stage.
 TABLE_6 = {
@@ -349,6 +352,119 @@ def test_the_convolution_by_hand() -> None:
             groups=2,
         )
         torch.testing.assert_close(conv(x), expected)
+
+
+ABLATIONS = [
+    {"bi_transformation": transformed, "weight_normalisation": normalised}
+    for transformed, normalised in product([True, False], repeat=2)
+]
+"""Section 4.4.3, figure 3 (b)."""
+
+
+def by_hand(w: np.ndarray, theta: np.ndarray | None, bits: int, normalised: bool) -> np.ndarray:
+    """What filters (out, in, k, k) are in a convolution, by figure 2."""
+    out, inputs, k, _ = w.shape
+    if theta is not None and bits == 1:
+        w = np.einsum("oik,kl->oil", w.reshape(out, inputs, k * k), theta).reshape(w.shape)
+    if normalised:
+        mean = w.mean((1, 2, 3), keepdims=True)
+        w = (w - mean) / np.sqrt(w.var((1, 2, 3), keepdims=True) + 1e-5)
+    if bits == 32:
+        return w
+    return np.where(w >= 0, 1, -1) * np.abs(w).mean((1, 2, 3), keepdims=True)
+
+
+@pytest.mark.parametrize("options", ABLATIONS)
+@pytest.mark.parametrize("precision", list(Precision))
+def test_an_ablated_convolution_by_hand(options, precision) -> None:
+    """Alone, and as a path of an elastic one, which cuts its kernel from a larger one."""
+    transformed, normalised = options.values()
+    treatment = Treatment(transformed, normalised)
+    conv = stirred(NormalisedConv2d(4, 4, 3, groups=2, treatment=treatment))
+    elastic = stirred(ElasticConv2d((4, 8), kernels=(3, 5), group_counts=(1,), treatment=treatment))
+    assert (conv.theta is not None) == transformed == ("3" in elastic.thetas)
+    conv.running = elastic.running = precision
+    x = torch.randn(2, 4, 6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    cut = bi_transform(elastic.weight[:4, :4, 1:-1, 1:-1], elastic.shrink["3"])
+    for weight, theta, layer, got in (
+        (conv.weight, conv.theta, conv, conv(x)),
+        (cut, elastic.thetas["3"] if transformed else None, elastic, elastic.path(x, 4, 3, 1)),
+    ):
+        moved = x - layer.threshold[:4].view(1, -1, 1, 1)
+        signs = torch.where(moved >= 0, 1.0, -1.0).double()
+        w = by_hand(
+            weight.detach().numpy(),
+            None if theta is None else theta.detach().numpy(),
+            precision.weight_bits,
+            normalised,
+        )
+        expected = F.conv2d(
+            signs if precision.activation_bits == 1 else moved,
+            torch.from_numpy(w),
+            padding=1,
+            groups=2 if layer is conv else 1,
+        )
+        torch.testing.assert_close(got, expected)
+
+
+def test_without_normalisation_signs_are_of_uncentred_weights() -> None:
+    w = torch.tensor([1.0, 2.0, 3.0, 6.0]).view(1, 4, 1, 1)
+    assert effective(w, 1, normalised=False).flatten().tolist() == [3, 3, 3, 3]
+    assert effective(w, 32, normalised=False) is w
+    assert effective(w, 1).flatten().sign().tolist() == [
+        -1,
+        -1,
+        1,
+        1,
+    ]  # of mean 3, whose sign is +1
+
+
+@pytest.mark.parametrize("options", ABLATIONS)
+def test_an_ablation_changes_weights_alone(options) -> None:
+    """Sizes, OPs, memory and the weights that are drawn; but for the matrices that it leaves out."""
+    full, space, rng = make(), make(**options), np.random.default_rng(13)
+    assert (space.size(), space.decisions) == (full.size(), full.decisions)
+    spec, arch = small(space, (3, 16, 16)), full.sample(rng)
+    assert space.ops(spec).of(space, arch) == full.ops(spec).of(full, arch)
+    networks = [s.network(arch, spec, np.random.default_rng(0)) for s in (full, space)]
+    theirs, ours = (costs(ledger(network, spec.shape)) for network in networks)
+    assert ours == theirs
+    for theirs, ours in (
+        [network.state_dict() for network in networks],
+        [s.supernet(spec, np.random.default_rng(0)).state_dict() for s in (full, space)],
+    ):
+        left_out = theirs.keys() - ours.keys()
+        assert bool(left_out) == (not options["bi_transformation"])
+        assert all("theta" in name for name in left_out)
+        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+@pytest.mark.parametrize("options", ABLATIONS[1:])
+@pytest.mark.parametrize("precision", [Precision.W1A1, Precision.W32A1])
+def test_ablated_path_mix_and_network_are_one_function(options, precision) -> None:
+    space, rng = make(**options), np.random.default_rng(14)
+    spec = small(space)
+    supernet = stirred(space.supernet(spec, rng))
+    supernet.precision = precision
+    x = torch.from_numpy(rng.normal(size=(5, 1, 8, 8)))
+    arch = space.sample(rng)
+    path, heir = space.path(arch), space.network(arch, spec, rng).double()
+    heir.precision = precision
+    supernet.bequeath(heir)
+    torch.testing.assert_close(heir(x), supernet(x, path))
+    torch.testing.assert_close(supernet(x, one_hots(space, path)), supernet(x, path))
+    theirs = [m.filters() for m in heir.modules() if isinstance(m, NormalisedConv2d)]
+    for ours, filters in zip(supernet.filters(path), theirs, strict=True):
+        torch.testing.assert_close(ours, filters)
+
+
+@pytest.mark.parametrize("options", ABLATIONS[1:])
+def test_an_ablated_network_is_packed(options) -> None:
+    """Its sums of signs are exact; what torch's linear layer rounds differs from machine to machine."""
+    space, rng, shape = make(**options), np.random.default_rng(15), (3, 13, 10)
+    network = randomised(space.network(space.sample(rng), small(space, shape), rng))
+    program = agree(network, shape, rtol=1e-6)
+    assert memory(ledger(network, shape), "packed") == 8 * payload(program)
 
 
 @pytest.mark.parametrize("side", [1, 2, 3, 5])

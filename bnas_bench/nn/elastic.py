@@ -28,14 +28,14 @@ from bnas_bench.core import Mix, NetworkSpec
 from bnas_bench.nn.binary import Filters, RPReLU, mean_magnitude
 from bnas_bench.nn.blocks import Head, channels_last
 from bnas_bench.nn.mobile import (
+    FULL,
     MobileBlock,
     MobileNetwork,
     NormalisedConv2d,
+    Treatment,
     bi_transform,
     branch_norm,
-    effective,
     halving_pool,
-    normalise_weight,
     tile,
 )
 from bnas_bench.nn.network import ListOf, Network, Supernet
@@ -101,16 +101,23 @@ class ElasticConv2d(NormalisedConv2d):
         kernels: tuple[int, ...] = (1,),
         group_counts: tuple[int, ...] = (1,),
         stride: int = 1,
+        treatment: Treatment = FULL,
     ) -> None:
         widest, largest = max(inputs), max(kernels)
         super().__init__(
-            widest, outputs or widest, largest, stride=stride, groups=min(group_counts)
+            widest,
+            outputs or widest,
+            largest,
+            stride=stride,
+            groups=min(group_counts),
+            treatment=treatment,
         )
         self.inputs, self.keeps_width = inputs, outputs is None
         self.kernels, self.group_counts = kernels, group_counts
         self.theta = None
+        transformed = kernels if treatment.transformed else ()
         self.thetas = nn.ParameterDict(
-            {str(k): nn.Parameter(torch.eye(k**2)) for k in kernels if k > 1}
+            {str(k): nn.Parameter(torch.eye(k**2)) for k in transformed if k > 1}
         )
         self.shrink = nn.ParameterDict(
             {str(k): nn.Parameter(torch.eye(k**2)) for k in kernels if k < largest}
@@ -138,7 +145,7 @@ class ElasticConv2d(NormalisedConv2d):
     def latent(self, weight: Tensor, kernel: int) -> Tensor:
         """Of shared kernels those of a size, in the domain that the layer runs in, before Eq. (6)."""
         weight = self.shrunk(weight, kernel)
-        if self.precision.weight_bits == 32 or kernel == 1:
+        if self.precision.weight_bits == 32 or str(kernel) not in self.thetas:
             return weight
         return bi_transform(weight, self.thetas[str(kernel)])
 
@@ -148,8 +155,7 @@ class ElasticConv2d(NormalisedConv2d):
     def path(self, x_BCHW: Tensor, outputs: int, kernel: int, groups: int) -> Tensor:
         """One kernel size and group count, from the input's width to `outputs` channels."""
         weight = self.latent(slices(self.weight, outputs, x_BCHW.shape[1], groups), kernel)
-        weight = effective(weight, self.precision.weight_bits)
-        return self.convolve(x_BCHW, weight, groups)
+        return self.convolve(x_BCHW, self.in_use(weight), groups)
 
     def mixed(self, x_BCHW: Tensor, width: Tensor, kernel: Tensor, groups: Tensor) -> Tensor:
         """The options' outputs in a weighted sum.
@@ -157,14 +163,14 @@ class ElasticConv2d(NormalisedConv2d):
         Args:
             width: of the input; the channels beyond an option's are as if they were not there.
         """
-        bits, largest = self.precision.weight_bits, self.kernel_size
+        largest = self.kernel_size
         shared = [self.latent(self.weight, k) for k in self.kernels]
         parts = []
         for m, channels in zip(width, self.inputs, strict=True):
             rows = channels if self.keeps_width else self.out_channels
             for n, count in zip(groups, self.group_counts, strict=True):
                 sliced = [
-                    o * enlarge(effective(slices(weight, rows, channels, count), bits), largest)
+                    o * enlarge(self.in_use(slices(weight, rows, channels, count)), largest)
                     for o, weight in zip(kernel, shared, strict=True)
                 ]
                 parts.append((m * n) * torch.stack(sliced).sum(0).flatten(0, 1))
@@ -175,7 +181,7 @@ class ElasticConv2d(NormalisedConv2d):
     def path_filters(self, width: int, outputs: int, kernel: int, groups: int) -> Filters:
         """The 1-bit convolution that `path` runs."""
         weight = self.latent(slices(self.weight, outputs, width, groups), kernel)
-        weight = normalise_weight(weight)
+        weight = self.in_use(weight, bits=32)
         return weight, mean_magnitude(weight)
 
     @torch.no_grad()
@@ -194,18 +200,24 @@ class ElasticBlock(nn.Module):
         inputs: the input widths.
     """
 
-    def __init__(self, inputs: tuple[int, ...], stage: Stage, stride: int) -> None:
+    def __init__(
+        self, inputs: tuple[int, ...], stage: Stage, stride: int, treatment: Treatment
+    ) -> None:
         super().__init__()
         before, after = max(inputs), max(stage.widths)
         self.inputs, self.widths = inputs, stage.widths
         self.kernels, self.groups = stage.kernels, stage.groups
         self.spatial = ElasticConv2d(
-            inputs, kernels=stage.kernels, group_counts=stage.groups, stride=stride
+            inputs,
+            kernels=stage.kernels,
+            group_counts=stage.groups,
+            stride=stride,
+            treatment=treatment,
         )
         self.spatial_norm = branch_norm(before, running=False)
         self.pool = halving_pool() if stride == 2 else nn.Identity()
         self.spatial_slope = RPReLU(before)
-        self.pointwise = ElasticConv2d(inputs, after)
+        self.pointwise = ElasticConv2d(inputs, after, treatment=treatment)
         self.pointwise_norm = branch_norm(after, running=False)
         self.pointwise_slope = RPReLU(after)
         widths = torch.tensor(stage.widths).view(-1, 1)
@@ -271,11 +283,11 @@ class ElasticBlock(nn.Module):
 class ElasticStage(nn.Module):
     """The layers of a stage, as many as its largest depth."""
 
-    def __init__(self, inputs: tuple[int, ...], stage: Stage) -> None:
+    def __init__(self, inputs: tuple[int, ...], stage: Stage, treatment: Treatment) -> None:
         super().__init__()
         self.depths = stage.depths
         self.blocks = ListOf[ElasticBlock](
-            ElasticBlock(stage.widths if j else inputs, stage, 1 if j else stage.stride)
+            ElasticBlock(stage.widths if j else inputs, stage, 1 if j else stage.stride, treatment)
             for j in range(max(stage.depths))
         )
 
@@ -320,12 +332,17 @@ class ElasticSupernet(Supernet):
 
     Args:
         stem: the stem's widths, and its stride.
+        treatment: of the 1-bit weights.
     """
 
     head: ElasticHead
 
     def __init__(
-        self, stem: tuple[tuple[int, ...], int], stages: Sequence[Stage], spec: NetworkSpec
+        self,
+        stem: tuple[tuple[int, ...], int],
+        stages: Sequence[Stage],
+        spec: NetworkSpec,
+        treatment: Treatment = FULL,
     ) -> None:
         super().__init__()
         self.widths, stride = stem
@@ -335,7 +352,7 @@ class ElasticSupernet(Supernet):
         self.options = [len(self.widths)]
         before = self.widths
         for stage in stages:
-            self.stages.append(ElasticStage(before, stage))
+            self.stages.append(ElasticStage(before, stage, treatment))
             before = stage.widths
             layer = [len(stage.widths), len(stage.kernels), len(stage.groups)]
             self.options += [len(stage.depths), *layer * max(stage.depths)]

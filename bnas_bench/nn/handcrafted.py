@@ -1,4 +1,4 @@
-"""Hand-made 1-bit networks and their real-valued twins, alone and all of them side by side.
+"""Hand-made 1-bit networks and their real-valued twins: planned, alone, and all of them side by side.
 
 Legend of tensor names: B batch, C channels, H and W height and width, N classes.
 """
@@ -6,17 +6,143 @@ Legend of tensor names: B batch, C channels, H and W height and width, N classes
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, cat, nn
 
-from bnas_bench.core import Mix
+from bnas_bench.core import Mix, NetworkSpec
 from bnas_bench.nn.binary import BinaryConv2d, Filters
 from bnas_bench.nn.blocks import Head, inference_layout
 from bnas_bench.nn.network import ListOf, Network, Supernet
-from bnas_bench.nn.residual import Kit, Plan, real_conv
+from bnas_bench.nn.residual import (
+    BiRealBlock,
+    Block,
+    Kit,
+    Place,
+    PreactivationBlock,
+    ReActBlock,
+    ResNetBlock,
+    Row,
+    Side,
+    norm_row,
+    real_conv,
+)
 from bnas_bench.nn.supernet import copy_matching
+from bnas_bench.nn.tiled import (
+    BottleneckBlock,
+    MobileNetV1Block,
+    MobileNetV2Block,
+    PointwiseBlock,
+)
+
+FEWEST = 2
+"""Maps of so many pixels a side are halved no more: batch norm needs more than one pixel."""
+
+BLOCKS: dict[str, type[Block]] = {
+    "resnet": ResNetBlock,
+    "preactivation": PreactivationBlock,
+    "bireal": BiRealBlock,
+    "reactnet": ReActBlock,
+    "mobilenetv1": MobileNetV1Block,
+    "mobilenetv2": MobileNetV2Block,
+    "bottleneck": BottleneckBlock,
+    "pointwise": PointwiseBlock,
+}
+
+
+class StagePlan(NamedTuple):
+    """Blocks of one kind and width.
+
+    Attributes:
+        depth: how many.
+        outputs: channels that each of them ends with.
+        halves: whether the first one halves the map.
+    """
+
+    block: type[Block]
+    depth: int
+    outputs: int
+    halves: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A network before it is built: what it is built and what its cost is counted from.
+
+    Attributes:
+        name: the model's.
+        stages: in order; the first one's blocks say what stands before them, and behind the last.
+        real: whether it is real-valued throughout.
+    """
+
+    name: str
+    stages: tuple[StagePlan, ...]
+    real: bool
+    spec: NetworkSpec
+
+    @property
+    def block(self) -> type[Block]:
+        """Of the first stage."""
+        return self.stages[0].block
+
+    @property
+    def outputs(self) -> int:
+        """Channels of the last maps."""
+        return self.stages[-1].outputs
+
+    @property
+    def stem_kernel(self) -> int:
+        return self.block.stem_kernel if self.spec.large else 3
+
+    @property
+    def pooled(self) -> bool:
+        return self.block.pooled and self.spec.large
+
+    @property
+    def stem(self) -> Place:
+        """Of the first convolution, which halves large images."""
+        side = (self.spec.shape[1], self.spec.shape[2])
+        after = _half(side) if self.spec.large else side
+        return Place(self.spec.shape[0], self.spec.channels // self.block.narrowing, side, after)
+
+    def blocks(self) -> Iterator[tuple[type[Block], Place]]:
+        """The blocks, and where each stands.
+
+        Small images are spared the first two halvings of large ones: those of the stem, or of the
+        stem and the first stage that halves, where there is no pooling.
+        """
+        inputs, side = self.stem.outputs, self.stem.after
+        if self.pooled:
+            side = _half(side)
+        spared = not (self.spec.large or self.block.pooled)
+        for block, depth, outputs, halves in self.stages:
+            for index in range(depth):
+                after = side
+                if halves and index == 0:
+                    after = side if spared or min(side) <= FEWEST else _half(side)
+                    spared = False
+                yield block, Place(inputs, outputs, side, after)
+                inputs, side = outputs, after
+
+    def rows(self) -> Iterator[Row]:
+        """The layers that cost something: all convolutions and normalisations, the classifier."""
+        stem, bits = self.stem, 32 if self.real else 1
+        yield Row(stem.inputs, stem.outputs, self.stem_kernel, stem.pixels)
+        if self.block.stem_norm:
+            yield norm_row(stem.outputs, stem.pixels)
+        place = stem
+        for block, place in self.blocks():
+            yield from block.rows(place, bits)
+        if self.block.last_norm:
+            yield norm_row(place.outputs, place.pixels)
+        yield Row(place.outputs, self.spec.classes, 1, 1, biased=True)
+
+
+def _half(side: Side) -> Side:
+    return -(-side[0] // 2), -(-side[1] // 2)
 
 
 class Body(nn.Sequential):
@@ -33,7 +159,7 @@ class Body(nn.Sequential):
             layers.append(nn.ReLU())
         if plan.pooled:
             layers.append(nn.MaxPool2d(3, 2, padding=1))
-        layers.extend(block(place, kit) for place in plan.places())
+        layers.extend(make(place, kit) for make, place in plan.blocks())
         if block.last_norm:
             layers.extend((kit.norm(plan.outputs), nn.ReLU()))
         super().__init__(*layers)

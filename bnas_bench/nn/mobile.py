@@ -7,6 +7,7 @@ ReActNet (Liu et al., ECCV 2020), https://arxiv.org/abs/2003.03488: RSign, RPReL
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import chain
 
 import torch
@@ -46,10 +47,30 @@ def normalise_weight(w: Tensor) -> Tensor:
     return F.layer_norm(w, w.shape[1:], eps=1e-5)
 
 
-def effective(w: Tensor, bits: int) -> Tensor:
-    r"""Weights as a convolution uses them: W' of Eq. (6), or mean|W'| * sign(W') per output channel."""
-    w = normalise_weight(w)
+def effective(w: Tensor, bits: int, *, normalised: bool = True) -> Tensor:
+    r"""Weights as a convolution uses them: W' of Eq. (6), or mean|W'| * sign(W') per output channel.
+
+    Args:
+        normalised: whether W' is W of Eq. (6), or W itself.
+    """
+    w = normalise_weight(w) if normalised else w
     return w if bits == 32 else ste_sign(w) * mean_magnitude(w)
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """What weights pass on their way to the sign (figure 2); section 4.4.3 leaves out either.
+
+    Attributes:
+        transformed: whether by Bi-Transformation, Eq. (5).
+        normalised: whether by weight normalisation, Eq. (6).
+    """
+
+    transformed: bool = True
+    normalised: bool = True
+
+
+FULL = Treatment()
 
 
 def within_reach(w: Tensor, side: int) -> Tensor:
@@ -68,8 +89,9 @@ class NormalisedConv2d(BinaryConv2d):
     """RSign and a 1-bit convolution whose weights pass Eqs. (5) and (6) on their way to the sign.
 
     The input is sign(x - threshold), or x - threshold where activations are real. Real weights pass
-    Eq. (6) alone. A 1x1 kernel has no theta: a scalar would cancel in Eq. (6). Inference needs
-    neither theta nor the real weights, only their signs and one scale per output channel.
+    Eq. (6) alone. A 1x1 kernel has no theta: a scalar would cancel in Eq. (6), or else in the batch
+    norm behind. Inference needs neither theta nor the real weights, only their signs and one scale
+    per output channel.
     """
 
     def __init__(
@@ -80,6 +102,7 @@ class NormalisedConv2d(BinaryConv2d):
         *,
         stride: int = 1,
         groups: int = 1,
+        treatment: Treatment = FULL,
     ) -> None:
         super().__init__(
             in_channels,
@@ -91,8 +114,10 @@ class NormalisedConv2d(BinaryConv2d):
             scale="xnor",
             estimator="polynomial",
         )
+        self.treatment = treatment
         self.threshold = nn.Parameter(torch.zeros(in_channels))
-        self.theta = nn.Parameter(torch.eye(kernel_size**2)) if kernel_size > 1 else None
+        transformed = treatment.transformed and kernel_size > 1
+        self.theta = nn.Parameter(torch.eye(kernel_size**2)) if transformed else None
 
     def latent_weight(self) -> Tensor:
         """The weights before Eq. (6), of the real or of the binary domain as the layer runs now."""
@@ -100,12 +125,17 @@ class NormalisedConv2d(BinaryConv2d):
             return self.weight
         return bi_transform(self.weight, self.theta)
 
+    def in_use(self, latent: Tensor, bits: int | None = None) -> Tensor:
+        """What latent weights are in a convolution: of as many bits as the layer runs at, or `bits`."""
+        bits = self.precision.weight_bits if bits is None else bits
+        return effective(latent, bits, normalised=self.treatment.normalised)
+
     def effective_weight(self, part: slice | None = None) -> Tensor:
-        weight = effective(self.latent_weight(), self.precision.weight_bits)
+        weight = self.in_use(self.latent_weight())
         return weight if part is None else weight[part]
 
     def filters(self, part: slice | None = None) -> Filters:
-        weight = normalise_weight(self.latent_weight())
+        weight = self.in_use(self.latent_weight(), bits=32)
         weight = weight if part is None else weight[part]
         return weight, mean_magnitude(weight)
 
@@ -133,15 +163,20 @@ class MobileBlock(nn.Module):
     convolution changes it (its shortcut is tiled).
     """
 
-    def __init__(self, in_channels: int, layer: Layer) -> None:
+    def __init__(self, in_channels: int, layer: Layer, treatment: Treatment = FULL) -> None:
         super().__init__()
         self.spatial = NormalisedConv2d(
-            in_channels, in_channels, layer.kernel, stride=layer.stride, groups=layer.groups
+            in_channels,
+            in_channels,
+            layer.kernel,
+            stride=layer.stride,
+            groups=layer.groups,
+            treatment=treatment,
         )
         self.spatial_norm = branch_norm(in_channels)
         self.pool = halving_pool() if layer.stride == 2 else nn.Identity()
         self.spatial_slope = RPReLU(in_channels)
-        self.pointwise = NormalisedConv2d(in_channels, layer.width, 1)
+        self.pointwise = NormalisedConv2d(in_channels, layer.width, 1, treatment=treatment)
         self.pointwise_norm = branch_norm(layer.width)
         self.pointwise_slope = RPReLU(layer.width)
         self.width = layer.width
@@ -174,12 +209,17 @@ class MobileNetwork(Network):
     Args:
         stem: width and stride of the stem.
         stages: the layers of each.
+        treatment: of the 1-bit weights.
     """
 
     head: Head
 
     def __init__(
-        self, stem: tuple[int, int], stages: Sequence[Sequence[Layer]], spec: NetworkSpec
+        self,
+        stem: tuple[int, int],
+        stages: Sequence[Sequence[Layer]],
+        spec: NetworkSpec,
+        treatment: Treatment = FULL,
     ) -> None:
         super().__init__()
         self.depths = [len(layers) for layers in stages]
@@ -188,7 +228,7 @@ class MobileNetwork(Network):
         self.stem_norm = nn.BatchNorm2d(width)
         self.blocks: ListOf[MobileBlock] = ListOf()
         for layer in chain.from_iterable(stages):
-            self.blocks.append(MobileBlock(width, layer))
+            self.blocks.append(MobileBlock(width, layer, treatment))
             width = layer.width
         self.head = Head(width, spec.classes)
 

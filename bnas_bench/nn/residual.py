@@ -1,4 +1,4 @@
-"""What hand-made 1-bit networks and their real-valued twins are made of: residual blocks, and their plan.
+"""What hand-made 1-bit networks and their real-valued twins are made of: residual blocks.
 
 ResNet (He et al., CVPR 2016), https://arxiv.org/abs/1512.03385.
 Wide ResNet (Zagoruyko and Komodakis, BMVC 2016), https://arxiv.org/abs/1605.07146.
@@ -6,7 +6,7 @@ XNOR-Net (Rastegari et al., ECCV 2016), https://arxiv.org/abs/1603.05279.
 Bi-Real Net (Liu et al., ECCV 2018), https://arxiv.org/abs/1808.00278.
 ReActNet (Liu et al., ECCV 2020), https://arxiv.org/abs/2003.03488.
 
-Legend of tensor names: B batch, C channels, H and W height and width, N classes.
+Legend of tensor names: B batch, C channels, H and W height and width.
 """
 
 from __future__ import annotations
@@ -18,12 +18,8 @@ from typing import ClassVar, NamedTuple
 
 from torch import Tensor, cat, nn
 
-from bnas_bench.core import NetworkSpec
 from bnas_bench.nn.binary import BinaryConv2d, Estimator, RPReLU, RSign
 from bnas_bench.nn.network import ListOf
-
-FEWEST = 2
-"""Maps of so many pixels a side are halved no more: batch norm needs more than one pixel."""
 
 Side = tuple[int, int]
 
@@ -321,84 +317,3 @@ class ReActBlock(Block):
         for kernel_size in kernel_sizes:
             yield Row(place.inputs, place.inputs, kernel_size, place.pixels, bits)
             yield norm_row(place.inputs, place.pixels)
-
-
-BLOCKS: dict[str, type[Block]] = {
-    "resnet": ResNetBlock,
-    "preactivation": PreactivationBlock,
-    "bireal": BiRealBlock,
-    "reactnet": ReActBlock,
-}
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A network before it is built: what it is built and what its cost is counted from.
-
-    Attributes:
-        name: the model's.
-        block: what it is made of.
-        depths: blocks per stage; the channels double from stage to stage.
-        real: whether it is real-valued throughout.
-    """
-
-    name: str
-    block: type[Block]
-    depths: tuple[int, ...]
-    real: bool
-    spec: NetworkSpec
-
-    @property
-    def outputs(self) -> int:
-        """Channels of the last maps."""
-        return self.spec.channels * 2 ** (len(self.depths) - 1)
-
-    @property
-    def stem_kernel(self) -> int:
-        return self.block.stem_kernel if self.spec.large else 3
-
-    @property
-    def pooled(self) -> bool:
-        return self.block.pooled and self.spec.large
-
-    @property
-    def stem(self) -> Place:
-        """Of the first convolution, which halves large images."""
-        side = (self.spec.shape[1], self.spec.shape[2])
-        after = _half(side) if self.spec.large else side
-        return Place(self.spec.shape[0], self.spec.channels // self.block.narrowing, side, after)
-
-    def places(self) -> Iterator[Place]:
-        """Of the blocks: the first of each stage but the first one halves the map.
-
-        Small images are spared the first two halvings of large ones: those of the stem, or of the
-        stem and the second stage where it has no pooling.
-        """
-        inputs, side = self.stem.outputs, self.stem.after
-        if self.pooled:
-            side = _half(side)
-        whole = 1 if self.spec.large or self.block.pooled else 2
-        for stage, depth in enumerate(self.depths):
-            outputs = self.spec.channels * 2**stage
-            for index in range(depth):
-                halves = index == 0 and stage >= whole and min(side) > FEWEST
-                place = Place(inputs, outputs, side, _half(side) if halves else side)
-                yield place
-                inputs, side = outputs, place.after
-
-    def rows(self) -> Iterator[Row]:
-        """The layers that cost something: all convolutions and normalisations, the classifier."""
-        stem, bits = self.stem, 32 if self.real else 1
-        yield Row(stem.inputs, stem.outputs, self.stem_kernel, stem.pixels)
-        if self.block.stem_norm:
-            yield norm_row(stem.outputs, stem.pixels)
-        place = stem
-        for place in self.places():
-            yield from self.block.rows(place, bits)
-        if self.block.last_norm:
-            yield norm_row(place.outputs, place.pixels)
-        yield Row(place.outputs, self.spec.classes, 1, 1, biased=True)
-
-
-def _half(side: Side) -> Side:
-    return -(-side[0] // 2), -(-side[1] // 2)
