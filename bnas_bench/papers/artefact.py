@@ -186,7 +186,7 @@ class Artefact:
 
     def row(self, name: str, group: str = "") -> Row:
         """The row of that name (and group, where two have the name)."""
-        found = [row for row in self.rows if row.name == name and row.group.startswith(group)]
+        found = [row for row in self.rows if row.name == name and group in ("", row.group)]
         if len(found) != 1:
             raise UnknownName(f"row of {self.id}", name, {row.name for row in self.rows})
         return found[0]

@@ -1,0 +1,53 @@
+"""Costs of the networks that a paper's rows name, counted at the paper's size; nothing is trained."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from bnas_bench.core import Scale, SearchSpace
+from bnas_bench.errors import UnknownName
+from bnas_bench.papers.artefact import FOLDER, Count
+from bnas_bench.registry import find
+from bnas_bench.spec import parse_spec, resolve
+
+ARCHITECTURES = FOLDER / "architectures"
+
+
+@cache
+def counted(count: Count) -> dict[str, Any]:
+    """The costs of a network, by the fields of a record that hold them (`bnas_bench.cost.costs`).
+
+    Raises:
+        UnknownName: if no file holds the architecture.
+    """
+    import numpy as np
+
+    from bnas_bench.cost import costs, ledger
+
+    space = space_of(count.space)
+    shape = (count.input[0], count.input[1], count.input[2])
+    scale = Scale(count.cells, count.channels)
+    network = space.network(
+        space.parse(architecture(count)),
+        space.spec(scale, shape, count.classes, final=True),
+        np.random.default_rng(0),
+    )
+    return costs(ledger(network, shape))
+
+
+def space_of(text: str) -> SearchSpace:
+    """The space that is written as on the command line, `darts-binary[binarise=depthwise]`."""
+    spec = parse_spec(text)
+    plugin = find("space", spec.name)
+    return plugin.make(resolve(spec.options, plugin.defaults, f"option of {plugin.name}"))
+
+
+def architecture(count: Count) -> str:
+    """The text of an architecture: that of its file, or a model's name."""
+    if parse_spec(count.space).name == "handcrafted":
+        return count.arch
+    files = {file.stem: file for file in ARCHITECTURES.iterdir()}
+    if count.arch not in files:
+        raise UnknownName("architecture of the papers", count.arch, files)
+    return files[count.arch].read_text("utf-8")

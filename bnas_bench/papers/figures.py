@@ -1,0 +1,180 @@
+"""A paper's figure, drawn from the records of an artefact's rows; printed points are hollow."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+from bnas_bench.core import Architecture
+from bnas_bench.papers.artefact import Artefact, Column, FigureSpec, Row, number
+from bnas_bench.papers.counted import architecture, space_of
+from bnas_bench.papers.tables import heading
+from bnas_bench.papers.values import Reader, Runs
+from bnas_bench.report.figures import Point, bars, curves, distribution, scatter, sweep
+from bnas_bench.report.style import Titles
+from bnas_bench.spec import label
+from bnas_bench.store import Record, Store
+
+Points = dict[str, list[Point]]
+
+
+def draw(
+    artefact: Artefact, spec: FigureSpec, records: Sequence[Runs], store: Store
+) -> Figure | None:
+    """The figure; None where no run has anything to draw.
+
+    Args:
+        records: for each row the records of its runs.
+        store: where their logs lie.
+    """
+    reader = Reader(artefact, records)
+    title = f"{heading(artefact)}: {artefact.title}"
+    match spec.form:
+        case "sweep" | "scatter":
+            here, paper = _points(artefact, spec, reader)
+            if not here:
+                return None
+            titles = Titles(title=title, x=_x_title(artefact, spec), y=_y_title(artefact, spec))
+            form = sweep if spec.form == "sweep" else scatter
+            return form(here, titles, paper=paper, log_x=spec.log_x)
+        case "bars":
+            return _bars(artefact, spec, reader, title)
+        case "curves":
+            titles = Titles(
+                title=title, x=spec.x_title or "part of the search", y=_y_title(artefact, spec)
+            )
+            series = dict(_logs(artefact, spec, records, store))
+            return curves(series, titles) if series else None
+        case "distribution":
+            titles = Titles(title=title, x=spec.x_title or spec.y_title)
+            values = {
+                name: [100 * y for _, ys in runs for y in ys]
+                for name, runs in _logs(artefact, spec, records, store)
+            }
+            return distribution(values, titles) if values else None
+    return None  # cells are drawings of their own: `drawn`
+
+
+def drawn(artefact: Artefact, records: Sequence[Runs], folder: Path) -> Iterator[Drawing]:
+    """Draw each row's cells: those that its first finished seed found, or those that it names."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for place, (row, runs) in enumerate(zip(artefact.rows, records, strict=True)):
+        stem = folder / f"cells-{place}"
+        done = [r for found in runs.values() for r in found if r.get("status") == "ok"]
+        if done:
+            record = done[0]
+            space = space_of(label(record["space"], record["space_options"]))
+            arch = Architecture.from_json(record["architecture"])
+            what = f"{row.name}: found by {record['method']}, seed {record['seed']}"
+        elif row.count:
+            space = space_of(row.count.space)
+            arch, what = space.parse(architecture(row.count)), f"{row.name}: {row.count.arch}"
+        else:
+            continue
+        with rc_context({"svg.hashsalt": arch.id}):
+            for ending in ("svg", "pdf", "png"):
+                space.draw(arch, stem.with_suffix(f".{ending}"))
+        yield Drawing(what, stem, [record["id"]] if done else [])
+
+
+class Drawing(NamedTuple):
+    """A drawing of cells: what they are, its path without an ending, and the run that found them."""
+
+    what: str
+    stem: Path
+    runs: list[str]
+
+
+def _bars(artefact: Artefact, spec: FigureSpec, reader: Reader, title: str) -> Figure | None:
+    column = _column(artefact, spec.y[0])
+    means, runs, paper = {}, {}, {}
+    for row in artefact.rows:
+        if (printed := number(row.paper.get(column.key, ""))) is not None:
+            paper[row.name] = printed
+        if (point := _point(reader, row, column)) is not None:
+            means[row.name] = point
+            runs[row.name] = list(reader.by_seed(row, column).values())
+    if not means:
+        return None
+    return bars(means, Titles(title=title, x=_y_title(artefact, spec)), runs=runs, paper=paper)
+
+
+def _points(artefact: Artefact, spec: FigureSpec, reader: Reader) -> tuple[Points, Points]:
+    """The measured and the printed points, by series."""
+    column = _column(artefact, spec.y[0])
+    here: Points = {}
+    paper: Points = {}
+    for row in artefact.rows:
+        series = row.series or row.group or row.name
+        x, x_paper = _xs(artefact, spec, reader, row)
+        if x is not None and (point := _point(reader, row, column, x)) is not None:
+            here.setdefault(series, []).append(point)
+        printed = number(row.paper.get(column.key, ""))
+        if x_paper is not None and printed is not None:
+            paper.setdefault(series, []).append(Point(x=x_paper, y=printed))
+    return here, paper
+
+
+def _xs(
+    artefact: Artefact, spec: FigureSpec, reader: Reader, row: Row
+) -> tuple[float | None, float | None]:
+    if spec.form == "sweep":
+        return row.x, row.x
+    column = _column(artefact, spec.x)
+    return reader.value(row, column).number, number(row.paper.get(column.key, ""))
+
+
+def _point(reader: Reader, row: Row, column: Column, x: float = 0.0) -> Point | None:
+    value = reader.value(row, column)
+    if value.number is None or value.kind == "missing":
+        return None
+    return Point(x=x, y=value.number, lower=value.lower, upper=value.upper, label=row.name)
+
+
+def _logs(
+    artefact: Artefact, spec: FigureSpec, records: Sequence[Runs], store: Store
+) -> Iterator[tuple[str, list[tuple[list[float], list[float]]]]]:
+    """Per row and field the runs' values against the part of the search that lay behind."""
+    for row, runs in zip(artefact.rows, records, strict=True):
+        for field in spec.y:
+            found = [
+                series
+                for cells in runs.values()
+                for record in cells
+                if record.get("status") == "ok" and (series := _series(record, field, store))
+            ]
+            if found:
+                yield (f"{row.name}, {field}" if len(spec.y) > 1 else row.name), found
+
+
+def _series(record: Record, field: str, store: Store) -> tuple[list[float], list[float]] | None:
+    file = store.folder(record["id"]) / "log.jsonl"
+    lines = file.read_text("utf-8").splitlines() if file.exists() else []
+    entries: list[Mapping[str, Any]] = [json.loads(line) for line in lines]
+    points = [(e["passes"], e[field]) for e in entries if e.get("phase") == "search" and field in e]
+    if not points:
+        return None
+    spent = record["passes"]
+    return [passes / spent for passes, _ in points], [float(y) for _, y in points]
+
+
+def _column(artefact: Artefact, key: str) -> Column:
+    return next(column for column in artefact.columns if column.key == key)
+
+
+def _y_title(artefact: Artefact, spec: FigureSpec) -> str:
+    return spec.y_title or _titled(_column(artefact, spec.y[0]))
+
+
+def _x_title(artefact: Artefact, spec: FigureSpec) -> str:
+    return spec.x_title or _titled(_column(artefact, spec.x))
+
+
+def _titled(column: Column) -> str:
+    unit = column.record_unit or column.unit
+    return f"{column.title} ({unit})" if unit else column.title

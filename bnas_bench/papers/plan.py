@@ -1,0 +1,144 @@
+"""The cells that regenerate an artefact under a budget: what `reproduce` runs.
+
+Nothing here imports torch, so that a plan is there at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from bnas_bench.budgets import BUDGETS
+from bnas_bench.core import Budget, Scale
+from bnas_bench.errors import BadValue
+from bnas_bench.grid import Cell, Choice, expand
+from bnas_bench.names import check_dataset
+from bnas_bench.papers.artefact import Artefact, Run
+from bnas_bench.registry import Kind, find
+from bnas_bench.spec import Spec, parse_spec, resolve, resolve_budget
+
+SMALL = ("smoke", "quick")
+"""Budgets below `standard`: a run's `small` holds what differs under them."""
+
+STAND_INS: Mapping[str, str] = {"smoke": "digits", "quick": "digits", "standard": "cifar10"}
+"""What stands in for the paper's dataset under a budget that is not the paper's."""
+
+OWN: Mapping[str, str] = {
+    "CIFAR-10": "cifar10",
+    "CIFAR-10 and ImageNet": "cifar10",
+    "ImageNet": "imagenet",
+    "ImageNet-1K": "imagenet",
+}
+"""The names here of the datasets in the papers; of two the one that needs no folder."""
+
+CIFAR, IMAGENET = (3, 32, 32), (3, 224, 224)
+
+Cells = Mapping[str, list[Cell]]
+"""By the name of a row's run its cells, one a seed."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An artefact, and the cells behind its rows.
+
+    Attributes:
+        budget, dataset: as they were asked for; a row's own budget may differ in width or recipe.
+        rows: for each row of the artefact its runs' cells.
+    """
+
+    artefact: Artefact
+    budget: str
+    dataset: str
+    seeds: int
+    rows: tuple[Cells, ...]
+
+    @cached_property
+    def cells(self) -> list[Cell]:
+        """Every cell once, seed by seed, so that an interrupted table is complete early."""
+        every = {
+            cell.id: cell for row in self.rows for cells in row.values() for cell in cells
+        }.values()
+        return sorted(every, key=lambda cell: cell.repetition)
+
+
+def plan(
+    artefact: Artefact,
+    budget: str,
+    dataset: str | None = None,
+    seeds: int = 3,
+    root_seed: int = 0,
+) -> Plan:
+    """The cells of an artefact.
+
+    Args:
+        budget: as on the command line, `quick` or `quick[passes=5000]`.
+        dataset: None is the budget's stand-in, or under `paper` the paper's own.
+
+    Raises:
+        BadValue: if the paper's dataset has no name here, or the budget or dataset does not parse.
+        UnknownName: if the budget or the dataset is unknown.
+    """
+    asked = parse_spec(budget)
+    resolve_budget(asked, BUDGETS)
+    images = dataset or _dataset(artefact, asked.name)
+    check_dataset(images)
+    rows = tuple(
+        {
+            name: _cells(artefact, run, asked, images, seeds, root_seed)
+            for name, run in row.runs.items()
+        }
+        for row in artefact.rows
+    )
+    return Plan(artefact, budget, images, seeds, rows)
+
+
+def _dataset(artefact: Artefact, budget: str) -> str:
+    if budget in STAND_INS:
+        return STAND_INS[budget]
+    if artefact.dataset in OWN:
+        return OWN[artefact.dataset]
+    raise BadValue(
+        f"{artefact.id} was measured on {artefact.dataset or 'no dataset'}, which has no name here; "
+        "give --dataset imagenet:PATH with such a tree"
+    )
+
+
+def _cells(
+    artefact: Artefact, run: Run, asked: Spec, dataset: str, seeds: int, root_seed: int
+) -> list[Cell]:
+    if asked.name in SMALL:
+        run = replace(run, **run.small)
+    method = _choice("method", run.method)
+    space = _choice("space", run.space or artefact.space)
+    budget = _budget(run, space, asked, IMAGENET if dataset.startswith("imagenet") else CIFAR)
+    return expand([method], [space], [dataset], [budget], seeds, root_seed)
+
+
+def _choice(kind: Kind, text: str) -> Choice:
+    spec = parse_spec(text)
+    plugin = find(kind, spec.name)
+    return plugin, resolve(spec.options, plugin.defaults, f"option of {plugin.name}")
+
+
+def _budget(run: Run, space: Choice, asked: Spec, shape: tuple[int, int, int]) -> Budget:
+    """The budget that was asked for, with the row's widths and recipe; the shape is of an image."""
+    edits = {f"recipe.{field}": str(value) for field, value in run.recipe.items()}
+    if run.precision != "W1A1":
+        edits["recipe.precision"] = run.precision
+    plain = resolve_budget(asked, BUDGETS)
+    for stage, scale, factor in (
+        ("search", plain.search, run.search_width),
+        ("final", plain.final, run.width),
+    ):
+        if factor != 1:
+            channels = _channels(space, scale, shape, final=stage == "final")
+            edits[f"{stage}.channels"] = str(round(factor * channels))
+    return resolve_budget(replace(asked, options={**asked.options, **edits}), BUDGETS)
+
+
+def _channels(space: Choice, scale: Scale, shape: tuple[int, int, int], *, final: bool) -> int:
+    """Of the first cell at a scale; what the scale leaves open is the space's."""
+    plugin, options = space
+    instance = plugin.make(options)
+    return instance.spec(instance.fit(scale), shape, 10, final=final).channels

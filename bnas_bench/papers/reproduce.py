@@ -1,0 +1,137 @@
+"""Writes an artefact with our numbers beside the paper's: table, figure and page."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bnas_bench.grid import Cell
+from bnas_bench.papers.artefact import Artefact
+from bnas_bench.papers.figures import draw, drawn
+from bnas_bench.papers.plan import Plan
+from bnas_bench.papers.tables import caption, heading, quoted, table
+from bnas_bench.papers.values import Runs
+from bnas_bench.report.commands import Origin
+from bnas_bench.report.folder import replaced
+from bnas_bench.report.folder import write as write_report
+from bnas_bench.report.model import Picture, Report, RunView, Table
+from bnas_bench.report.style import save
+from bnas_bench.report.views import views
+from bnas_bench.store import Record, Store
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """What was written, and where.
+
+    Attributes:
+        shows: whether there is anything of ours beside the paper's; a quoted artefact wants nothing.
+    """
+
+    table: Table
+    folder: Path
+    shows: bool
+
+
+def write(
+    artefact: Artefact,
+    plan: Plan | None,
+    records: Mapping[str, Record],
+    store: Store,
+    origin: Origin,
+    reports: Path,
+) -> Reproduction:
+    """Write `reports/PAPER/NAME/BUDGET-DATASET/`, or `PAPER/NAME/quoted/` where nothing is run.
+
+    Args:
+        plan: of the artefact, unless nothing of it is run.
+        records: by the cells' ids; a cell that is not over has its configuration, `id` and `reason`.
+        origin: of the results.
+    """
+    if plan is None:
+        found, folder = quoted(artefact), reports / artefact.id / "quoted"
+        with replaced(folder) as new:
+            write_report(_report(artefact, found), new)
+        return Reproduction(found, folder, True)
+    rows = [
+        {name: [records[cell.id] for cell in cells] for name, cells in row.items()}
+        for row in plan.rows
+    ]
+    found = table(plan, rows, commands(plan, origin))
+    folder = reports / artefact.id / slug(f"{plan.budget}-{plan.dataset}")
+    with replaced(folder) as new:
+        pictures = list(_pictures(plan, rows, store, new))
+        wanted = {cell.id for cell in plan.cells}
+        runs = [view for view in views(store, origin, new, {}) if view.id in wanted]
+        write_report(_report(artefact, found, pictures, runs), new)
+    ours = (value for row in found.rows for key, value in row.items() if key.endswith("_here"))
+    return Reproduction(found, folder, any(value.number is not None for value in ours))
+
+
+def commands(plan: Plan, origin: Origin) -> list[str]:
+    """What makes the whole artefact, and then what makes each of its runs."""
+    words = ["bnas-bench", "reproduce", plan.artefact.id, "--budget", plan.budget]
+    words += ["--dataset", plan.dataset, "--seeds", str(plan.seeds), "--name", origin.name]
+    cells = [cells[-1] for row in plan.rows for cells in row.values()]
+    runs = (_command(cell, origin) for cell in cells)
+    return [shlex.join(words), *dict.fromkeys(runs)]
+
+
+def _command(cell: Cell, origin: Origin) -> str:
+    return origin.run(cell.description() | {"threads": 1, "device": "auto"})
+
+
+def slug(text: str) -> str:
+    """A name for a folder."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+def _pictures(plan: Plan, rows: Sequence[Runs], store: Store, folder: Path) -> list[Picture]:
+    artefact, spec = plan.artefact, plan.artefact.figure
+    if spec is None:
+        return []
+    ids = [
+        record["id"]
+        for runs in rows
+        for found in runs.values()
+        for record in found
+        if record.get("status") == "ok"
+    ]
+    told = caption(plan, rows)
+    if spec.form == "cells":
+        return [
+            Picture(
+                name=drawing.stem.name,
+                title=f"{heading(artefact)}, {drawing.what}",
+                caption=told,
+                stem=drawing.stem,
+                runs=drawing.runs,
+            )
+            for drawing in drawn(artefact, rows, folder / "figures")
+        ]
+    figure = draw(artefact, spec, rows, store)
+    if figure is None:
+        return []
+    stem = folder / "figures" / artefact.id.replace("/", "-")
+    save(figure, stem)
+    title = f"{heading(artefact)}: {artefact.title}"
+    return [Picture(name=stem.name, title=title, caption=told, stem=stem, runs=ids)]
+
+
+def _report(
+    artefact: Artefact,
+    found: Table,
+    pictures: Sequence[Picture] = (),
+    runs: Sequence[RunView] = (),
+) -> Report:
+    return Report(
+        name=artefact.id,
+        title=found.title,
+        facts=[f"Printed caption: {artefact.caption}", found.caption],
+        tables=[found],
+        pictures=pictures,
+        runs=runs,
+    )

@@ -1,0 +1,168 @@
+"""A paper's table with the paper's value beside ours, as a report's `Table`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from bnas_bench.papers.artefact import PAPERS, Artefact, Row, number
+from bnas_bench.papers.plan import Plan
+from bnas_bench.papers.values import Reader, Runs
+from bnas_bench.report.model import Column, Table, Value
+from bnas_bench.stats import Interval, NotEnough, winner
+from bnas_bench.store import Record
+from bnas_bench.table import machine
+
+LEVEL = "an interval in brackets is the 95 % t interval of the mean over the seeds"
+STAND_IN = (
+    "not a reproduction: other images and another budget than the paper's, so that rows here can be "
+    "compared with each other, not with the paper's"
+)
+
+
+def table(plan: Plan, records: Sequence[Runs], commands: Sequence[str]) -> Table:
+    """The artefact's rows, in the paper's order.
+
+    Args:
+        records: for each row the records of its runs; a cell that is not over has its configuration
+            and `id` alone.
+        commands: what makes the runs.
+    """
+    artefact = plan.artefact
+    reader = Reader(artefact, records)
+    return Table(
+        name=artefact.id.replace("/", "-"),
+        title=f"{heading(artefact)}: {artefact.title}",
+        caption=caption(plan, records),
+        columns=columns(artefact),
+        rows=[
+            _row(artefact, row, runs, reader)
+            for row, runs in zip(artefact.rows, records, strict=True)
+        ],
+        notes=[*artefact.notes, *_verdicts(artefact, reader)],
+        commands=commands,
+    )
+
+
+def quoted(artefact: Artefact) -> Table:
+    """What the paper prints, where nothing is run: a quoted table, or one whose costs are counted."""
+    none: list[Runs] = [{} for _ in artefact.rows]
+    reader = Reader(artefact, none)
+    counts = (
+        "; costs counted at the sizes that the notes name" if artefact.state == "cost only" else ""
+    )
+    return Table(
+        name=artefact.id.replace("/", "-"),
+        title=f"{heading(artefact)}: {artefact.title}",
+        caption=f"Quoted from {artefact.place}, {artefact.dataset or 'no dataset'}{counts}. {artefact.why}",
+        columns=columns(artefact, ran=artefact.state == "cost only"),
+        rows=[_row(artefact, row, {}, reader) for row in artefact.rows],
+        notes=artefact.notes,
+    )
+
+
+def heading(artefact: Artefact) -> str:
+    """As "DCP-NAS, table 4"."""
+    name = artefact.id.partition("/")[2].replace("-", " ")
+    return f"{PAPERS[artefact.paper].partition(' (')[0]}, {name}"
+
+
+def columns(artefact: Artefact, *, ran: bool = True) -> list[Column]:
+    """The row's name, the paper's texts, and for every number the paper's and ours."""
+    found = [Column(key="group", title="", numeric=False)] if _groups(artefact) else []
+    found.append(Column(key="row", title="row", numeric=False))
+    for column in artefact.columns:
+        unit = f" ({column.unit})" if column.unit else ""
+        if not column.is_number:
+            found.append(Column(key=column.key, title=f"{column.title}{unit}", numeric=False))
+            continue
+        found.append(
+            Column(key=column.key, title=f"{column.title}{unit}, paper", better=column.better)
+        )
+        if ran:
+            own = f" ({column.record_unit})" if column.record_unit else unit
+            title = f"{column.title}{own}, here"
+            found.append(Column(key=f"{column.key}_here", title=title, better=column.better))
+    ours = ran and artefact.state == "regenerated"
+    return [*found, *([Column(key="n", title="n")] if ours else [])]
+
+
+def _groups(artefact: Artefact) -> bool:
+    return any(row.group for row in artefact.rows)
+
+
+def _row(artefact: Artefact, row: Row, runs: Runs, reader: Reader) -> Mapping[str, Value]:
+    cells = {"group": Value(text=row.group), "row": Value(text=row.name, note=row.quoted)}
+    for column in artefact.columns:
+        printed = row.paper.get(column.key, "")
+        if not column.is_number:
+            cells[column.key] = Value(text=printed)
+            continue
+        cells[column.key] = Value(
+            text=printed,
+            kind="quoted" if number(printed) is not None else "text",
+            number=number(printed),
+        )
+        cells[f"{column.key}_here"] = reader.value(row, column)
+    if runs:
+        cells["n"] = _n(runs)
+    return cells
+
+
+def _n(runs: Runs) -> Value:
+    """How many seeds finished, of how many."""
+    done, planned = (
+        min(sum(wanted(record) for record in records) for records in runs.values())
+        for wanted in (_finished, bool)
+    )
+    return Value(text=str(done) if done == planned else f"{done}/{planned}", number=done)
+
+
+def _finished(record: Record) -> bool:
+    return record.get("status") == "ok"
+
+
+def caption(plan: Plan, records: Iterable[Runs]) -> str:
+    """What produced the numbers, and what they are not."""
+    artefact = plan.artefact
+    every = [record for runs in records for found in runs.values() for record in found]
+    done = [record for record in every if _finished(record)]
+    machines = list(dict.fromkeys(map(machine, done)))
+    facts = [
+        f"Paper: {artefact.place}, {artefact.dataset or 'no dataset'}",
+        f"Here: dataset {plan.dataset}, budget {plan.budget}, {plan.seeds} seeds a row"
+        + (f", measured on {' and '.join(machines)}" if machines else ", nothing measured yet"),
+    ]
+    if len(done) < len({record["id"] for record in every}):
+        ids = {record["id"] for record in every}
+        facts.append(f"{len({r['id'] for r in done})} of {len(ids)} runs finished")
+    facts.append(LEVEL)
+    if plan.budget.partition("[")[0] != "paper":
+        facts.append(STAND_IN)
+    return "; ".join(facts) + "."
+
+
+def _verdicts(artefact: Artefact, reader: Reader) -> list[str]:
+    """Whether a row is best in an accuracy that was measured, or why none is named."""
+    found = []
+    for column in artefact.columns:
+        if not column.better or not column.record.startswith("test"):
+            continue
+        intervals: dict[str, Interval | NotEnough] = {}
+        for row in artefact.rows:
+            value = reader.value(row, column)
+            if value.kind != "measured":
+                continue
+            name = f"{row.group} {row.name}".strip() if row.group else row.name
+            intervals[name] = (
+                NotEnough(f"n is {value.n}")
+                if value.lower is None or value.upper is None
+                else Interval(value.lower, value.upper)
+            )
+        best = winner(intervals, better=column.better)
+        if isinstance(best, NotEnough):
+            found.append(f"No row is named best in {column.title}: {best.reason}.")
+        else:
+            found.append(
+                f"Best in {column.title} here: {best}, whose interval is clear of all others'."
+            )
+    return found

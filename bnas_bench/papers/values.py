@@ -1,0 +1,179 @@
+"""What the records of a row's runs say in a column of the paper's table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bnas_bench.papers.artefact import Artefact, Column, Row, decimals
+from bnas_bench.papers.counted import counted
+from bnas_bench.report.model import Kind, Value, missing
+from bnas_bench.stats import Interval, NotEnough, summary
+from bnas_bench.store import Record
+
+COUNTED = ("ops", "macs", "memory", "parameters", "memory_bits")
+"""Fields of a record that follow from the network alone."""
+
+Runs = Mapping[str, Sequence[Record]]
+"""By the name of a row's run the records of its cells; one that is not over has its configuration."""
+
+
+def field(record: Mapping[str, Any], path: str) -> float | None:
+    """The number at a dotted path; None where the record has none.
+
+    `macs.W1A32` is 0 in a network without such MACs; `@N` is the value of the N-th smallest key.
+    """
+    here: Any = record
+    for part in path.split("."):
+        if not isinstance(here, Mapping):
+            return None
+        if part.startswith("@"):
+            keys = sorted(here, key=float)
+            place = int(part[1:])
+            here = here[keys[place - 1]] if place <= len(keys) else None
+        else:
+            here = here.get(part)
+    if here is None and path.startswith("macs.") and "macs" in record:
+        return 0.0
+    return None if here is None else float(here)
+
+
+def kind(column: Column) -> Kind:
+    """What a column's values are."""
+    top = column.record.partition(".")[0]
+    if top in COUNTED:
+        return "counted"
+    return "simulated" if top.startswith("latency") else "measured"
+
+
+class Reader:
+    """Reads an artefact's columns out of the records of its rows.
+
+    Args:
+        rows: for each row of the artefact the records of its runs.
+    """
+
+    def __init__(self, artefact: Artefact, rows: Sequence[Runs]) -> None:
+        self.artefact = artefact
+        self.runs = dict(zip((id(row) for row in artefact.rows), rows, strict=True))
+
+    def value(self, row: Row, column: Column) -> Value:
+        """The cell beside the paper's: a mean with its interval, a count, or why there is none."""
+        if column.ratio:
+            return self._ratio(row, column)
+        if (found := self._counted(row, column)) is not None:
+            return Value(
+                text=_text(found, self._decimals(column)),
+                kind="counted",
+                number=found,
+                note=_where(row),
+            )
+        if not row.runs or (column.run and column.run not in row.runs):
+            return Value(text="")
+        by_seed = self.by_seed(row, column)
+        records = self.records(row, column)
+        if not by_seed:
+            return missing(_why(records, column))
+        return self._mean(list(by_seed.values()), records, column)
+
+    def by_seed(self, row: Row, column: Column) -> dict[int, float]:
+        """The column's value of every seed that has one."""
+        if column.difference:
+            first, second = (self.by_seed(row, self._column(key)) for key in column.difference)
+            return {seed: first[seed] - second[seed] for seed in first if seed in second}
+        return {
+            record["seed"]: value / column.scale
+            for record in self._of(row, column.run)
+            if record.get("status") == "ok" and (value := field(record, column.record)) is not None
+        }
+
+    def records(self, row: Row, column: Column) -> list[Record]:
+        """The records behind a column, each once."""
+        names = [self._column(key).run for key in column.difference] or [column.run]
+        found = [record for name in names for record in self._of(row, name)]
+        return list({record["id"]: record for record in found}.values())
+
+    def _of(self, row: Row, name: str) -> Sequence[Record]:
+        runs = self.runs[id(row)]
+        return runs.get(name or "run") or (next(iter(runs.values()), []) if not name else [])
+
+    def _mean(self, values: Sequence[float], records: Sequence[Record], column: Column) -> Value:
+        found = summary(values)
+        assert not isinstance(found, NotEnough), "there are values"
+        interval = found.interval if isinstance(found.interval, Interval) else None
+        counts = kind(column) == "counted" and not column.difference
+        lost = _why(records, column) if len(values) < len(records) else ""
+        return Value(
+            text=_text(found.mean, self._decimals(column)),
+            kind=kind(column),
+            number=found.mean,
+            lower=None if interval is None else interval.lower,
+            upper=None if interval is None else interval.upper,
+            n=found.n,
+            runs=[record["id"] for record in records if record.get("status") == "ok"],
+            note="; ".join(filter(None, ["at the budget's scale" if counts else "", lost])),
+        )
+
+    def _ratio(self, row: Row, column: Column) -> Value:
+        key, base = column.ratio
+        part = self._column(key)
+        above, below = self.value(self.artefact.row(base), part), self.value(row, part)
+        if not (row.runs or row.count):
+            return Value(text="")
+        if above.number is None or not below.number:
+            return missing(
+                f"there is no {part.title} of {base if above.number is None else row.name}"
+            )
+        if bool(above.runs) != bool(below.runs):
+            return missing(f"{part.title} of the two is not counted at one size")
+        return Value(
+            text=f"{above.number / below.number:.2f}×",
+            kind=below.kind,
+            number=above.number / below.number,
+            runs=[*above.runs, *below.runs],
+        )
+
+    def _counted(self, row: Row, column: Column) -> float | None:
+        if row.count is None or column.record.partition(".")[0] not in COUNTED:
+            return None
+        found = field(counted(row.count), column.record)
+        return None if found is None else found / column.scale
+
+    def _column(self, key: str) -> Column:
+        return next(column for column in self.artefact.columns if column.key == key)
+
+    def _decimals(self, column: Column) -> int:
+        """As many as the paper prints, and at least two."""
+        printed = (decimals(row.paper.get(column.key, "")) for row in self.artefact.rows)
+        return max(2, *printed)
+
+
+def _text(number: float, digits: int) -> str:
+    if number and abs(number) < 10**-digits:
+        return f"{number:.2g}"
+    return f"{number:,.{digits}f}"
+
+
+def _where(row: Row) -> str:
+    assert row.count is not None
+    size = "x".join(map(str, row.count.input))
+    return f"{row.count.arch} at {size}, {row.count.classes} classes"
+
+
+def _why(records: Sequence[Record], column: Column) -> str:
+    """Why seeds have no value, one clause each."""
+    reasons: dict[str, list[int]] = {}
+    for record in records:
+        if record.get("status") != "ok":
+            reason = record.get("reason")
+            what = record.get("status", "has not run") + (f": {reason}" if reason else "")
+        elif field(record, column.record) is None:
+            own = record.get("packed_reason") if column.record.startswith("packed") else ""
+            what = f"has no {column.record}" + (f": {own}" if own else "")
+        else:
+            continue
+        reasons.setdefault(" ".join(what.split()), []).append(record["seed"])
+    return "; ".join(
+        f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, sorted(seeds)))} {what}"
+        for what, seeds in reasons.items()
+    )
