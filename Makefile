@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check bench matrix
+.PHONY: help demo test test-slow check bench docs
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -24,12 +24,14 @@ check: $(READY) ## lint, formatting and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(READY) ## time the packed engine, search steps and the harness
+bench: $(READY) ## time the packed engine, search steps, the harness and reports
 	$(BIN)/pytest tests/benchmarks -s -o python_files='bench_*.py'
 
-matrix: $(READY) ## write docs/matrix.md: which method runs on which space
+docs: $(READY) ## write docs/matrix.md, docs/papers.md and docs/audit.md
 	$(BIN)/python -c 'from bnas_bench.matrix import matrix; print(matrix(), end="")' > docs/matrix.md.new
-	mv docs/matrix.md.new docs/matrix.md
+	$(BIN)/bnas-bench papers --markdown > docs/papers.md.new
+	$(BIN)/bnas-bench audit --markdown > docs/audit.md.new
+	for page in matrix papers audit; do mv docs/$$page.md.new docs/$$page.md; done
 
 $(READY): pyproject.toml
 	@for python in $(PYTHON); do \

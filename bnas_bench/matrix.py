@@ -6,7 +6,7 @@ from bnas_bench.registry import discover
 
 HEAD = """# Methods and spaces
 
-Written by `make matrix`. A method knows a space through its contract alone
+Written by `make docs`. A method knows a space through its contract alone
 (`bnas_bench.core.SearchSpace`), so that every one runs on every space; where that makes no sense, it
 says why, and a run records the refusal. At home are `bats` and `bars` on the space of their name,
 `nasbnn` on `nas-bnn`, the others on DARTS' cells.

@@ -102,7 +102,7 @@ def rows(records: Iterable[Record], defaults: Defaults) -> list[Row]:
     """
     groups: dict[tuple[str, str, str, str], list[Record]] = {}
     for record in records:
-        method, space = (_label(record, kind, defaults) for kind in ("method", "space"))
+        method, space = (labelled(record, kind, defaults) for kind in ("method", "space"))
         groups.setdefault((method, space, record["dataset"], record["budget"]), []).append(record)
     return [_row(key, group) for key, group in groups.items()]
 
@@ -126,7 +126,8 @@ def table(records: Sequence[Record], defaults: Defaults) -> Table:
     )
 
 
-def _label(record: Record, kind: str, defaults: Defaults) -> str:
+def labelled(record: Record, kind: str, defaults: Defaults) -> str:
+    """The `method` or `space` of a record with the options that are not at their default."""
     known = _plain(defaults(kind, record[kind]))
     return label(record[kind], changed(_plain(record[f"{kind}_options"]), known))
 
@@ -180,12 +181,13 @@ def _text(column: Column, value: Statistic | None) -> str:
 
 def _circumstances(records: Sequence[Record]) -> list[str]:
     """Where the numbers come from, and what they are not."""
-    machines = {
-        f"{record.get('device_name') or record['cpu']} (CPU threads: {record['threads']})": None
-        for record in records
-        if record.get("status") == "ok"
-    }
+    machines = {machine(record): None for record in records if record.get("status") == "ok"}
     facts = [f"measured on {' and '.join(machines)}"] if machines else []
     if any(record["budget"] != "paper" for record in records):
         facts.append("a budget other than paper reproduces no paper's numbers")
     return facts
+
+
+def machine(record: Record) -> str:
+    """What a cell ran on."""
+    return f"{record.get('device_name') or record['cpu']} (CPU threads: {record['threads']})"

@@ -10,7 +10,7 @@ PAGE = Path(__file__).parent.parent / "docs" / "matrix.md"
 def test_the_page_is_up_to_date() -> None:
     """A method of the reader's own may be missing there."""
     lines = PAGE.read_text("utf-8").splitlines()
-    assert set(lines) <= set(matrix().splitlines()), "make matrix"
+    assert set(lines) <= set(matrix().splitlines()), "make docs"
     golden = {file.stem for file in (PAGE.parent.parent / "tests" / "golden").glob("*.json")}
     assert golden <= {line.split("`")[1] for line in lines if line.startswith("| `")}
 

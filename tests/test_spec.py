@@ -186,7 +186,9 @@ def test_a_budget_replaces_fields_of_the_recipe() -> None:
 
 
 def test_values_of_a_recipe_are_checked() -> None:
-    with pytest.raises(BadValue, match=r"'recipe\.clip' is '-1'; it takes a number of at least zero"):
+    with pytest.raises(
+        BadValue, match=r"'recipe\.clip' is '-1'; it takes a number of at least zero"
+    ):
         resolve_budget(Spec("quick", {"recipe.clip": "-1"}), PRESETS)
     with pytest.raises(BadValue, match=r"'recipe\.lr' is 'fast'; it takes a number"):
         resolve_budget(Spec("quick", {"recipe.lr": "fast"}), PRESETS)

@@ -11,10 +11,13 @@ import click
 
 from bnas_bench import __version__
 from bnas_bench.cli.architectures import measure, show
+from bnas_bench.cli.audit import audit
 from bnas_bench.cli.latency import latency
 from bnas_bench.cli.latency_table import latency_table
 from bnas_bench.cli.packed import pack
+from bnas_bench.cli.papers import papers, reproduce
 from bnas_bench.cli.plugins import budgets, check, datasets, list_all, methods, new_method, spaces
+from bnas_bench.cli.report import report
 from bnas_bench.cli.runs import run, status, table
 from bnas_bench.errors import BenchError
 
@@ -47,7 +50,8 @@ def main() -> None:
 
 
 for command in (
-    *(run, table, status, measure, show, pack),
+    *(run, table, status, report, reproduce, papers, audit),
+    *(measure, show, pack),
     *(latency, latency_table),
     *(list_all, methods, spaces, datasets, budgets, check, new_method),
 ):

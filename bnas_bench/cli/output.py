@@ -20,6 +20,7 @@ from rich.table import Table as Grid
 
 if TYPE_CHECKING:
     from bnas_bench.grid import Event
+    from bnas_bench.report.model import Table as ReportTable
     from bnas_bench.table import Table
 
 WIDE = 250
@@ -87,5 +88,31 @@ def print_table(table: Table) -> None:
     for line in table.lines:
         grid.add_row(*map(escape, line))
     console.print(grid)
+    for text in (*table.notes, table.caption):
+        console.print(escape(text), soft_wrap=True)
+
+
+def print_report_table(table: ReportTable) -> None:
+    """Print a report's table with its title, notes and caption; a value's note is numbered."""
+    from bnas_bench.report.write import shown
+
+    console = Console(width=None if sys.stdout.isatty() else WIDE, highlight=False)
+    grid = Grid(box=SIMPLE_HEAD, pad_edge=False)
+    for column in table.columns:
+        grid.add_column(escape(column.title), justify="right" if column.numeric else "left")
+    notes: dict[str, int] = {}
+    for row in table.rows:
+        texts = []
+        for column in table.columns:
+            value = row.get(column.key)
+            text = shown(value) if value else ""
+            if value and value.note:
+                text += f" ({notes.setdefault(value.note, len(notes) + 1)})"
+            texts.append(escape(text))
+        grid.add_row(*texts)
+    console.print(escape(table.title), style="bold")
+    console.print(grid)
+    for note, number in notes.items():
+        console.print(escape(f"({number}) {note}"), soft_wrap=True)
     for text in (*table.notes, table.caption):
         console.print(escape(text), soft_wrap=True)

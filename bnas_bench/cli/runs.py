@@ -3,33 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
-from contextlib import closing
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 import click
 
 from bnas_bench.budgets import BUDGETS
-from bnas_bench.errors import BadValue, BenchError, Damaged, UnknownName
-from bnas_bench.grid import Cell, Choice, expand, run_cells
+from bnas_bench.cli.running import RESULTS, How, defaults, runs_cells
+from bnas_bench.errors import BadValue, Damaged, UnknownName
+from bnas_bench.grid import Cell, Choice, expand
 from bnas_bench.names import check_dataset
 from bnas_bench.registry import Kind, find, names
 from bnas_bench.spec import Spec, parse_specs, resolve, resolve_budget
 from bnas_bench.store import Record, Store
 from bnas_bench.table import rows
 from bnas_bench.table import table as lay_out
-
-FOLDER = click.Path(path_type=Path, file_okay=False)
-RESULTS = click.option(
-    *("--results", "--out", "results"),
-    type=FOLDER,
-    default="results",
-    show_default=True,
-    help="Folder of all results.",
-)
 
 
 @click.command()
@@ -52,23 +40,7 @@ RESULTS = click.option(
 )
 @click.option("--name", default="local", show_default=True, help="Name of these results.")
 @RESULTS
-@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
-@click.option(
-    "--threads",
-    type=click.IntRange(1),
-    default=1,  # the same on every machine, as the record depends on it; and fastest on small ones
-    show_default=True,
-    help="CPU threads of a cell; the record depends on it.",
-)
-@click.option(
-    "--jobs",
-    type=click.IntRange(1),
-    help="Cells at a time [default: one per CPU core and --threads; 1 on a GPU].",
-)
-@click.option("--data-folder", type=FOLDER, default="data", show_default=True)
-@click.option("--retry-failed", is_flag=True, help="Run failed cells again.")
-@click.option("--rerun", is_flag=True, help="Run all cells again; the old ones are kept aside.")
-@click.option("--fail-fast", is_flag=True, help="Stop at the first cell that fails.")
+@runs_cells
 @click.option("--dry-run", is_flag=True, help="List the cells and stop.")
 @click.option("--json", "as_json", is_flag=True, help="Print the rows for programs.")
 def run(
@@ -81,13 +53,7 @@ def run(
     settings: Sequence[str],
     name: str,
     results: Path,
-    device: str,
-    threads: int,
-    jobs: int | None,
-    data_folder: Path,
-    retry_failed: bool,
-    rerun: bool,
-    fail_fast: bool,
+    how: How,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -110,29 +76,7 @@ def run(
             click.echo(f"{cell.id}  {_state(store, cell.id)}")
         return
     _try_options(cells)
-    from bnas_bench.cli.output import Watch
-
-    place = _device(device)
-    events = run_cells(
-        cells,
-        store.root,
-        device=place,
-        threads=threads,
-        data=data_folder,
-        jobs=jobs or (max(1, cpus() // threads) if place == "cpu" else 1),
-        retry_failed=retry_failed,
-        rerun=rerun,
-    )
-    told = {}
-    with closing(events), Watch(len(cells)) as watch:
-        for event in events:
-            watch.show(event)
-            told[event.cell_id] = event.text
-            if event.kind == "failed" and fail_fast:
-                break
-    records = [
-        store.read(cell.id) or cell.description() | {"reason": told.get(cell.id)} for cell in cells
-    ]
+    records = how.run(cells, store)
     _print(records, as_json)
     click.echo(f"records: {results / name / 'cells'}", err=as_json)
     if any(record.get("status", "failed") == "failed" for record in records):
@@ -145,7 +89,7 @@ def run(
 @click.option("--json", "as_json", is_flag=True, help="Print the rows for programs.")
 def table(name: str, results: Path, as_json: bool) -> None:
     """Print the table of NAME's results, from its records."""
-    store = _store(results, name)
+    store = store_of(results, name)
     records = list(store.records())
     if records or as_json:
         _print(records, as_json)
@@ -159,7 +103,7 @@ def table(name: str, results: Path, as_json: bool) -> None:
 @RESULTS
 def status(name: str, results: Path) -> None:
     """List the cells of NAME's results and how they ended."""
-    store = _store(results, name)
+    store = store_of(results, name)
     for cell_id in store.ids():
         state = _state(store, cell_id)
         record = None if state in UNFINISHED else store.read(cell_id)
@@ -208,22 +152,6 @@ def _try_options(cells: Sequence[Cell]) -> None:
                 plugin.make(options)
 
 
-def _device(name: str) -> str:
-    """`auto` is a GPU where torch finds one; torch is not asked where none is plugged in."""
-    if name != "auto":
-        return name
-    if not [*Path("/dev").glob("nvidia[0-9]*"), *Path("/dev").glob("dxg")]:
-        return "cpu"
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def cpus() -> int:
-    """The CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 UNFINISHED = ("to run", "unfinished", "damaged")
 
 
@@ -238,7 +166,7 @@ def _state(store: Store, cell_id: str) -> str:
     return "unfinished" if store.folder(cell_id).is_dir() else "to run"
 
 
-def _store(results: Path, name: str) -> Store:
+def store_of(results: Path, name: str) -> Store:
     """The results of that name.
 
     Raises:
@@ -255,17 +183,8 @@ def _store(results: Path, name: str) -> Store:
 
 def _print(records: Sequence[Record], as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps([row.to_json() for row in rows(records, _defaults)], indent=2))
+        click.echo(json.dumps([row.to_json() for row in rows(records, defaults)], indent=2))
         return
     from bnas_bench.cli.output import print_table
 
-    print_table(lay_out(records, _defaults))
-
-
-@cache
-def _defaults(kind: Kind, name: str) -> dict[str, Any]:
-    """None are known of a plug-in that is gone: its rows name every option."""
-    try:
-        return find(kind, name).defaults
-    except BenchError:
-        return {}
+    print_table(lay_out(records, defaults))

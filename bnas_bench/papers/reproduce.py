@@ -75,6 +75,8 @@ def commands(plan: Plan, origin: Origin) -> list[str]:
     """What makes the whole artefact, and then what makes each of its runs."""
     words = ["bnas-bench", "reproduce", plan.artefact.id, "--budget", plan.budget]
     words += ["--dataset", plan.dataset, "--seeds", str(plan.seeds), "--name", origin.name]
+    if origin.folder != "results":
+        words += ["--results", origin.folder]
     cells = [cells[-1] for row in plan.rows for cells in row.values()]
     runs = (_command(cell, origin) for cell in cells)
     return [shlex.join(words), *dict.fromkeys(runs)]
@@ -130,7 +132,7 @@ def _report(
     return Report(
         name=artefact.id,
         title=found.title,
-        facts=[f"Printed caption: {artefact.caption}", found.caption],
+        facts=[f"Printed caption: {artefact.caption}"],
         tables=[found],
         pictures=pictures,
         runs=runs,

@@ -173,7 +173,11 @@ def _why(records: Sequence[Record], column: Column) -> str:
         else:
             continue
         reasons.setdefault(" ".join(what.split()), []).append(record["seed"])
-    return "; ".join(
-        f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, sorted(seeds)))} {what}"
-        for what, seeds in reasons.items()
-    )
+    return "; ".join(_told(what, sorted(seeds)) for what, seeds in reasons.items())
+
+
+def _told(what: str, seeds: Sequence[int]) -> str:
+    """As in "seed 1 failed: ...", "seeds 0, 2 have not run"."""
+    one = len(seeds) == 1
+    words = what if one or not what.startswith("has ") else f"have {what[4:]}"
+    return f"seed{'' if one else 's'} {', '.join(map(str, seeds))} {words}"

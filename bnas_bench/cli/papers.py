@@ -1,0 +1,134 @@
+"""Commands on the papers: what they report, and what comes out when it is run again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from bnas_bench.cli.running import FOLDER, RESULTS, How, defaults, found, runs_cells
+from bnas_bench.errors import UnknownName
+from bnas_bench.papers.artefact import PAPERS, Artefact, ids, load
+from bnas_bench.store import Store
+
+
+@click.command()
+@click.argument("artefact", required=False)
+@click.option(
+    "--markdown", "as_markdown", is_flag=True, help="As Markdown; docs/papers.md is this."
+)
+def papers(artefact: str | None, as_markdown: bool) -> None:
+    """List the papers' tables and figures and the state of each, or print one as its paper does.
+
+    ARTEFACT is PAPER/NAME, as dcp-nas/table-4.
+    """
+    from bnas_bench.papers import listing
+
+    if artefact is None and as_markdown:
+        click.echo(listing.markdown(), nl=False)
+        return
+    if artefact is None:
+        for paper, citation in PAPERS.items():
+            click.secho(citation, bold=True)
+            for name in ids():
+                if name.startswith(f"{paper}/"):
+                    item = load(name)
+                    click.echo(f"  {name:24} {item.state:12} {item.title} ({listing.behind(item)})")
+        click.echo("bnas-bench reproduce ID runs one; bnas-bench papers ID shows what is printed")
+        return
+    from bnas_bench.papers.tables import quoted
+    from bnas_bench.report.write import markdown
+
+    (item,) = named([artefact], several=False)
+    table = quoted(item)
+    if as_markdown:
+        click.echo(markdown(table), nl=False)
+        return
+    from bnas_bench.cli.output import print_report_table
+
+    print_report_table(table)
+
+
+@click.command()
+@click.argument("artefacts", nargs=-1, required=True, metavar="ARTEFACT...")
+@click.option(
+    "--budget", default="quick", show_default=True, help="smoke, quick, standard or paper."
+)
+@click.option("--dataset", help="[default: digits below standard, then cifar10, then the paper's]")
+@click.option("--seeds", type=click.IntRange(1), default=3, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="What all seeds derive from.")
+@click.option("--name", default="papers", show_default=True, help="Name of the results.")
+@RESULTS
+@click.option("--reports", type=FOLDER, default="reports", show_default=True)
+@runs_cells
+@click.option("--no-run", is_flag=True, help="Make the table of the runs that are there.")
+@click.option("--dry-run", is_flag=True, help="List the cells and stop.")
+def reproduce(
+    artefacts: Sequence[str],
+    budget: str,
+    dataset: str | None,
+    seeds: int,
+    seed: int,
+    name: str,
+    results: Path,
+    reports: Path,
+    how: How,
+    no_run: bool,
+    dry_run: bool,
+) -> None:
+    """Run a paper's table or figure, and set our numbers beside the paper's.
+
+    ARTEFACT is PAPER/NAME, as dcp-nas/table-4, or PAPER for all of its. Cells that two artefacts share
+    run once; an interrupted command goes on where it was. Under a budget other than `paper`, or on other
+    images, the numbers compare the rows with each other; they reproduce no paper's numbers.
+    """
+    from bnas_bench.papers.plan import plan
+
+    chosen = named(artefacts)
+    store = Store(results / name)
+    plans = [
+        plan(item, budget, dataset, seeds, seed) for item in chosen if item.state == "regenerated"
+    ]
+    cells = list({cell.id: cell for each in plans for cell in each.cells}.values())
+    if dry_run:
+        for cell in cells:
+            record = store.read(cell.id)
+            click.echo(f"{cell.id}  {record['status'] if record else 'to run'}")
+        return
+    if cells and not no_run:
+        how.run(cells, store)
+    records = {cell.id: found(cell, store) for cell in cells}
+
+    from bnas_bench.cli.output import print_report_table
+    from bnas_bench.papers.reproduce import write
+    from bnas_bench.report.commands import Origin
+
+    origin = Origin(name, str(results), defaults)
+    by_id = {each.artefact.id: each for each in plans}
+    shown = False
+    for item in chosen:
+        made = write(item, by_id.get(item.id), records, store, origin, reports)
+        print_report_table(made.table)
+        click.echo(f"wrote {made.folder}/")
+        shown = shown or made.shows
+    if not shown:
+        raise SystemExit(1)
+
+
+def named(texts: Sequence[str], *, several: bool = True) -> list[Artefact]:
+    """The artefacts of these ids, and all of a paper where its name stands alone.
+
+    Raises:
+        UnknownName: if there is none of that name; with the nearest.
+    """
+    known = ids()
+    chosen: dict[str, Artefact] = {}
+    for text in texts:
+        if several and text in PAPERS:
+            chosen |= {name: load(name) for name in known if name.startswith(f"{text}/")}
+        elif text in known:
+            chosen[text] = load(text)
+        else:
+            raise UnknownName("artefact", text, [*known, *(PAPERS if several else ())])
+    return list(chosen.values())

@@ -1,0 +1,141 @@
+"""Options that say how cells run, and the loop that runs them: shared by `run` and `reproduce`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cache, wraps
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bnas_bench.errors import BenchError
+from bnas_bench.grid import Cell, run_cells
+from bnas_bench.registry import Kind, find
+from bnas_bench.store import Record, Store
+
+FOLDER = click.Path(path_type=Path, file_okay=False)
+RESULTS = click.option(
+    *("--results", "--out", "results"),
+    type=FOLDER,
+    default="results",
+    show_default=True,
+    help="Folder of all results.",
+)
+
+
+@dataclass(frozen=True)
+class How:
+    """Where and how cells run."""
+
+    device: str
+    threads: int
+    jobs: int | None
+    data: Path
+    retry_failed: bool
+    rerun: bool
+    fail_fast: bool
+
+    def run(self, cells: Sequence[Cell], store: Store) -> list[Record]:
+        """Run the cells that are not over, showing how far they are.
+
+        Returns:
+            for every cell its record or, where it has none, its configuration, `id` and a `reason`.
+        """
+        from bnas_bench.cli.output import Watch
+
+        place = _device(self.device)
+        events = run_cells(
+            cells,
+            store.root,
+            device=place,
+            threads=self.threads,
+            data=self.data,
+            jobs=self.jobs or (max(1, cpus() // self.threads) if place == "cpu" else 1),
+            retry_failed=self.retry_failed,
+            rerun=self.rerun,
+        )
+        told = {}
+        with closing(events), Watch(len(cells)) as watch:
+            for event in events:
+                watch.show(event)
+                told[event.cell_id] = event.text
+                if event.kind == "failed" and self.fail_fast:
+                    break
+        return [found(cell, store, told.get(cell.id)) for cell in cells]
+
+
+def found(cell: Cell, store: Store, reason: str | None = None) -> Record:
+    """A cell's record or, where it has none, its configuration, `id` and a `reason`."""
+    return store.read(cell.id) or cell.description() | {"id": cell.id, "reason": reason}
+
+
+def runs_cells(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of `How`, as one argument: `how`."""
+
+    @wraps(command)
+    def whole(
+        *,
+        device: str,
+        threads: int,
+        jobs: int | None,
+        data_folder: Path,
+        retry_failed: bool,
+        rerun: bool,
+        fail_fast: bool,
+        **others: Any,
+    ) -> None:
+        how = How(device, threads, jobs, data_folder, retry_failed, rerun, fail_fast)
+        command(how=how, **others)
+
+    for decorate in (
+        click.option("--fail-fast", is_flag=True, help="Stop at the first cell that fails."),
+        click.option(
+            "--rerun", is_flag=True, help="Run all cells again; the old ones are kept aside."
+        ),
+        click.option("--retry-failed", is_flag=True, help="Run failed cells again."),
+        click.option("--data-folder", type=FOLDER, default="data", show_default=True),
+        click.option(
+            "--jobs",
+            type=click.IntRange(1),
+            help="Cells at a time [default: one per CPU core and --threads; 1 on a GPU].",
+        ),
+        click.option(
+            "--threads",
+            type=click.IntRange(1),
+            default=1,  # the same on every machine, as the record depends on it; and fastest on small ones
+            show_default=True,
+            help="CPU threads of a cell; the record depends on it.",
+        ),
+        click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda."),
+    ):
+        decorate(whole)
+    return whole
+
+
+def _device(name: str) -> str:
+    """`auto` is a GPU where torch finds one; torch is not asked where none is plugged in."""
+    if name != "auto":
+        return name
+    if not [*Path("/dev").glob("nvidia[0-9]*"), *Path("/dev").glob("dxg")]:
+        return "cpu"
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def cpus() -> int:
+    """The CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@cache
+def defaults(kind: Kind, name: str) -> dict[str, Any]:
+    """None are known of a plug-in that is gone: its rows name every option."""
+    try:
+        return find(kind, name).defaults
+    except BenchError:
+        return {}

@@ -1,0 +1,59 @@
+"""The command lines that make what a report shows."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bnas_bench.report.records import Row
+from bnas_bench.store import Record
+from bnas_bench.table import Defaults, labelled
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where results lie and how their plug-ins are named.
+
+    Attributes:
+        name: of the results.
+        folder: of all results, as on the command line.
+        defaults: of the plug-ins' options, which a command need not say.
+    """
+
+    name: str
+    folder: str
+    defaults: Defaults
+
+    def run(self, record: Record) -> str:
+        """Runs the cell of a record again, and those of the seeds before it."""
+        method = labelled(record, "method", self.defaults)
+        return self.command([method], record, record["root_seed"], record["seed"])
+
+    def rows(self, rows: Sequence[Row]) -> list[str]:
+        """Runs all cells of the rows of a setting; a line for each root seed."""
+        lines = []
+        seeds = {seed for row in rows for seed in row.seeds}
+        for root in sorted({root for root, _ in seeds}):
+            methods = [labelled(row.example, "method", self.defaults) for row in rows]
+            last = max(repetition for known, repetition in seeds if known == root)
+            lines.append(self.command(methods, rows[0].example, root, last))
+        return lines
+
+    def command(self, methods: Sequence[str], record: Record, root: int, last: int) -> str:
+        """Runs methods with all seeds up to the last, on what and as a record was run."""
+        words = [
+            *("bnas-bench", "run"),
+            *("--method", ",".join(methods)),
+            *("--space", labelled(record, "space", self.defaults)),
+            *("--dataset", record["dataset"]),
+            *("--budget", record["budget"]),
+            *("--seeds", str(last + 1)),
+            *("--seed", str(root)),
+            *("--name", self.name),
+            *("--threads", str(record["threads"])),
+            *("--device", record["device"]),
+        ]
+        if self.folder != "results":
+            words += ["--results", self.folder]
+        return shlex.join(words)

@@ -1,0 +1,147 @@
+"""Tables of statistics over the seeds of a setting: against `random`, of ranks, of fronts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from bnas_bench.report.model import Column, Table, Value, missing
+from bnas_bench.report.records import Row, Setting
+from bnas_bench.report.tables import METHOD, N, circumstances, warnings
+from bnas_bench.report.values import estimate, p_value
+from bnas_bench.stats import (
+    Estimate,
+    NotEnough,
+    Paired,
+    holm,
+    improvement_over_random,
+    paired,
+    probability_of_improvement,
+    rank_correlation,
+)
+
+RANDOM = "random"
+"""The method that all others are compared with."""
+
+PAIRED = {
+    "n": "n",
+    "difference": "difference (points)",
+    "t": "p of t test",
+    "holm": "p of t test (Holm)",
+    "wilcoxon": "p of Wilcoxon",
+    "least": "least p of Wilcoxon",
+}
+
+
+def against_random(setting: Setting, rows: Sequence[Row], name: str) -> Table | None:
+    """Every method against `random` on the seeds that both have; None without two to compare."""
+    base = next((row for row in rows if row.method == RANDOM and row.runs), None)
+    others = [row for row in rows if row is not base and row.runs]
+    if base is None or not others:
+        return None
+    found = {
+        row.method: paired(row.by_seed("test_accuracy"), base.by_seed("test_accuracy"))
+        for row in others
+    }
+    tested = {
+        method: pair.t_p
+        for method, pair in found.items()
+        if isinstance(pair, Paired) and isinstance(pair.t_p, float)
+    }
+    adjusted = holm(tested)
+    columns = {
+        **{key: Column(key=key, title=title) for key, title in PAIRED.items()},
+        "improvement": Column(key="improvement", title="P(better)", better="higher"),
+        "relative": Column(key="relative", title="RI (%)", better="higher"),
+    }
+    return Table(
+        name=name,
+        title=f"Against random on {setting}",
+        caption=(
+            f"{circumstances(setting, rows)}. Test accuracy minus that of random, on the n seeds that "
+            "both have: mean [95 % t interval]; p of the paired t test, by itself and with Holm's "
+            f"correction for {len(tested)} comparisons; p of the exact Wilcoxon test, and the least that "
+            "it can give for n. On all seeds of both [95 % bootstrap interval]: the probability that a run "
+            "is better than one of random, and RI = 100 (accuracy - random) / random."
+        ),
+        columns=[METHOD, *columns.values()],
+        rows=[
+            {"method": Value(text=row.method)}
+            | _tests(found[row.method], adjusted.get(row.method), [*row.ids, *base.ids])
+            | _improvements(row, base)
+            for row in others
+        ],
+        notes=warnings(rows),
+    )
+
+
+def _tests(
+    pair: Paired | NotEnough, adjusted: float | None, ids: Sequence[str]
+) -> dict[str, Value]:
+    if isinstance(pair, NotEnough):
+        return {key: missing(pair.reason) for key in PAIRED}
+    return {
+        "n": Value(text=str(pair.n), number=pair.n, runs=ids),
+        "difference": estimate(Estimate(pair.difference, pair.interval), ids, pair.n, "+.2f"),
+        "t": p_value(pair.t_p, ids, pair.n),
+        "holm": p_value(pair.t_p if adjusted is None else adjusted, ids, pair.n),
+        "wilcoxon": p_value(pair.wilcoxon_p, ids, pair.n),
+        "least": p_value(pair.smallest_p, ids, pair.n),
+    }
+
+
+def _improvements(row: Row, base: Row) -> dict[str, Value]:
+    x, y = (list(side.by_seed("test_accuracy").values()) for side in (row, base))
+    ids = [*row.ids, *base.ids]
+    better = probability_of_improvement({"": x}, {"": y})
+    return {
+        "improvement": estimate(better, ids, len(ids)),
+        "relative": estimate(improvement_over_random(x, y), ids, len(ids), "+.2f"),
+    }
+
+
+def rank_table(setting: Setting, rows: Sequence[Row], name: str) -> Table | None:
+    """How well a search's own estimate ranks what it finds; None if no search has one.
+
+    Methods are not pooled: they estimate by different means (on a supernet's weights, after short
+    trainings), and a correlation over all of them would compare the means.
+    """
+    lines = [line for row in rows if (line := _ranks(row))]
+    if not lines:
+        return None
+    return Table(
+        name=name,
+        title=f"Estimate of the search against test accuracy on {setting}",
+        caption=(
+            f"{circumstances(setting, rows)}. Rank correlation [95 % bootstrap interval], over the n seeds "
+            "of a method, between the validation accuracy that its search saw (on inherited weights, where "
+            "it trains a supernet) and the test accuracy after training from scratch. Methods are not "
+            "pooled, as they estimate by different means."
+        ),
+        columns=[
+            METHOD,
+            N,
+            Column(key="tau", title="Kendall's tau-b", better="higher"),
+            Column(key="rho", title="Spearman's rho", better="higher"),
+        ],
+        rows=lines,
+        notes=warnings(rows),
+    )
+
+
+def _ranks(row: Row) -> Mapping[str, Value] | None:
+    pairs = {
+        run.id: (valid, run.values["test_accuracy"])
+        for run in row.runs
+        if (valid := run.values["valid_accuracy"]) is not None
+    }
+    if not pairs:
+        return None
+    ids, n = list(pairs), len(pairs)
+    found = rank_correlation(*zip(*pairs.values(), strict=True))
+    tau, rho = (found, found) if isinstance(found, NotEnough) else (found.tau, found.rho)
+    return {
+        "method": Value(text=row.method),
+        "n": Value(text=str(n), number=n, runs=ids),
+        "tau": estimate(tau, ids, n),
+        "rho": estimate(rho, ids, n),
+    }

@@ -1,0 +1,81 @@
+"""A report's folder: written whole beside its place, and put there when all of it is done."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bnas_bench.errors import BadValue
+from bnas_bench.report.latex import document, latex
+from bnas_bench.report.model import Report
+from bnas_bench.report.page import page
+from bnas_bench.report.write import csv_text, markdown_report
+from bnas_bench.store import Unwritable, write_atomically
+
+OURS = ("index.html", "tables", "figures", "cells")
+"""What stands in a report's folder, beside `report.*`, which LaTeX adds to."""
+
+
+@contextmanager
+def replaced(folder: Path) -> Iterator[Path]:
+    """A new folder to write to, which takes the place of `folder` at the end; an error leaves that.
+
+    So nothing of an earlier report is left between what is new.
+
+    Raises:
+        BadValue: if `folder` holds what no report has written.
+        Unwritable: if it cannot be written.
+    """
+    folder = folder.absolute()
+    if folder.exists():
+        if not folder.is_dir() or folder.is_symlink():
+            raise BadValue(f"{folder} is no folder: name another one for the reports")
+        names = sorted(entry.name for entry in folder.iterdir())
+        if strange := [n for n in names if n not in OURS and not n.startswith("report.")]:
+            raise BadValue(
+                f"{folder} holds '{strange[0]}', which no report wrote: move it, or name another "
+                "folder for the reports"
+            )
+    new, old = (folder.with_name(f".{folder.name}.{ending}") for ending in ("new", "old"))
+    with _writing(folder):
+        if old.exists() and not folder.exists():  # of a process that was killed in between
+            old.rename(folder)
+        for leftover in (new, old):
+            shutil.rmtree(leftover, ignore_errors=True)
+        new.mkdir(parents=True)
+    try:
+        yield new
+        with _writing(folder):
+            if folder.exists():
+                folder.rename(old)
+            new.rename(folder)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Unwritable(folder, error) from error
+
+
+def write(report: Report, folder: Path) -> None:
+    """Write all forms of a report whose figures are in `folder/figures`.
+
+    `report.md`, `report.tex` with `tables/NAME.tex`, `tables/NAME.csv` and `index.html`.
+    """
+    texts = {
+        "report.md": markdown_report(report, folder),
+        "report.tex": document(report, folder),
+        "index.html": page(report, folder),
+    }
+    for table in report.tables:
+        texts[f"tables/{table.name}.tex"] = latex(table)
+        texts[f"tables/{table.name}.csv"] = csv_text(table)
+    for name, text in texts.items():
+        write_atomically(folder / name, text.encode())

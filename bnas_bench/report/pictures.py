@@ -1,0 +1,183 @@
+"""The figures of a report, drawn and written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from bnas_bench.report import figures
+from bnas_bench.report.critical import critical
+from bnas_bench.report.datasets import Family, difference_in_words
+from bnas_bench.report.figures import Point
+from bnas_bench.report.model import Picture
+from bnas_bench.report.records import Results, Row, Setting
+from bnas_bench.report.style import Look, Titles, looks, save
+from bnas_bench.report.tables import circumstances
+from bnas_bench.report.values import ends
+from bnas_bench.stats import NotEnough, summary
+from bnas_bench.store import Store
+
+FIGURED = 6
+"""Settings that have figures, those with most runs: each takes two seconds."""
+
+PROFILED = 5
+"""Runs of a method from which on a profile of them says something."""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Draws what results hold.
+
+    Attributes:
+        folder: where the files go, as `NAME.svg`, `.pdf` and `.png`.
+        slugs: the settings' names in files.
+    """
+
+    results: Results
+    store: Store
+    folder: Path
+    slugs: Mapping[Setting, str]
+
+    @cached_property
+    def looks(self) -> Mapping[str, Look]:
+        """A method looks the same in all figures."""
+        return looks(self.results.methods)
+
+    def draw(self, families: Sequence[Family]) -> list[Picture]:
+        """Draw and write everything."""
+        pictures = []
+        finished = (
+            (s, rows) for s, rows in self.results.settings.items() if any(r.runs for r in rows)
+        )
+        for setting, rows in islice(finished, FIGURED):
+            compared = [row for row in rows if row.runs]
+            pictures += [
+                self.accuracy(setting, compared),
+                self.cost(setting, compared),
+                *self.anytime(setting, compared),
+            ]
+        for family in families[:FIGURED]:
+            pictures += [*self.profile(family), *self.difference(family)]
+        return pictures
+
+    def accuracy(self, setting: Setting, rows: Sequence[Row]) -> Picture:
+        means, runs = {}, {}
+        for row in rows:
+            runs[row.method] = values = list(row.by_seed("test_accuracy").values())
+            if not isinstance(found := summary(values), NotEnough):
+                lower, upper = ends(found.interval)
+                means[row.method] = Point(y=found.mean, lower=lower, upper=upper)
+        titles = Titles(title=str(setting), x="test accuracy (%)")
+        figure = figures.bars(means, titles, runs=runs, within=(0, 100))
+        return self.picture(
+            figure,
+            f"accuracy-{self.slugs[setting]}",
+            f"Test accuracy on {setting}",
+            f"{circumstances(setting, rows)}. Dots are seeds, marks their means with the 95 % t interval "
+            "of the mean, from two seeds on.",
+            rows,
+        )
+
+    def cost(self, setting: Setting, rows: Sequence[Row]) -> Picture:
+        points = {
+            row.method: [
+                Point(x=run.values["ops"] / 1e6, y=run.values["test_accuracy"])
+                for run in row.runs
+                if run.values["ops"] is not None and run.values["test_accuracy"] is not None
+            ]
+            for row in rows
+        }
+        titles = Titles(title=str(setting), x="OPs nas-bnn (M)", y="test accuracy (%)")
+        figure = figures.scatter(points, titles, front=True, known=self.looks)
+        return self.picture(
+            figure,
+            f"ops-{self.slugs[setting]}",
+            f"Test accuracy and OPs on {setting}",
+            f"{circumstances(setting, rows)}. One mark per run; OPs are counted, the line is the front of "
+            "all runs.",
+            rows,
+        )
+
+    def anytime(self, setting: Setting, rows: Sequence[Row]) -> Iterator[Picture]:
+        searches = {}
+        for row in rows:
+            logs = [incumbents(self.store, run.id) for run in row.runs]
+            if logs := [log for log in logs if log[0]]:
+                searches[row.method] = logs
+        if not searches:
+            return
+        titles = Titles(title=str(setting), x="search passes", y="validation accuracy (%)")
+        figure = figures.curves(searches, titles, known=self.looks)
+        shown = [row for row in rows if row.method in searches]
+        caption = (
+            f"{circumstances(setting, rows)}. Mean validation accuracy of the architecture that a search "
+            f"would return, as the search itself estimates it; {figures.BAND}. Methods estimate by "
+            "different means: read each curve by itself."
+        )
+        if silent := [row.method for row in rows if row.method not in searches]:
+            caption += f" Without such a log: {', '.join(silent)}."
+        name = f"anytime-{self.slugs[setting]}"
+        yield self.picture(figure, name, f"Searches over time on {setting}", caption, shown)
+
+    def profile(self, family: Family) -> Iterator[Picture]:
+        rows = [row for by_dataset in family.complete.values() for row in by_dataset.values()]
+        if max((len(row.runs) for row in rows), default=0) < PROFILED:
+            return
+        titles = Titles(title=str(family), x="test accuracy (%)", y="part of the runs above it")
+        figure = figures.lines(family.profiles(), titles, known=self.looks)
+        caption = (
+            f"Space {family.space}, budget {family.budget}, datasets {', '.join(family.datasets)}. The part "
+            "of a method's runs, over all datasets, whose test accuracy is above x; bands are 95 % bootstrap "
+            "intervals, point by point."
+        )
+        name = f"profile-{self.slug(family)}"
+        yield self.picture(figure, name, f"Performance profiles on {family}", caption, rows)
+
+    def difference(self, family: Family) -> Iterator[Picture]:
+        found = family.critical()
+        if isinstance(found, NotEnough):
+            return
+        rows = [row for by_dataset in family.complete.values() for row in by_dataset.values()]
+        figure = critical(found, Titles(title=str(family), x="average rank"))
+        yield self.picture(
+            figure,
+            f"critical-{self.slug(family)}",
+            f"Critical difference on {family}",
+            f"{difference_in_words(family, found)} Bars join methods between which no difference was found.",
+            rows,
+        )
+
+    def slug(self, family: Family) -> str:
+        """That of its first setting, which no other family has."""
+        return self.slugs[Setting(family.space, family.datasets[0], family.budget)]
+
+    def picture(
+        self, figure: Figure, name: str, title: str, caption: str, rows: Sequence[Row]
+    ) -> Picture:
+        save(figure, self.folder / name)
+        return Picture(
+            name=name,
+            title=title,
+            caption=caption,
+            stem=self.folder / name,
+            runs=[run for row in rows for run in row.ids],
+        )
+
+
+def incumbents(store: Store, run: str) -> tuple[list[float], list[float]]:
+    """Passes and validation accuracy in per cent of a search's incumbents; none without a log."""
+    passes, valid = [], []
+    try:
+        for line in (store.folder(run) / "log.jsonl").read_bytes().splitlines():
+            if b'"incumbent"' in line and "valid" in (entry := json.loads(line)):
+                passes.append(float(entry["passes"]))
+                valid.append(100 * float(entry["valid"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return [], []
+    return passes, valid

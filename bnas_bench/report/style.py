@@ -1,0 +1,153 @@
+"""How figures look: colours that colour-blind readers tell apart, and marks that do so without colour.
+
+A figure is made and saved without pyplot's state, and the same data give the same bytes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import seaborn as sns
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+from bnas_bench.store import write_atomically
+
+WIDTH = 3.5
+"""Inches: a column of a paper, at which the text is readable."""
+
+FORMATS = ("svg", "pdf", "png")
+METADATA: Mapping[str, Mapping[str, Any]] = {
+    "svg": {"Date": None},
+    "pdf": {"CreationDate": None},
+    "png": {},
+}
+
+MARKERS = "osD^vPX<>*ph"
+LINES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (1, 3)))
+
+PAPER = "#555555"
+"""The grey of what is printed in a paper, and of marks that are not the subject."""
+
+LINE_LENGTH = 26
+"""Characters of a name that stand in one line."""
+
+TITLE_LENGTH = 48
+"""Characters of a title that do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Titles:
+    """Of a figure and its axes, the latter with their units in brackets."""
+
+    title: str
+    x: str = ""
+    y: str = ""
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a series is told from the others; each of the three suffices for as many as there are."""
+
+    colour: Any
+    marker: str
+    line: Any
+
+
+def looks(names: Iterable[str]) -> dict[str, Look]:
+    """A look for each name, by its place: the same names in the same order look the same."""
+    colours = sns.color_palette("colorblind")
+    return {
+        name: Look(
+            colours[place % len(colours)],
+            MARKERS[place % len(MARKERS)],
+            LINES[place % len(LINES)],
+        )
+        for place, name in enumerate(dict.fromkeys(names))
+    }
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Within it, what is drawn follows this file and no setting of the user's."""
+    sizes = {
+        "font.size": 8,
+        "axes.titlesize": 8,
+        "axes.labelsize": 8,
+        "xtick.labelsize": 7,
+        "ytick.labelsize": 7,
+        "legend.fontsize": 7,
+        "lines.linewidth": 1.2,
+        "lines.markersize": 4,
+        "axes.linewidth": 0.6,
+        "grid.linewidth": 0.4,
+        "hatch.linewidth": 0.4,
+    }
+    fixed = {
+        "font.family": "DejaVu Sans",  # comes with matplotlib
+        "text.parse_math": False,  # a label may hold dollar signs
+        "pdf.fonttype": 42,
+        "savefig.dpi": 200,
+    }
+    with rc_context(sns.axes_style("whitegrid") | sizes | fixed):
+        yield
+
+
+def canvas(titles: Titles, height: float) -> tuple[Figure, Axes]:
+    """A figure of that height in inches with one pair of axes."""
+    title = folded(titles.title, TITLE_LENGTH)
+    height += 0.15 * title.count("\n")
+    layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.06)
+    figure = Figure(figsize=(WIDTH, height), layout=layout)
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    axes.set_title(title, loc="left")
+    axes.set_xlabel(titles.x)
+    axes.set_ylabel(titles.y)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    return figure, axes
+
+
+def legend(figure: Figure, axes: Axes) -> None:
+    """Name the series under the axes, which keep their height."""
+    handles, names = axes.get_legend_handles_labels()
+    if not names:
+        return
+    columns = 2 if len(names) > 1 and max(map(len, names)) <= LINE_LENGTH else 1
+    rows = -(-len(names) // columns)
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(width, height + 0.15 * rows)
+    figure.legend(
+        handles, names, loc="outside lower center", ncols=columns, frameon=False, borderaxespad=0.2
+    )
+
+
+def folded(name: str, length: int = LINE_LENGTH) -> str:
+    """A long name in several lines, broken behind brackets, commas and spaces."""
+    lines = [""]
+    for piece in re.findall(r"[^,\[ ]+[,\[ ]?|[,\[ ]", name):
+        if len(lines[-1]) + len(piece) > length and lines[-1]:
+            lines.append("")
+        lines[-1] += piece
+    return "\n".join(lines)
+
+
+def save(figure: Figure, stem: Path) -> None:
+    """Write a figure as `stem.svg`, `.pdf` and `.png`; the same figure gives the same bytes."""
+    with style(), rc_context({"svg.hashsalt": f"bnas-bench {stem.name}"}):
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+        for ending in FORMATS:
+            file = BytesIO()
+            figure.savefig(file, format=ending, metadata=METADATA[ending])
+            write_atomically(stem.with_name(f"{stem.name}.{ending}"), file.getvalue())

@@ -1,0 +1,140 @@
+"""Values of tables, from rows and statistics: with their interval, or a note on why there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+
+from bnas_bench.report.measures import Measure
+from bnas_bench.report.model import Kind, Value, missing
+from bnas_bench.report.records import Missing, Row, Run, Seed
+from bnas_bench.stats import Estimate, Interval, NotEnough, interquartile_mean, summary
+
+IQM_RUNS = 4
+"""Runs from which on an interquartile mean leaves out any."""
+
+LONGEST = 200
+"""Characters of a reason that are shown."""
+
+
+def counted(row: Row) -> Value:
+    """How many of a row's runs finished, and what befell the others."""
+    text = f"{len(row.runs)}/{row.planned}" if row.missing else str(len(row.runs))
+    return Value(text=text, number=len(row.runs), runs=row.ids, note=befell(row.missing))
+
+
+def mean(row: Row, name: str, measure: Measure) -> Value:
+    """The mean of a measure over the runs; the accuracy's with its spread and interval."""
+    if not row.runs:
+        return missing("no seed has finished")
+    if lacking := [run for run in row.runs if run.values[name] is None]:
+        return missing(_lacking(lacking, name))
+    values = [value / measure.unit for value in row.by_seed(name).values()]
+    accuracy = name == "test_accuracy"
+    return average(values, row.ids, kind=measure.kind, form=measure.form, spread=accuracy)
+
+
+def average(
+    values: Sequence[float],
+    ids: Sequence[str],
+    *,
+    n: int = 0,
+    kind: Kind = "measured",
+    form: str = ".2f",
+    spread: bool = False,
+) -> Value:
+    """The mean of values, one from each run.
+
+    Args:
+        n: of the runs, where a single value comes from several.
+        spread: whether to show the standard deviation and the interval.
+    """
+    found = summary(values)
+    if isinstance(found, NotEnough):
+        return missing(found.reason)
+    text, lower, upper = f"{found.mean:{form}}", None, None
+    if spread:
+        text += f" ± {f'{found.sd:{form}}' if isinstance(found.sd, float) else '-'}"
+        lower, upper = ends(found.interval)
+    return Value(
+        text=text,
+        kind=kind,
+        number=found.mean,
+        lower=lower,
+        upper=upper,
+        n=n or found.n,
+        runs=ids,
+    )
+
+
+def middle(row: Row) -> Value:
+    """The interquartile mean of the test accuracy; empty where it is the mean."""
+    values = list(row.by_seed("test_accuracy").values())
+    if len(values) < IQM_RUNS:
+        return Value(text="")
+    return estimate(interquartile_mean({"": values}), row.ids, len(values))
+
+
+def estimate(found: Estimate | NotEnough, ids: Sequence[str], n: int, form: str = ".2f") -> Value:
+    """A statistic of n runs, and its interval."""
+    if isinstance(found, NotEnough):
+        return missing(found.reason)
+    reason = found.interval.reason if isinstance(found.interval, NotEnough) else ""
+    lower, upper = ends(found.interval)
+    return Value(
+        text=f"{found.value:{form}}",
+        kind="measured",
+        number=found.value,
+        n=n,
+        runs=ids,
+        lower=lower,
+        upper=upper,
+        note=f"no interval: {reason}" if reason else "",
+    )
+
+
+def ends(interval: Interval | NotEnough) -> tuple[float | None, float | None]:
+    """The ends of an interval, where there is one."""
+    if isinstance(interval, NotEnough):
+        return None, None
+    return interval.lower, interval.upper
+
+
+def p_value(found: float | NotEnough, ids: Sequence[str], n: int) -> Value:
+    if isinstance(found, NotEnough):
+        return missing(found.reason)
+    text = f"{found:.3f}" if found >= 0.0005 else f"{found:.0e}"
+    return Value(text=text, kind="measured", number=found, n=n, runs=ids)
+
+
+def befell(cells: Iterable[Missing]) -> str:
+    """On cells that did not finish: "seeds 1, 2 failed: the loss is nan; seed 3 has not run"."""
+
+    def how(cell: Missing) -> tuple[str, str]:
+        return cell.state, cell.reason
+
+    ordered = sorted(cells, key=lambda cell: (how(cell), cell.seed))
+    parts = []
+    for (state, reason), group in groupby(ordered, key=how):
+        seeds = [seed_text(cell.seed) for cell in group]
+        one = len(seeds) == 1
+        words = f"{'seed' if one else 'seeds'} {', '.join(seeds)} "
+        words += state if one else state.replace("has ", "have ")
+        parts.append(f"{words}: {short(reason)}" if reason else words)
+    return "; ".join(parts)
+
+
+def short(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+
+
+def seed_text(seed: Seed) -> str:
+    root, repetition = seed
+    return f"{repetition} (root {root})" if root else str(repetition)
+
+
+def _lacking(runs: Sequence[Run], name: str) -> str:
+    """Why there is no mean of all seeds."""
+    words = f"not in the record of seed {', '.join(seed_text(run.seed) for run in runs)}"
+    reasons = dict.fromkeys(run.packed_reason for run in runs if run.packed_reason)
+    return f"{words}: {'; '.join(reasons)}" if name == "packed_latency_ms" and reasons else words

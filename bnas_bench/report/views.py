@@ -1,0 +1,101 @@
+"""What a page shows of single runs: how to run them again, and what they left."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from sys import intern
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+
+from bnas_bench.errors import Damaged
+from bnas_bench.report.commands import Origin
+from bnas_bench.report.model import RunView
+from bnas_bench.store import Record, Store
+
+ENTRIES = 30
+"""Lines of a log that are shown; the file holds all."""
+
+FILES = (
+    *("record.json", "arch.json", "front.json", "log.jsonl", "weights.safetensors", "error.txt"),
+)
+
+ELSEWHERE = frozenset(
+    {
+        *("id", "status", "schema", "config", "architecture", "dataset", "budget", "seed"),
+        *("root_seed", "method", "method_options", "space", "space_options"),
+    }
+)
+"""Fields of a record that the rest of a view says."""
+
+
+def views(
+    store: Store, origin: Origin, folder: Path, drawings: Mapping[str, str]
+) -> Iterator[RunView]:
+    """Every cell of a store, also those that are damaged or have not finished.
+
+    Args:
+        folder: of the report, which links lead away from.
+        drawings: SVG by the runs' ids, where there are any.
+    """
+    for cell_id in store.ids():
+        status, record = _read(store, cell_id)
+        yield RunView(
+            id=cell_id,
+            status=status,
+            command=_command(origin, record),
+            config=_interned(record.get("config") or {}),
+            record=_interned({k: v for k, v in record.items() if k not in ELSEWHERE}),
+            log=_log(store.folder(cell_id) / "log.jsonl"),
+            architecture=_interned((record.get("architecture") or {}).get("choices") or {}),
+            files=_files(store.folder(cell_id), folder),
+            drawing=drawings.get(cell_id, ""),
+        )
+
+
+def _read(store: Store, cell_id: str) -> tuple[str, Record]:
+    try:
+        record = store.read(cell_id)
+    except Damaged as error:
+        return "damaged", {"reason": str(error).replace(f"{store.folder(cell_id)}/", "")}
+    return (record["status"], record) if record else ("unfinished", {})
+
+
+def _command(origin: Origin, record: Record) -> str:
+    """Empty where the record does not say what was run."""
+    try:
+        return origin.run(record)
+    except (KeyError, TypeError, AttributeError):
+        return ""
+
+
+def _log(file: Path) -> list[dict[str, Any]]:
+    """Entries of a log spread evenly, the first and the last among them, without architectures."""
+    try:
+        lines = file.read_bytes().splitlines()
+        places = np.unique(np.linspace(0, len(lines) - 1, min(ENTRIES, len(lines))).round())
+        entries = [json.loads(lines[int(place)]) for place in places]
+        return [
+            _interned({key: entry[key] for key in entry if key != "choices"}) for entry in entries
+        ]
+    except (OSError, ValueError, TypeError):
+        return []
+
+
+def _interned(value: Any) -> Any:
+    """The same with one object for equal texts: of 10,000 records most are equal."""
+    if isinstance(value, str):
+        return intern(value)
+    if isinstance(value, dict):
+        return {intern(key): _interned(part) for key, part in value.items()}
+    return value
+
+
+def _files(cell: Path, folder: Path) -> dict[str, str]:
+    present = {entry.name for entry in os.scandir(cell)}
+    away = Path(os.path.relpath(cell, folder)).as_posix()
+    return {name: quote(f"{away}/{name}") for name in FILES if name in present}

@@ -1,0 +1,97 @@
+"""How long a report of 10,000 records takes, and how much memory: synthetic records, two shapes.
+
+The command runs in a process of its own; its processor time stands beside the seconds, as those
+depend on what else the machine does. Nothing here passes or fails by a time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import pytest
+
+from bnas_bench.grid import Cell
+from bnas_bench.registry import find, names
+from bnas_bench.store import Store
+from tests.helpers.records import cells, done
+
+ENTRIES = 12
+"""Incumbents, and epochs of the final training, in a log: as many as at `quick`."""
+
+VARIANTS = [f"dcpnas[lam={lam}]" for lam in (0, 0.001, 0.01, 0.1, 1, 2, 3, 4, 5, 6)]
+DATASETS = [f"imagefolder:data/synthetic-{k}" for k in range(10)]
+BUDGETS = ["quick", *(f"quick[passes={20_000 + k}]" for k in range(1, 20))]
+
+SHAPES = {
+    "10 methods, 100 seeds, 10 datasets": (names("method")[:10], 100, DATASETS, BUDGETS[:1]),
+    "20 methods, 5 seeds, 5 datasets, 20 budgets": (
+        [*names("method")[:10], *VARIANTS],
+        5,
+        DATASETS[:5],
+        BUDGETS,
+    ),
+}
+
+
+def expanded(shape: str) -> Iterator[Cell]:
+    methods, seeds, datasets, budgets = SHAPES[shape]
+    for budget in budgets:
+        yield from cells(",".join(methods), datasets=datasets, budget=budget, seeds=seeds)
+
+
+def synthetic(store: Store, found: list[Cell]) -> None:
+    """Write records and logs with random numbers, of the size that real ones have."""
+    rng = np.random.default_rng(0)
+    space = find("space", "darts-binary").make({})
+    conventions = ("dcp-nas", "nas-bnn", "bireal", "reactnet", "cp-nas", "bars-64", "honest", "all")
+    for cell in found:
+        folder = store.folder(cell.id)
+        folder.mkdir(parents=True)
+        arch, ops = space.sample(rng), float(rng.uniform(3e5, 6e5))
+        record = done(
+            cell,
+            round(float(rng.normal(92, 2)), 4),
+            architecture=arch.to_json(),
+            architecture_id=arch.id,
+            ops=dict.fromkeys(conventions, ops),
+            memory={name: 10 * int(ops) for name in conventions},
+            recipe={f"field_{k}": 0.001 * k for k in range(9)},
+            **{f"{name}_sha256": f"{int(rng.integers(1 << 62)):064x}" for name in ("arch", "log")},
+            **{f"measured_{k}": float(rng.normal()) for k in range(30)},
+        )
+        log = [
+            {"phase": "search", "passes": 1600.0 * k, "seconds": 9.1 * k, "incumbent": arch.id}
+            | {"valid": float(rng.uniform(0.5, 0.9)), "choices": arch.choices}
+            for k in range(ENTRIES)
+        ]
+        log += [{"phase": "train", "epoch": k, "loss": 1 / (k + 1)} for k in range(ENTRIES)]
+        (folder / "record.json").write_text(json.dumps(record, indent=2))
+        (folder / "log.jsonl").write_text("".join(f"{json.dumps(entry)}\n" for entry in log))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_ten_thousand_records(shape: str, tmp_path: Path) -> None:
+    found = list(expanded(shape))
+    assert len(found) == 10_000
+    synthetic(Store(tmp_path / "results" / "synthetic"), found)
+    program = Path(sys.executable).with_name("bnas-bench")
+    began = perf_counter()
+    process = subprocess.Popen(
+        [program, "report", "synthetic"], cwd=tmp_path, stdout=subprocess.PIPE
+    )
+    process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = perf_counter() - began
+    assert status == 0
+    page = (tmp_path / "reports" / "synthetic" / "index.html").stat().st_size
+    print(
+        f"\n10,000 synthetic records, {shape}: {seconds:.1f} s ({usage.ru_utime + usage.ru_stime:.1f} s of "
+        f"the processor), peak {usage.ru_maxrss / 1024:,.0f} MiB, page {page / 2**20:.1f} MiB"
+    )

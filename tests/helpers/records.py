@@ -1,0 +1,92 @@
+"""Records as `run` writes them, without running anything."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from bnas_bench.budgets import BUDGETS
+from bnas_bench.grid import Cell, Choice, expand
+from bnas_bench.registry import Kind, find
+from bnas_bench.spec import parse_spec, parse_specs, resolve, resolve_budget
+from bnas_bench.store import Record, Store
+
+CHOICES = {"normal.edge(0,2)": "max_pool_3x3"}
+
+
+def cells(
+    methods: str,
+    *,
+    space: str = "darts-binary",
+    datasets: Iterable[str] = ("digits",),
+    budget: str = "smoke",
+    seeds: int = 1,
+    root_seed: int = 0,
+) -> list[Cell]:
+    """The cells that `run` would make of these options."""
+
+    def choices(kind: Kind, text: str) -> list[Choice]:
+        plugins = [(find(kind, spec.name), spec) for spec in parse_specs(text)]
+        return [
+            (plugin, resolve(spec.options, plugin.defaults, "option")) for plugin, spec in plugins
+        ]
+
+    return expand(
+        choices("method", methods),
+        choices("space", space),
+        list(datasets),
+        [resolve_budget(parse_spec(budget), BUDGETS)],
+        seeds,
+        root_seed,
+    )
+
+
+def planned(cell: Cell, **fields: Any) -> Record:
+    """The fields that every record has."""
+    return {
+        "schema": 1,
+        "id": cell.id,
+        "status": "ok",
+        "reason": None,
+        **cell.description(),
+        "commit": "0123456789abcdef",
+        "dirty": False,
+        "cpu": "Some CPU",
+        "threads": 1,
+        "device": "cpu",
+        "device_name": None,
+        **fields,
+    }
+
+
+def failed(cell: Cell, reason: str, status: str = "failed") -> Record:
+    return planned(cell, status=status, reason=reason)
+
+
+def done(cell: Cell, accuracy: float, **fields: Any) -> Record:
+    measured = {
+        "dataset_fingerprint": f"images of {cell.dataset}",
+        "classes": 10,
+        "architecture": {"space": cell.space.name, "choices": CHOICES},
+        "architecture_id": "0123456789",
+        "valid_accuracy": accuracy - 1,
+        "front_size": 0,
+        "test_accuracy": accuracy,
+        "parameters": 5000,
+        "ops": {"nas-bnn": 50_000.0, "honest": 60_000.0},
+        "memory_bits": 8 * 1024 * 10,
+        "packed_latency_ms": 0.25,
+        "packed_reason": None,
+        "latency_ms": 2.5,
+        "passes": 2000.0,
+        "search_seconds": 3.0,
+        "train_seconds": 4.0,
+        "search_step_mib": 5.0,
+    }
+    return planned(cell, **measured | fields)
+
+
+def put(store: Store, record: Record, log: Iterable[Mapping[str, Any]] = ()) -> None:
+    text = "".join(f"{json.dumps(entry)}\n" for entry in log)
+    store.write(record["id"], {"log.jsonl": text.encode()} if text else {}, record)
