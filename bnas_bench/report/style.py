@@ -110,7 +110,7 @@ def canvas(titles: Titles, height: float) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(WIDTH, height), layout=layout)
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    axes.set_title(title, loc="left")
+    figure.suptitle(title, x=0.02, ha="left", fontsize=8)  # the axes may leave it too little room
     axes.set_xlabel(titles.x)
     axes.set_ylabel(titles.y)
     for side in ("top", "right"):
