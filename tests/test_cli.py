@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 
 from bnas_bench import checks
 from bnas_bench.checks import CheckResult
-from bnas_bench.cli import main, runs
+from bnas_bench.cli import main, running
 from bnas_bench.errors import BenchError
 from bnas_bench.grid import Cell, Event
 from bnas_bench.registry import discover
@@ -92,7 +92,7 @@ class Grid:
 @pytest.fixture
 def grid(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Grid:
     fake = Grid()
-    monkeypatch.setattr(runs, "run_cells", fake)
+    monkeypatch.setattr(running, "run_cells", fake)
     monkeypatch.chdir(tmp_path)
     return fake
 
