@@ -1,0 +1,68 @@
+"""The committed runs and reports: whole, of committed code, and what README shows of them."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from bnas_bench.cli import main
+from bnas_bench.registry import names
+from bnas_bench.store import Store
+
+ROOT = Path(__file__).parent.parent
+GRIDS = {"digits-quick": (len(names("method")), 5), "cifar10-jpeg": (9, 3)}
+"""By the results' name the rows and seeds of their grid."""
+
+
+def records(name: str) -> list[dict[str, Any]]:
+    files = (ROOT / "results" / name).glob("cells/*/record.json")
+    return [json.loads(file.read_text("utf-8")) for file in sorted(files)]
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_every_cell_of_the_grid_is_there_and_of_committed_code(name: str) -> None:
+    rows, seeds = GRIDS[name]
+    found = records(name)
+    cells = {(cell["method"], json.dumps(cell["method_options"]), cell["seed"]) for cell in found}
+    assert len(found) == len(cells) == rows * seeds
+    for cell in found:
+        assert (cell["status"], cell["dirty"]) == ("ok", False)
+        Store(ROOT / "results" / name).verify(cell)
+    for field in ("commit", "harness_source", "dataset_fingerprint", "budget", "space_source"):
+        assert len({cell[field] for cell in found}) == 1, field
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_the_report_is_that_of_the_records(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its text, to the letter: means, intervals, tests, notes and commands (figures are not compared)."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("bnas_bench.report.build.DRAWN", 0)
+    found = CliRunner().invoke(main, ["report", name, "--reports", str(tmp_path)])
+    assert found.exit_code == 0, found.output
+    written = (tmp_path / name / "report.md").read_text("utf-8").splitlines()
+    committed = (ROOT / "reports" / name / "report.md").read_text("utf-8").splitlines()
+    # The one line that counts the drawings, which this test leaves out.
+    assert [line for line in written if "are drawn of" not in line] == [
+        line for line in committed if "are drawn of" not in line
+    ]
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_readme_shows_the_reports_numbers(name: str) -> None:
+    readme = (ROOT / "README.md").read_text("utf-8").splitlines()
+    (file,) = (ROOT / "reports" / name / "tables").glob("main-*.csv")
+    with file.open(encoding="utf-8") as text:
+        rows = list(csv.DictReader(text))
+    assert rows
+    for row in rows:
+        lower, upper = (float(row[f"test_accuracy_{end}"]) for end in ("lower", "upper"))
+        accuracy = f"{row['test_accuracy_text']} [{lower:.2f}, {upper:.2f}]"
+        cells = (f"`{row['method']}`", row["n"], accuracy, row["ops_text"], row["passes_text"])
+        assert f"| {' | '.join(cells)} |" in readme
