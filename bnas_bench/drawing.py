@@ -81,8 +81,11 @@ def _figure(path: Path, height: float):  # type: ignore[no-untyped-def]
 
 def _save(figure, path: Path) -> None:  # type: ignore[no-untyped-def]
     path.parent.mkdir(parents=True, exist_ok=True)
-    metadata = {"Date": None} if path.suffix.lower() == ".svg" else None
-    figure.savefig(path, dpi=110, metadata=metadata)
+    from matplotlib import rc_context
+
+    undated = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
+    with rc_context({"svg.hashsalt": path.stem}):  # the same drawing is the same bytes
+        figure.savefig(path, dpi=110, metadata=undated.get(path.suffix.lower()))
 
 
 def _box(axis, x: float, y: float, label: str, colour: str, **text: float) -> None:  # type: ignore[no-untyped-def]

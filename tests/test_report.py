@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import shlex
 import shutil
+import time
 from pathlib import Path
 
 import click
@@ -15,6 +17,7 @@ from click.testing import CliRunner, Result
 from bnas_bench.cli import Commands, main
 from bnas_bench.cli.report import report
 from bnas_bench.cli.running import defaults
+from bnas_bench.report.aside import aside
 from bnas_bench.report.build import FIGURED, build
 from bnas_bench.report.commands import Origin
 from bnas_bench.report.views import ENTRIES, views
@@ -132,6 +135,14 @@ def test_an_error_leaves_the_earlier_report(store: Store, monkeypatch: pytest.Mo
     assert [path.name for path in folder.parent.iterdir()] == ["some"]
 
 
+def test_results_are_named_by_their_path_as_well(store: Store) -> None:
+    reports = store.root.parent.parent / "reports"
+    arguments = ["report", f"{store.root}/", "--reports", str(reports)]
+    result = CliRunner().invoke(program, arguments)
+    assert result.exit_code == 0, result.output
+    assert (reports / "some" / "index.html").is_file()
+
+
 def test_an_unknown_name_lists_the_nearest(store: Store) -> None:
     result = run(store, "soma")
     assert result.exit_code == 2
@@ -187,7 +198,7 @@ def origin(store: Store) -> Origin:
 
 def test_a_command_makes_the_cell_that_it_stands_at(store: Store, tmp_path: Path) -> None:
     put(store, done(cells("bats", budget="smoke[passes=3000]", seeds=3, root_seed=7)[2], 50.0))
-    for view in views(store, origin(store), tmp_path / "reports" / "some", {}):
+    for view in views(store, origin(store), tmp_path / "reports" / "some"):
         if view.status == "unfinished":
             assert view.command == ""
             continue
@@ -213,7 +224,7 @@ def test_a_tables_command_makes_all_of_its_cells(store: Store) -> None:
 
 def test_views_link_to_files_and_hold_thin_logs(store: Store, tmp_path: Path) -> None:
     folder = tmp_path / "reports" / "some"
-    found = {view.id: view for view in views(store, origin(store), folder, {})}
+    found = {view.id: view for view in views(store, origin(store), folder)}
     assert sorted(found) == store.ids()
     random = found[cells("random")[0].id]
     assert random.status == "ok"
@@ -232,7 +243,7 @@ def test_views_link_to_files_and_hold_thin_logs(store: Store, tmp_path: Path) ->
 def test_logs_are_shown_without_architectures(store: Store, tmp_path: Path) -> None:
     cell = cells("bats")[0]
     put(store, done(cell, 50.0), [{"passes": 1.0, "choices": {"a": "b"}}])
-    (view,) = (v for v in views(store, origin(store), tmp_path, {}) if v.id == cell.id)
+    (view,) = (v for v in views(store, origin(store), tmp_path) if v.id == cell.id)
     assert view.log == [{"passes": 1.0}]
 
 
@@ -248,6 +259,31 @@ def test_a_broken_log_or_space_costs_only_itself(store: Store) -> None:
     assert not (folder / "cells" / f"{other.id}.svg").exists()
 
 
+def test_work_aside_is_done_in_another_process(tmp_path: Path) -> None:
+    file = tmp_path / "pid"
+    with aside(lambda: file.write_text(str(os.getpid()))):
+        pass
+    assert file.read_text() not in ("", str(os.getpid()))
+
+
+def test_an_error_aside_is_met_here() -> None:
+    with pytest.raises(ZeroDivisionError), aside(lambda: 1 / 0):
+        pass
+
+
+def test_an_error_here_ends_the_work_aside(tmp_path: Path) -> None:
+    file = tmp_path / "done"
+
+    def work() -> None:
+        time.sleep(60)
+        file.touch()
+
+    with pytest.raises(ZeroDivisionError), aside(work):
+        1 / 0  # noqa: B018
+    assert multiprocessing.active_children() == []
+    assert not file.exists()
+
+
 def test_figures_are_limited_and_said_to_be(tmp_path: Path) -> None:
     store = Store(tmp_path / "results" / "some")
     for number in range(FIGURED + 1):
@@ -255,10 +291,8 @@ def test_figures_are_limited_and_said_to_be(tmp_path: Path) -> None:
     folder = tmp_path / "reports" / "some"
     build(store, origin(store), folder)
     assert len(list((folder / "figures").glob("accuracy-*.svg"))) == FIGURED
-    assert (
-        f"Figures are of the {FIGURED} settings with most runs; tables are of all 7."
-        in (folder / "report.md").read_text()
-    )
+    said = f"Figures are of the {FIGURED} settings with most runs, those over datasets of the first"
+    assert said in (folder / "report.md").read_text()
 
 
 def test_a_complete_report_over_five_datasets(tmp_path: Path) -> None:

@@ -21,10 +21,12 @@ from bnas_bench.cli.runs import store_of
     help="Folder of all reports; NAME's own in it is replaced.",
 )
 def report(name: str, results: Path, reports: Path) -> None:
-    """Write tables, figures and a page of NAME's results.
+    """Write tables, figures and a page of NAME's results, also given as results/NAME.
 
     Markdown, LaTeX, CSV, figures as SVG, PDF and PNG, and index.html, which needs no network.
     """
+    if len((path := Path(name)).parts) > 1:
+        results, name = path.parent, path.name
     store = store_of(results, name)
     from bnas_bench.report.build import build
     from bnas_bench.report.commands import Origin

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from bnas_bench.core import Architecture
@@ -76,9 +75,8 @@ def drawn(artefact: Artefact, records: Sequence[Runs], folder: Path) -> Iterator
             arch, what = space.parse(architecture(row.count)), f"{row.name}: {row.count.arch}"
         else:
             continue
-        with rc_context({"svg.hashsalt": arch.id}):
-            for ending in ("svg", "pdf", "png"):
-                space.draw(arch, stem.with_suffix(f".{ending}"))
+        for ending in ("svg", "pdf", "png"):
+            space.draw(arch, stem.with_suffix(f".{ending}"))
         yield Drawing(what, stem, [record["id"]] if done else [])
 
 

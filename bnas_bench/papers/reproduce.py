@@ -65,7 +65,7 @@ def write(
     with replaced(folder) as new:
         pictures = list(_pictures(plan, rows, store, new))
         wanted = {cell.id for cell in plan.cells}
-        runs = [view for view in views(store, origin, new, {}) if view.id in wanted]
+        runs = [view for view in views(store, origin, new) if view.id in wanted]
         write_report(_report(artefact, found, pictures, runs), new)
     ours = (value for row in found.rows for key, value in row.items() if key.endswith("_here"))
     return Reproduction(found, folder, any(value.number is not None for value in ours))

@@ -5,22 +5,23 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
-from matplotlib import rc_context
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from bnas_bench.core import Architecture
-from bnas_bench.errors import BadValue, BenchError
-from bnas_bench.registry import find
+from bnas_bench.errors import BadValue
+from bnas_bench.report.aside import aside
+from bnas_bench.report.cells import draw_cells
 from bnas_bench.report.commands import Origin
 from bnas_bench.report.contrasts import RANDOM, against_random, rank_table
 from bnas_bench.report.datasets import Family, dataset_table, difference_in_words, families
 from bnas_bench.report.folder import replaced, write
 from bnas_bench.report.fronts import front_table
 from bnas_bench.report.model import Report, Table
-from bnas_bench.report.pictures import FIGURED, Pictures
-from bnas_bench.report.records import Results, Row, Run, Setting, read
+from bnas_bench.report.pictures import FAMILIES, FIGURED, Pictures
+from bnas_bench.report.records import Results, Row, Setting, read
 from bnas_bench.report.tables import comparison, lost
 from bnas_bench.report.views import views
 from bnas_bench.store import Store
@@ -42,20 +43,30 @@ def build(store: Store, origin: Origin, folder: Path) -> None:
         Unwritable: if it cannot be written.
     """
     results = read(store, origin.defaults)
-    if not any(row.runs for row in results.rows):
+    finished = [row for row in results.rows if row.runs]
+    if not finished:
         raise BadValue(_nothing(results, origin))
-    with replaced(folder) as new:
-        found = families(results)
-        slugs = _slugs(results.settings)
-        drawings = _draw(results, store, new / "cells")
-        pictures = Pictures(results, store, new / "figures", slugs).draw(found)
+    # The products of the bootstraps are small: threads cost more than they gain.
+    with threadpool_limits(1, user_api="blas"), replaced(folder) as new:
+        found, slugs = families(results), _slugs(results.settings)
+        pictures = Pictures(results, store, new / "figures", slugs)
+        planned = pictures.plan(found)
+
+        def draw() -> None:
+            pictures.draw()
+            draw_cells(list(islice(finished, DRAWN)), store, new / "cells")
+
+        with aside(draw):
+            tables = list(_tables(results, store, origin, found, slugs))
+            runs = list(views(store, origin, new))
+        drawn = {file.stem: file.read_text("utf-8") for file in (new / "cells").glob("*.svg")}
         report = Report(
             name=origin.name,
             title=f"Results {origin.name}",
-            facts=list(_facts(results, found, len(drawings))),
-            tables=list(_tables(results, store, origin, found, slugs)),
-            pictures=pictures,
-            runs=list(views(store, origin, new, drawings)),
+            facts=list(_facts(results, found, len(drawn))),
+            tables=tables,
+            pictures=planned,
+            runs=[replace(run, drawing=drawn.get(run.id, "")) for run in runs],
         )
         write(report, new)
 
@@ -134,45 +145,13 @@ def _facts(results: Results, found: Sequence[Family], drawn: int) -> Iterator[st
     for family in found:
         if len(family.datasets) == 1:
             yield difference_in_words(family, family.critical())
-    if len(results.settings) > FIGURED:
+    if len(results.settings) > FIGURED or len(found) > FAMILIES:
         yield (
-            f"Figures are of the {FIGURED} settings with most runs; tables are of all "
-            f"{len(results.settings)}."
+            f"Figures are of the {FIGURED} settings with most runs, those over datasets of the first "
+            f"{FAMILIES} spaces and budgets; tables are of all {len(results.settings)} settings."
         )
     rows = sum(1 for row in results.rows if row.runs)
     yield (
         f"Cells are drawn of {drawn} of {rows} rows: of each the architecture whose test accuracy is the "
         "median of its seeds."
     )
-
-
-def _draw(results: Results, store: Store, folder: Path) -> dict[str, str]:
-    """Draw the architecture of each row's median run; SVG by the runs' ids."""
-    drawings = {}
-    rows = (row for row in results.rows if row.runs)
-    for row in islice(rows, DRAWN):
-        run = median(row)
-        file = folder / f"{run.id}.svg"
-        if _draw_one(run, store, file):
-            drawings[run.id] = file.read_text("utf-8")
-    return drawings
-
-
-def median(row: Row) -> Run:
-    """The run whose test accuracy is the median of the row's; of an even number the lower one."""
-    ordered = sorted(row.runs, key=lambda run: (run.values["test_accuracy"] or 0.0, run.seed))
-    return ordered[(len(ordered) - 1) // 2]
-
-
-def _draw_one(run: Run, store: Store, file: Path) -> bool:
-    """Whether it could be drawn: the space may be gone, or have changed since."""
-    record = store.read(run.id)
-    if record is None:
-        return False
-    try:
-        space = find("space", record["space"]).make(record["space_options"])
-        with rc_context({"svg.hashsalt": run.id}):
-            space.draw(Architecture.from_json(record["architecture"]), file)
-    except (BenchError, KeyError, TypeError, ValueError):
-        return False
-    return True

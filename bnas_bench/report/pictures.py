@@ -1,11 +1,10 @@
-"""The figures of a report, drawn and written."""
+"""The figures of a report: what they show is settled first, and drawn on demand."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from bnas_bench.report import figures
 from bnas_bench.report.critical import critical
 from bnas_bench.report.datasets import Family, difference_in_words
 from bnas_bench.report.figures import Point
+from bnas_bench.report.logs import incumbents
 from bnas_bench.report.model import Picture
 from bnas_bench.report.records import Results, Row, Setting
 from bnas_bench.report.style import Look, Titles, looks, save
@@ -23,8 +23,11 @@ from bnas_bench.report.values import ends
 from bnas_bench.stats import NotEnough, summary
 from bnas_bench.store import Store
 
-FIGURED = 6
+FIGURED = 4
 """Settings that have figures, those with most runs: each takes two seconds."""
+
+FAMILIES = 2
+"""Spaces and budgets that have figures over their datasets, likewise."""
 
 PROFILED = 5
 """Runs of a method from which on a profile of them says something."""
@@ -32,7 +35,7 @@ PROFILED = 5
 
 @dataclass(frozen=True)
 class Pictures:
-    """Draws what results hold.
+    """The figures of results.
 
     Attributes:
         folder: where the files go, as `NAME.svg`, `.pdf` and `.png`.
@@ -43,14 +46,21 @@ class Pictures:
     store: Store
     folder: Path
     slugs: Mapping[Setting, str]
+    planned: list[tuple[Path, Callable[[], Figure]]] = field(default_factory=list)
+    """What `draw` will draw, and where to."""
 
     @cached_property
     def looks(self) -> Mapping[str, Look]:
         """A method looks the same in all figures."""
         return looks(self.results.methods)
 
-    def draw(self, families: Sequence[Family]) -> list[Picture]:
-        """Draw and write everything."""
+    def draw(self) -> None:
+        """Draw and write what was planned."""
+        for stem, make in self.planned:
+            save(make(), stem)
+
+    def plan(self, families: Sequence[Family]) -> list[Picture]:
+        """The figures that `draw` will have written."""
         pictures = []
         finished = (
             (s, rows) for s, rows in self.results.settings.items() if any(r.runs for r in rows)
@@ -62,7 +72,7 @@ class Pictures:
                 self.cost(setting, compared),
                 *self.anytime(setting, compared),
             ]
-        for family in families[:FIGURED]:
+        for family in families[:FAMILIES]:
             pictures += [*self.profile(family), *self.difference(family)]
         return pictures
 
@@ -74,13 +84,13 @@ class Pictures:
                 lower, upper = ends(found.interval)
                 means[row.method] = Point(y=found.mean, lower=lower, upper=upper)
         titles = Titles(title=str(setting), x="test accuracy (%)")
-        figure = figures.bars(means, titles, runs=runs, within=(0, 100))
+        make = partial(figures.bars, means, titles, runs=runs, within=(0, 100))
         return self.picture(
-            figure,
+            make,
             f"accuracy-{self.slugs[setting]}",
             f"Test accuracy on {setting}",
-            f"{circumstances(setting, rows)}. Dots are seeds, marks their means with the 95 % t interval "
-            "of the mean, from two seeds on.",
+            f"{circumstances(setting, rows)}. Dots are seeds, marks their means with the 95 % t interval, "
+            "from two seeds on; the axis ends at 0 and 100 %, where an interval may not.",
             rows,
         )
 
@@ -94,9 +104,9 @@ class Pictures:
             for row in rows
         }
         titles = Titles(title=str(setting), x="OPs nas-bnn (M)", y="test accuracy (%)")
-        figure = figures.scatter(points, titles, front=True, known=self.looks)
+        make = partial(figures.scatter, points, titles, front=True, known=self.looks)
         return self.picture(
-            figure,
+            make,
             f"ops-{self.slugs[setting]}",
             f"Test accuracy and OPs on {setting}",
             f"{circumstances(setting, rows)}. One mark per run; OPs are counted, the line is the front of "
@@ -113,7 +123,7 @@ class Pictures:
         if not searches:
             return
         titles = Titles(title=str(setting), x="search passes", y="validation accuracy (%)")
-        figure = figures.curves(searches, titles, known=self.looks)
+        make = partial(figures.curves, searches, titles, known=self.looks)
         shown = [row for row in rows if row.method in searches]
         caption = (
             f"{circumstances(setting, rows)}. Mean validation accuracy of the architecture that a search "
@@ -123,30 +133,33 @@ class Pictures:
         if silent := [row.method for row in rows if row.method not in searches]:
             caption += f" Without such a log: {', '.join(silent)}."
         name = f"anytime-{self.slugs[setting]}"
-        yield self.picture(figure, name, f"Searches over time on {setting}", caption, shown)
+        yield self.picture(make, name, f"Searches over time on {setting}", caption, shown)
 
     def profile(self, family: Family) -> Iterator[Picture]:
         rows = [row for by_dataset in family.complete.values() for row in by_dataset.values()]
         if max((len(row.runs) for row in rows), default=0) < PROFILED:
             return
         titles = Titles(title=str(family), x="test accuracy (%)", y="part of the runs above it")
-        figure = figures.lines(family.profiles(), titles, known=self.looks)
+
+        def make() -> Figure:
+            return figures.lines(family.profiles(), titles, known=self.looks)
+
         caption = (
             f"Space {family.space}, budget {family.budget}, datasets {', '.join(family.datasets)}. The part "
             "of a method's runs, over all datasets, whose test accuracy is above x; bands are 95 % bootstrap "
             "intervals, point by point."
         )
         name = f"profile-{self.slug(family)}"
-        yield self.picture(figure, name, f"Performance profiles on {family}", caption, rows)
+        yield self.picture(make, name, f"Performance profiles on {family}", caption, rows)
 
     def difference(self, family: Family) -> Iterator[Picture]:
         found = family.critical()
         if isinstance(found, NotEnough):
             return
         rows = [row for by_dataset in family.complete.values() for row in by_dataset.values()]
-        figure = critical(found, Titles(title=str(family), x="average rank"))
+        make = partial(critical, found, Titles(title=str(family), x="average rank"))
         yield self.picture(
-            figure,
+            make,
             f"critical-{self.slug(family)}",
             f"Critical difference on {family}",
             f"{difference_in_words(family, found)} Bars join methods between which no difference was found.",
@@ -158,9 +171,14 @@ class Pictures:
         return self.slugs[Setting(family.space, family.datasets[0], family.budget)]
 
     def picture(
-        self, figure: Figure, name: str, title: str, caption: str, rows: Sequence[Row]
+        self,
+        make: Callable[[], Figure],
+        name: str,
+        title: str,
+        caption: str,
+        rows: Sequence[Row],
     ) -> Picture:
-        save(figure, self.folder / name)
+        self.planned.append((self.folder / name, make))
         return Picture(
             name=name,
             title=title,
@@ -168,16 +186,3 @@ class Pictures:
             stem=self.folder / name,
             runs=[run for row in rows for run in row.ids],
         )
-
-
-def incumbents(store: Store, run: str) -> tuple[list[float], list[float]]:
-    """Passes and validation accuracy in per cent of a search's incumbents; none without a log."""
-    passes, valid = [], []
-    try:
-        for line in (store.folder(run) / "log.jsonl").read_bytes().splitlines():
-            if b'"incumbent"' in line and "valid" in (entry := json.loads(line)):
-                passes.append(float(entry["passes"]))
-                valid.append(100 * float(entry["valid"]))
-    except (OSError, ValueError, KeyError, TypeError):
-        return [], []
-    return passes, valid

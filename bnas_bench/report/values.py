@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
+import numpy as np
+
 from bnas_bench.report.measures import Measure
 from bnas_bench.report.model import Kind, Value, missing
 from bnas_bench.report.records import Missing, Row, Run, Seed
@@ -49,20 +51,19 @@ def average(
         n: of the runs, where a single value comes from several.
         spread: whether to show the standard deviation and the interval.
     """
-    found = summary(values)
-    if isinstance(found, NotEnough):
-        return missing(found.reason)
-    text, lower, upper = f"{found.mean:{form}}", None, None
-    if spread:
+    if not values:
+        return missing("there are no values")
+    text, lower, upper = f"{np.mean(values):{form}}", None, None
+    if spread and not isinstance(found := summary(values), NotEnough):
         text += f" ± {f'{found.sd:{form}}' if isinstance(found.sd, float) else '-'}"
         lower, upper = ends(found.interval)
     return Value(
         text=text,
         kind=kind,
-        number=found.mean,
+        number=float(np.mean(values)),
         lower=lower,
         upper=upper,
-        n=n or found.n,
+        n=n or len(values),
         runs=ids,
     )
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from sys import intern
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 
 from bnas_bench.errors import Damaged
 from bnas_bench.report.commands import Origin
+from bnas_bench.report.logs import log_entry
 from bnas_bench.report.model import RunView
 from bnas_bench.store import Record, Store
 
@@ -33,14 +33,11 @@ ELSEWHERE = frozenset(
 """Fields of a record that the rest of a view says."""
 
 
-def views(
-    store: Store, origin: Origin, folder: Path, drawings: Mapping[str, str]
-) -> Iterator[RunView]:
+def views(store: Store, origin: Origin, folder: Path) -> Iterator[RunView]:
     """Every cell of a store, also those that are damaged or have not finished.
 
     Args:
         folder: of the report, which links lead away from.
-        drawings: SVG by the runs' ids, where there are any.
     """
     for cell_id in store.ids():
         status, record = _read(store, cell_id)
@@ -53,7 +50,6 @@ def views(
             log=_log(store.folder(cell_id) / "log.jsonl"),
             architecture=_interned((record.get("architecture") or {}).get("choices") or {}),
             files=_files(store.folder(cell_id), folder),
-            drawing=drawings.get(cell_id, ""),
         )
 
 
@@ -74,14 +70,11 @@ def _command(origin: Origin, record: Record) -> str:
 
 
 def _log(file: Path) -> list[dict[str, Any]]:
-    """Entries of a log spread evenly, the first and the last among them, without architectures."""
+    """Entries of a log spread evenly, the first and the last among them."""
     try:
         lines = file.read_bytes().splitlines()
-        places = np.unique(np.linspace(0, len(lines) - 1, min(ENTRIES, len(lines))).round())
-        entries = [json.loads(lines[int(place)]) for place in places]
-        return [
-            _interned({key: entry[key] for key in entry if key != "choices"}) for entry in entries
-        ]
+        places = np.linspace(0, len(lines) - 1, min(ENTRIES, len(lines))).round().astype(int)
+        return [_interned(log_entry(lines[place])) for place in places]
     except (OSError, ValueError, TypeError):
         return []
 

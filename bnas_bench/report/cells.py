@@ -1,0 +1,39 @@
+"""Drawings of the architectures that searches found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from bnas_bench.core import Architecture
+from bnas_bench.errors import BenchError
+from bnas_bench.registry import find
+from bnas_bench.report.records import Row, Run
+from bnas_bench.store import Store, Unwritable
+
+
+def draw_cells(rows: Iterable[Row], store: Store, folder: Path) -> None:
+    """Draw the architecture of each row's median run, as `ID.svg`.
+
+    What cannot be drawn is left out: its space may be gone, or have changed since.
+
+    Raises:
+        Unwritable: if the folder takes no files.
+    """
+    for row in rows:
+        run = median(row)
+        try:
+            if record := store.read(run.id):
+                space = find("space", record["space"]).make(record["space_options"])
+                arch = Architecture.from_json(record["architecture"])
+                space.draw(arch, folder / f"{run.id}.svg")
+        except (BenchError, KeyError, TypeError, ValueError):
+            continue
+        except OSError as error:
+            raise Unwritable(folder, error) from error
+
+
+def median(row: Row) -> Run:
+    """The run whose test accuracy is the median of the row's; of an even number the lower one."""
+    ordered = sorted(row.runs, key=lambda run: (run.values["test_accuracy"] or 0.0, run.seed))
+    return ordered[(len(ordered) - 1) // 2]
