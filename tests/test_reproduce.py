@@ -329,7 +329,7 @@ def test_nothing_to_show_is_an_error_and_quotations_are_not(tmp_path: Path) -> N
     places = ("--results", str(tmp_path / "results"), "--reports", str(tmp_path / "reports"))
     found = cli("reproduce", "dcp-nas/table-5", "--no-run", "--budget", "smoke", *places)
     assert found.exit_code == 1
-    assert "has not run" in found.output
+    assert "seeds 0, 1, 2 have not run" in found.output
     assert "nothing measured yet" in found.output
     found = cli("reproduce", "nas-bnn/table-6", "dcp-nas/table-14", "--no-run", *places)
     assert found.exit_code == 0

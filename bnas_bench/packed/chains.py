@@ -133,10 +133,11 @@ class BinaryConvolution:
         groups, kernel = at["groups"], at["kernel"]
         channels = at["inputs"] // groups
         size = pixel_bytes(channels, form)
-        if 8 * kernel**2 * size > MOST_BITS:
+        if (bits := 8 * kernel**2 * size) > MOST_BITS:
             raise BenchError(
-                f"layer '{step.layer}' sums {kernel**2 * channels} signs, where the engine counts "
-                f"{MOST_BITS} at most; it needs a smaller kernel or fewer channels"
+                f"layer '{step.layer}' sums {kernel**2 * channels} signs, which take {bits} bits on this "
+                f"machine, where the engine counts {MOST_BITS} at most; it needs a smaller kernel or "
+                "fewer channels"
             )
         self.source = bits_of(step.inputs[0], groups)
         self.groups, self.length = groups, kernel**2 * size

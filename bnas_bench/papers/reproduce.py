@@ -68,7 +68,8 @@ def write(
         runs = [view for view in views(store, origin, new) if view.id in wanted]
         write_report(_report(artefact, found, pictures, runs), new)
     ours = (value for row in found.rows for key, value in row.items() if key.endswith("_here"))
-    return Reproduction(found, folder, any(value.number is not None for value in ours))
+    shows = bool(pictures) or any(value.number is not None for value in ours)
+    return Reproduction(found, folder, shows)
 
 
 def commands(plan: Plan, origin: Origin) -> list[str]:
