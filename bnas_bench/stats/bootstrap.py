@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import kendalltau, rankdata, spearmanr, trim_mean
+from scipy.stats import kendalltau, spearmanr, trim_mean
 
 from bnas_bench.errors import BadValue
 from bnas_bench.stats.values import (
@@ -140,8 +140,9 @@ def rank_correlation(
         return RankCorrelation(n, Estimate(tau, few), Estimate(rho, few))
     drawn = np.random.default_rng(seed).integers(n, size=(RESAMPLES, n))
     drawn = drawn[(np.ptp(x[drawn], axis=1) > 0) & (np.ptp(y[drawn], axis=1) > 0)]
-    taus = _taus(x, y, _tally(drawn, n))
-    rhos = _pearson(rankdata(x[drawn], axis=1), rankdata(y[drawn], axis=1))
+    times = _tally(drawn, n)
+    taus = _taus(x, y, times)
+    rhos = _pearson(_ranks(x, times), _ranks(y, times), times)
     return RankCorrelation(n, Estimate(tau, percentiles(taus)), Estimate(rho, percentiles(rhos)))
 
 
@@ -155,10 +156,19 @@ def _taus(x: Array, y: Array, times: Array) -> Array:
     return total(a * b) / np.sqrt(total(np.abs(a)) * total(np.abs(b)))
 
 
-def _pearson(x: Array, y: Array) -> Array:
-    """Pearson's correlation of each row of x with that of y."""
-    x, y = (z - z.mean(axis=1, keepdims=True) for z in (x, y))
-    return np.sum(x * y, axis=1) / np.sqrt(np.sum(x**2, axis=1) * np.sum(y**2, axis=1))
+def _ranks(x: Array, times: Array) -> Array:
+    """Mid-ranks of x in resamples that take value i so many `times`, both (resamples, n)."""
+    below, equal = (times @ order.astype(float) for order in (x[:, None] < x, x[:, None] == x))
+    return below + (equal + 1) / 2
+
+
+def _pearson(x: Array, y: Array, times: Array) -> Array:
+    """Pearson's correlation of the rows of x and y, whose columns count so many `times`."""
+    n = times.sum(axis=1, keepdims=True)
+    x, y = (z - (times * z).sum(axis=1, keepdims=True) / n for z in (x, y))
+    return np.sum(times * x * y, axis=1) / np.sqrt(
+        np.sum(times * x**2, axis=1) * np.sum(times * y**2, axis=1)
+    )
 
 
 def by_task(scores: Scores) -> dict[str, Array] | NotEnough:
