@@ -61,7 +61,7 @@ def top_accuracies(
     """
     training = network.training
     network.eval()
-    right = [0] * len(ks)
+    right = torch.zeros(len(ks), dtype=torch.long, device=images.device)  # read once, at the end
     for x, y in images.batches(batch_size):
         logits = network(x, *args)
         for place, k in enumerate(ks):
@@ -69,9 +69,9 @@ def top_accuracies(
                 hits = logits.argmax(1) == y
             else:
                 hits = (logits.topk(min(k, logits.shape[1])).indices == y[:, None]).any(1)
-            right[place] += int(hits.sum())
+            right[place] += hits.sum()
     network.train(training)
-    return [hits / len(images) for hits in right]
+    return [hits / len(images) for hits in right.tolist()]
 
 
 def cycle(

@@ -64,8 +64,7 @@ def write(
     folder = reports / artefact.id / slug(f"{plan.budget}-{plan.dataset}")
     with replaced(folder) as new:
         pictures = list(_pictures(plan, rows, store, new))
-        wanted = {cell.id for cell in plan.cells}
-        runs = [view for view in views(store, origin, new) if view.id in wanted]
+        runs = list(views(store, origin, new, only={cell.id for cell in plan.cells}))
         write_report(_report(artefact, found, pictures, runs), new)
     ours = (value for row in found.rows for key, value in row.items() if key.endswith("_here"))
     shows = bool(pictures) or any(value.number is not None for value in ours)

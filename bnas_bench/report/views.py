@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 from sys import intern
 from typing import Any
@@ -33,13 +33,18 @@ ELSEWHERE = frozenset(
 """Fields of a record that the rest of a view says."""
 
 
-def views(store: Store, origin: Origin, folder: Path) -> Iterator[RunView]:
+def views(
+    store: Store, origin: Origin, folder: Path, only: Container[str] | None = None
+) -> Iterator[RunView]:
     """Every cell of a store, also those that are damaged or have not finished.
 
     Args:
         folder: of the report, which links lead away from.
+        only: ids of the cells that are wanted; the others are not read.
     """
     for cell_id in store.ids():
+        if only is not None and cell_id not in only:
+            continue
         status, record = _read(store, cell_id)
         yield RunView(
             id=cell_id,
