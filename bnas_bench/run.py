@@ -229,7 +229,7 @@ class _Run:
         if (found := over.load({"heir": weights})) is None:
             found = self.find(space, method, seen, weights)
             over.save({"heir": weights}, found, force=True)
-            self.checkpoint("search").remove()
+        self.checkpoint("search").remove()
         self.log, front, (lr, epochs) = (found.pop(name) for name in ("log", "front", "finetune"))
         self.record |= found
         self.began -= found["search_seconds"] - (time.perf_counter() - began)

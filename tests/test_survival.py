@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.cells import BUDGET, TOY, run_saving_always, toy_cell
+from helpers.cells import BUDGET, TOY, Stop, run_and_wait, safe_epochs, toy_cell, waiting
 
 from bnas_bench import grid as grid_module
 from bnas_bench.grid import run_cells
@@ -22,8 +22,9 @@ from bnas_bench.process import CONTEXT
 from bnas_bench.run import TIMING_FIELDS
 from bnas_bench.store import Record, Store, canonical
 
-CELL = toy_cell(replace(BUDGET, epochs=20), pause=0.05)
-SEARCH_EPOCHS = 10
+CELL = toy_cell(replace(BUDGET, epochs=20))
+WAITS_AT = 5
+"""The epoch of the search in which the command's cell waits to be killed; those before are safe."""
 COMMAND = f"""
 import signal
 import sys
@@ -33,7 +34,7 @@ from helpers.cells import BUDGET, toy_cell
 from bnas_bench.grid import run_cells
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores Ctrl-C
-cell = toy_cell(replace(BUDGET, epochs=20), pause=0.05)
+cell = toy_cell(replace(BUDGET, epochs=20))
 assert cell.id == {CELL.id!r}
 for event in run_cells([cell], Path(sys.argv[1]), threads=1):
     print(event.kind, event.text, flush=True)
@@ -50,8 +51,8 @@ class Run:
         self.trace.touch()
         self.command: subprocess.Popen[str] | None = None
 
-    def start_command(self) -> None:
-        """The whole chain: the command, the server it forks from, the cell's own process."""
+    def start_command(self) -> subprocess.Popen[str]:
+        """The whole chain: the command, the server it forks from, the cell's process, which waits."""
         self.command = subprocess.Popen(
             [sys.executable, "-c", COMMAND, str(self.store.root)],
             env=os.environ
@@ -59,18 +60,26 @@ class Run:
                 "PYTHONPATH": str(TOY.parent.parent),
                 "BNAS_BENCH_CHECKPOINT_SHARE": "1e9",
                 "TOY_TRACE": str(self.trace),
+                "TOY_WAITS_AT": str(WAITS_AT),
             },
             stdout=subprocess.PIPE,
             text=True,
             start_new_session=True,
         )
+        until(lambda: self.epochs()[-1:] == [WAITS_AT])
+        assert self.safe("search") == WAITS_AT
+        return self.command
 
-    def start_worker(self) -> Any:
-        """The cell's process alone, which is quickly started."""
-        arguments = (CELL, self.store.root, self.trace)
-        process = CONTEXT.Process(target=run_saving_always, args=arguments, daemon=True)
+    def kill_at(self, stop: Stop) -> None:
+        """Run the cell's process alone, which is quickly started, and kill it there."""
+        waiting(self.trace).unlink(missing_ok=True)
+        arguments = (CELL, self.store.root, self.trace, stop)
+        process = CONTEXT.Process(target=run_and_wait, args=arguments, daemon=True)
         process.start()
-        return process
+        until(waiting(self.trace).exists)
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
 
     def finish(self) -> list[tuple[str, str]]:
         """Give the command again; what it says."""
@@ -85,22 +94,14 @@ class Run:
         """The process that began the last one."""
         return int(self.trace.read_text().split()[-2])
 
-    def saved(self, name: str) -> dict[str, Any]:
-        """The header of a checkpoint; empty where there is none."""
+    def safe(self, stage: str) -> int:
+        """Epochs of a stage that its checkpoint holds."""
         try:
-            data = (self.folder / f"{name}.ckpt").read_bytes()
+            data = (self.folder / f"{stage}.ckpt").read_bytes()
         except FileNotFoundError:
-            return {}
+            return 0
         metadata = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
-        return json.loads(metadata["content"])["header"]
-
-    def searched(self) -> int:
-        """Epochs of the search that are safe."""
-        return self.saved("search").get("epoch", 0)
-
-    def trained(self) -> int:
-        """Epochs of the training that are safe."""
-        return len(self.saved("train").get("log", []))
+        return safe_epochs(stage, json.loads(metadata["content"])["header"])
 
     def result(self) -> dict[str, Any]:
         """Everything that the cell leaves and that does not depend on the clock."""
@@ -142,49 +143,38 @@ def run(tmp_path: Path) -> Iterator[Run]:
     yield run
     if run.command and run.command.poll() is None:
         os.killpg(run.command.pid, signal.SIGKILL)
-        run.command.wait(10)
+        run.command.wait(60)
 
 
 def test_killed_at_every_stage_it_ends_with_the_same_record(
     run: Run, whole: dict[str, Any]
 ) -> None:
-    moments: list[Callable[[], bool]] = [
-        lambda: len(run.epochs()) == 1,  # before there is a checkpoint
-        lambda: run.searched() >= 1,
-        lambda: run.searched() >= 5,
-        lambda: run.saved("found") != {},
-        lambda: run.trained() >= 1,
-        lambda: run.trained() >= 6,
-        lambda: run.trained() >= 11,
+    stops = [
+        Stop("search", 1, saved=False),  # before there is a checkpoint
+        Stop("search", 1, saved=True),
+        Stop("search", 5, saved=False),
+        Stop("search", 5, saved=True),
+        Stop("found", 1, saved=False),
+        Stop("found", 1, saved=True),
+        Stop("train", 1, saved=False),
+        Stop("train", 1, saved=True),
+        Stop("train", 11, saved=True),
+        Stop("train", 20, saved=False),
+        Stop("train", 20, saved=True),
     ]
-    for moment in moments:
-        searched, trained = run.searched(), run.trained()
-        process = run.start_worker()
-        if searched:
-            until(lambda before=searched: run.searched() != before)  # type: ignore[misc]
-            assert run.searched() > searched, "the search started over"
-        if trained:
-            until(lambda before=trained: run.trained() != before)  # type: ignore[misc]
-            assert run.trained() > trained, "the training started over"
-        until(moment)
-        process.kill()
-        process.join()
-        assert process.exitcode == -signal.SIGKILL
+    for stop in stops:
+        run.kill_at(stop)
+        assert run.safe(stop.stage) == stop.epochs - (not stop.saved)
         assert run.store.read(CELL.id) is None
     assert run.finish() == [("started", ""), ("finished", "")]
     assert run.result() == whole
-    # A kill in the search can cost the one epoch that it fell into, and nothing more.
-    epochs = run.epochs()
-    assert sorted(set(epochs)) == list(range(SEARCH_EPOCHS))
-    assert len(epochs) <= SEARCH_EPOCHS + 3
+    # A kill in the search costs the one epoch that it fell into, and nothing more.
+    assert run.epochs() == [0, 0, 1, 2, 3, 4, 4, 5, 6, 7, 8, 9]
     assert run.finish() == [("skipped", "done")]
 
 
 def test_a_damaged_checkpoint_costs_time_alone(run: Run, whole: dict[str, Any]) -> None:
-    process = run.start_worker()
-    until(lambda: run.searched() >= 4)
-    process.kill()
-    process.join()
+    run.kill_at(Stop("search", 4, saved=True))
     os.truncate(run.folder / "search.ckpt", 1000)
     _, (kind, text), end = run.finish()
     assert kind == "note"
@@ -199,50 +189,44 @@ def test_a_damaged_checkpoint_costs_time_alone(run: Run, whole: dict[str, Any]) 
 def test_the_commands_death_is_the_cells_and_it_can_be_given_again_at_once(
     run: Run, whole: dict[str, Any]
 ) -> None:
-    run.start_command()
-    assert run.command is not None
-    until(lambda: run.searched() >= 2)
+    command = run.start_command()
     worker = run.worker()
     assert alive(worker)
-    os.kill(run.command.pid, signal.SIGKILL)
+    os.kill(command.pid, signal.SIGKILL)
     assert run.finish() == [("started", ""), ("finished", "")]
     assert not alive(worker)
     assert run.result() == whole
-    assert run.epochs().count(0) == 1
+    assert run.epochs() == list(range(WAITS_AT + 1))
 
 
 def test_ctrl_c_ends_everything_and_leaves_a_checkpoint(
     run: Run, whole: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run.start_command()
-    assert run.command is not None
-    until(lambda: run.searched() >= 2)
+    command = run.start_command()
     with monkeypatch.context() as patch:
         patch.setattr(grid_module, "LOCK_WAIT", 0.0)
         (busy,) = run.finish()
         assert busy[0] == "busy"
-    os.killpg(run.command.pid, signal.SIGINT)
-    run.command.wait(10)
+    os.killpg(command.pid, signal.SIGINT)
+    command.wait(60)
     assert not alive(run.worker())
     assert run.store.read(CELL.id) is None
     assert not list(run.store.cells.glob(".*"))
     assert run.finish() == [("started", ""), ("finished", "")]
     assert run.result() == whole
-    assert run.epochs().count(0) == 1
+    assert run.epochs() == list(range(WAITS_AT + 1))
 
 
 def test_a_cell_whose_own_process_is_killed_goes_on_next_time(
     run: Run, whole: dict[str, Any]
 ) -> None:
-    run.start_command()
-    assert run.command is not None
-    until(lambda: run.searched() >= 2)
+    command = run.start_command()
     os.kill(run.worker(), signal.SIGKILL)
-    out, _ = run.command.communicate(timeout=30)
+    out, _ = command.communicate(timeout=60)
     assert "failed its process was ended by SIGKILL" in out
     record = run.store.read(CELL.id)
     assert record is not None
     assert (record["status"], record["signal"]) == ("failed", "SIGKILL")
     assert run.finish() == [("started", ""), ("finished", "")]
     assert run.result() == whole
-    assert run.epochs().count(0) == 1
+    assert run.epochs() == list(range(WAITS_AT + 1))

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import math
 import os
+import signal
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from bnas_bench.core import Budget
 from bnas_bench.grid import Cell, Choice, expand
 from bnas_bench.registry import find
+
+
+class Stop(NamedTuple):
+    """A moment of a cell: when a stage has made so many epochs, before or after they are saved."""
+
+    stage: str
+    epochs: int
+    saved: bool
+
 
 TOY = Path(__file__).with_name("toy.py")
 
@@ -37,12 +48,43 @@ def toy_cell(budget: Budget = BUDGET, space: dict[str, Any] | None = None, **opt
     return Cell(*toy_method(**options), *toy_space(**(space or {})), "digits", budget, 0)
 
 
-def run_saving_always(cell: Cell, root: Path, trace: Path) -> None:
-    """Run a cell in this process, with a checkpoint after every epoch and a trace of the search."""
+def run_and_wait(cell: Cell, root: Path, trace: Path, stop: Stop) -> None:
+    """Run a cell in this process, saving after every epoch, and wait for a signal at one save.
+
+    Args:
+        trace: the file that takes a line at every epoch of the search.
+    """
     from bnas_bench import run
     from bnas_bench.checkpoint import Checkpoint
     from bnas_bench.store import Store
 
+    class Waiting(Checkpoint):
+        def save(
+            self, state: Mapping[str, Any], header: Mapping[str, Any], *, force: bool = False
+        ) -> None:
+            there = self.path.stem == stop.stage and safe_epochs(stop.stage, header) == stop.epochs
+            if there and not stop.saved:
+                wait(trace)
+            super().save(state, header, force=force)
+            if there:
+                wait(trace)
+
     os.environ["TOY_TRACE"] = str(trace)
-    run.Checkpoint = partial(Checkpoint, share=math.inf)  # type: ignore[misc, assignment]
+    run.Checkpoint = partial(Waiting, share=math.inf)  # type: ignore[misc, assignment]
     run.run_cell(cell, Store(root), threads=1)
+
+
+def wait(trace: Path) -> None:
+    """Say that this process waits, and wait for a signal."""
+    waiting(trace).touch()
+    signal.pause()
+
+
+def waiting(trace: Path) -> Path:
+    """The file that says so."""
+    return trace.with_name("waiting")
+
+
+def safe_epochs(stage: str, header: Mapping[str, Any]) -> int:
+    """The epochs that the checkpoint of a stage holds, by its header; 1 where it has none."""
+    return {"search": header.get("epoch", 0), "train": len(header.get("log", []))}.get(stage, 1)

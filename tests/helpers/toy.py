@@ -206,6 +206,8 @@ class ToyMethod(SearchStrategy):
         if path := os.environ.get("TOY_TRACE"):
             with Path(path).open("a") as file:
                 file.write(f"{os.getpid()} {epoch}\n")
+        if os.environ.get("TOY_WAITS_AT") == str(epoch):
+            signal.pause()
 
     def _go_wrong(self, meter: Meter) -> None:
         time.sleep(self.pause)
