@@ -19,6 +19,8 @@ from methods.dcpnas import (
 from spaces.darts_binary import DartsBinary
 
 RNG = np.random.default_rng(0)
+PASSES = 400
+"""Enough for two rounds on the few digits of these searches."""
 
 
 def softmax(z: np.ndarray) -> np.ndarray:
@@ -254,12 +256,12 @@ def digits():
     from bnas_bench.core import Budget
     from bnas_bench.data import load, task
 
-    budget = Budget("tiny", 1500, 16, 0.05, 0.02)
+    budget = Budget("tiny", PASSES, 16, 0.025, 0.01)
     dataset = load("digits", image=8, device="cpu", folder=Path())
     return task(dataset, NetworkSpec((1, 8, 8), 10, 2, 2), budget, np.random.default_rng(0))
 
 
-def search(digits, passes: int | None = 1500, **options):
+def search(digits, passes: int | None = PASSES, **options):
     from bnas_bench.meter import Meter
     from methods.dcpnas import DCPNAS
 
@@ -323,12 +325,12 @@ def test_psi_is_learned_and_survives_a_kill(digits, tmp_path) -> None:
     try:
         with (
             pytest.raises(KeyboardInterrupt),
-            Meter(1500, Checkpoint(tmp_path / "c", 1e9)) as meter,
+            Meter(PASSES, Checkpoint(tmp_path / "c", 1e9)) as meter,
         ):
             DCPNAS(**options).search(space, digits, meter, np.random.default_rng(5))
     finally:
         Model.inherit = inherit
-    with Meter(1500, Checkpoint(tmp_path / "c", 1e9)) as meter:
+    with Meter(PASSES, Checkpoint(tmp_path / "c", 1e9)) as meter:
         result = DCPNAS(**options).search(space, digits, meter, np.random.default_rng(5))
     log = [{k: v for k, v in line.items() if k != "seconds"} for line in meter.log]
     assert (result, log) == whole

@@ -22,10 +22,10 @@ from bnas_bench.registry import Plugin
 from bnas_bench.seeds import generator
 
 BUDGET = Budget(
-    "check", passes=900, batch_size=32, search_fraction=0.025, valid_fraction=0.01, search=TINY
+    "check", passes=None, batch_size=32, search_fraction=0.025, valid_fraction=0.01, search=TINY
 )
-LARGER = 2_700
-"""Passes for a method that says that the budget's are too few for it."""
+PASSES = (450, 900, 2_700)
+"""A method is tried with the fewest that it does not call too few for it."""
 
 
 class Killed(BaseException):
@@ -67,8 +67,7 @@ class Trial:
 
     def __init__(self, method: Plugin, space: Plugin) -> None:
         self._method = method
-        assert BUDGET.passes is not None
-        self.passes = BUDGET.passes
+        self.passes, *self._more = PASSES
         self.space: SearchSpace = space.make({})
 
     @property
@@ -79,11 +78,12 @@ class Trial:
     @cached_property
     def outcome(self) -> Outcome:
         """Of the undisturbed search."""
-        try:
-            return self.search()
-        except BudgetExceeded:
-            self.passes = LARGER
-            return self.search()
+        for more in self._more:
+            try:
+                return self.search()
+            except BudgetExceeded:
+                self.passes = more
+        return self.search()
 
     def search(
         self, checkpoint: Checkpoint | None = None, kill_after: int | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bnas_bench.core import Scale, SearchSpace
 from bnas_bench.errors import UnknownName
@@ -11,19 +11,33 @@ from bnas_bench.papers.artefact import FOLDER, Count
 from bnas_bench.registry import find
 from bnas_bench.spec import parse_spec, resolve
 
+if TYPE_CHECKING:
+    from bnas_bench.cost import Ledger
+
 ARCHITECTURES = FOLDER / "architectures"
 
 
-@cache
 def counted(count: Count) -> dict[str, Any]:
     """The costs of a network, by the fields of a record that hold them (`bnas_bench.cost.costs`).
 
     Raises:
         UnknownName: if no file holds the architecture.
     """
+    from bnas_bench.cost import costs
+
+    return costs(ledger_of(count))
+
+
+@cache
+def ledger_of(count: Count) -> Ledger:
+    """The layers of a network at the size that a row names.
+
+    Raises:
+        UnknownName: if no file holds the architecture.
+    """
     import numpy as np
 
-    from bnas_bench.cost import costs, ledger
+    from bnas_bench.cost import ledger
 
     space = space_of(count.space)
     shape = (count.input[0], count.input[1], count.input[2])
@@ -33,7 +47,7 @@ def counted(count: Count) -> dict[str, Any]:
         space.spec(scale, shape, count.classes, final=True),
         np.random.default_rng(0),
     )
-    return costs(ledger(network, shape))
+    return ledger(network, shape)
 
 
 def space_of(text: str) -> SearchSpace:

@@ -12,37 +12,23 @@ from bnas_bench.core import Architecture, Scale
 from bnas_bench.cost import OPS, Layer, Ledger, ledger, memory
 from bnas_bench.papers.artefact import Count, load
 from bnas_bench.papers.audit.terms import Term, exactly
-from bnas_bench.papers.counted import architecture
-from bnas_bench.registry import find
-from bnas_bench.spec import parse_spec, resolve
+from bnas_bench.papers.counted import ledger_of, space_of
 
 CIFAR, IMAGENET = (3, 32, 32), (3, 224, 224)
 MEGA = 10**6
-
-
-@cache
-def counted(count: Count) -> Ledger:
-    """The ledger of a network that a table's row names."""
-    spec = parse_spec(count.space)
-    plugin = find("space", spec.name)
-    space = plugin.make(resolve(spec.options, plugin.defaults, f"option of {spec.name}"))
-    shape = (count.input[0], count.input[1], count.input[2])
-    size = space.spec(Scale(count.cells, count.channels), shape, count.classes, final=True)
-    arch = space.parse(architecture(count))
-    return ledger(space.network(arch, size, np.random.default_rng(0)), shape)
 
 
 def handmade(model: str, shape: tuple[int, ...] = IMAGENET, classes: int = 0) -> Ledger:
     """A model of `handcrafted` at its paper's width; 1,000 classes on ImageNet, 10 on CIFAR-10."""
     classes = classes or (1000 if shape == IMAGENET else 10)
     space = f"handcrafted[models={model}]"
-    return counted(Count(space=space, arch=model, input=shape, classes=classes))
+    return ledger_of(Count(space=space, arch=model, input=shape, classes=classes))
 
 
 def dcp_nas(channels: int, binarise: str = "") -> Ledger:
     """The genotype that DCP-NAS' authors published, on ImageNet."""
     space = f"darts-binary[binarise={binarise}]" if binarise else "darts-binary"
-    return counted(Count(space=space, arch="ddpnas-mcn-2", channels=channels, cells=10))
+    return ledger_of(Count(space=space, arch="ddpnas-mcn-2", channels=channels, cells=10))
 
 
 def nas_bnn_layers(model: str) -> dict[str, tuple[int, int, int]]:
@@ -62,7 +48,7 @@ def nas_bnn(model: str) -> Ledger:
         choices[f"stage{stage}.depth"] = int(number)
         for part, option in zip(("width", "kernel", "groups"), layer, strict=True):
             choices[f"stage{stage}.layer{number}.{part}"] = option
-    space = find("space", "nas-bnn").make({})
+    space = space_of("nas-bnn")
     spec = space.spec(Scale(), IMAGENET, 1000, final=True)
     arch = Architecture("nas-bnn", choices)
     return ledger(space.network(arch, spec, np.random.default_rng(0)), IMAGENET)
