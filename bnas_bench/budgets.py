@@ -12,7 +12,7 @@ BUDGETS: dict[str, Budget] = {
     for budget in (
         Budget(
             name="smoke",
-            passes=2_500,
+            passes=3_000,
             batch_size=32,
             search_fraction=0.1,
             valid_fraction=0.02,

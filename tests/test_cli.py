@@ -429,7 +429,7 @@ def test_lists(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "random" in succeed("methods")
     assert "form=search, epochs=4" in " ".join(succeed("methods").split())
     assert "imagefolder" in succeed("datasets")
-    assert "passes=2500, batch_size=32" in succeed("budgets")
+    assert "passes=3000, batch_size=32" in succeed("budgets")
     in_full = succeed("methods", "cpnas")
     assert in_full.startswith("CP-NAS: Child-Parent Neural Architecture Search")
     assert "Deviations" in in_full

@@ -102,12 +102,12 @@ def test_two_root_seeds_are_different_seeds(store: Store) -> None:
 def test_budgets_are_never_pooled(store: Store) -> None:
     put(store, done(cells("random")[0], 90.0))
     put(store, done(cells("random", budget="quick")[0], 95.0))
-    put(store, done(cells("random", budget="smoke[passes=3000]")[0], 93.0))
+    put(store, done(cells("random", budget="smoke[passes=5000]")[0], 93.0))
     found = results(store)
     assert {s.budget: rows[0].planned for s, rows in found.settings.items()} == {
         "quick": 1,
         "smoke": 1,
-        "smoke[passes=3000]": 1,
+        "smoke[passes=5000]": 1,
     }
 
 
@@ -124,7 +124,7 @@ def test_a_budget_of_one_name_and_other_content_is_another_budget(store: Store) 
     put(store, done(cell, 90.0))
     put(store, altered(cell, 10.0, "budget", passes=77))
     found = results(store)
-    assert [s.budget for s in found.settings] == ["smoke (passes 2500)", "smoke (passes 77)"]
+    assert [s.budget for s in found.settings] == ["smoke (passes 3000)", "smoke (passes 77)"]
     assert [rows[0].by_seed("test_accuracy")[0, 0] for rows in found.settings.values()] == [90, 10]
 
 
