@@ -183,7 +183,7 @@ def test_a_budget_is_never_pooled_with_another(store: Store) -> None:
 
 def test_names_that_differ_in_signs_alone_have_files_of_their_own(tmp_path: Path) -> None:
     store = Store(tmp_path / "results" / "some")
-    for budget in ("smoke[passes=3000]", "smoke[valid_fraction=0.03]"):
+    for budget in ("smoke[passes=5000]", "smoke[valid_fraction=0.03]"):
         put(store, done(cells("random", budget=budget)[0], 50.0))
     for dataset in ("imagefolder:a/b+c", "imagefolder:a/b-c"):
         put(store, done(cells("random", datasets=[dataset])[0], 50.0))
@@ -197,7 +197,7 @@ def origin(store: Store) -> Origin:
 
 
 def test_a_command_makes_the_cell_that_it_stands_at(store: Store, tmp_path: Path) -> None:
-    put(store, done(cells("bats", budget="smoke[passes=3000]", seeds=3, root_seed=7)[2], 50.0))
+    put(store, done(cells("bats", budget="smoke[passes=5000]", seeds=3, root_seed=7)[2], 50.0))
     for view in views(store, origin(store), tmp_path / "reports" / "some"):
         if view.status == "unfinished":
             assert view.command == ""
