@@ -127,6 +127,9 @@ def test_no_winner_where_intervals_overlap_or_lack() -> None:
     lone: dict[str, Interval | NotEnough] = {"dcpnas": Interval(84, 88)}
     lone["random"] = NotEnough("one value has no interval")
     assert reason(winner(lone)) == "random: one value has no interval"
+    one = NotEnough("n is 1")
+    assert reason(winner({"a": one, "b": one, "c": Interval(1, 2)})) == "a, b: n is 1"
+    assert reason(winner({"a": one, "b": one})) == "all: n is 1"
     assert reason(winner({"dcpnas": Interval(1, 2)})) == "nothing to compare with"
 
 

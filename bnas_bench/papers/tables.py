@@ -129,7 +129,7 @@ def caption(plan: Plan, records: Iterable[Runs]) -> str:
     machines = list(dict.fromkeys(map(machine, done)))
     facts = [
         f"Paper: {artefact.place}, {artefact.dataset or 'no dataset'}",
-        f"Here: dataset {plan.dataset}, budget {plan.budget}, {plan.seeds} seeds a row"
+        f"Here: dataset {plan.dataset}, budget {plan.budget}, {plan.seeds} seed{'s' * (plan.seeds > 1)} a row"
         + (f", measured on {' and '.join(machines)}" if machines else ", nothing measured yet"),
     ]
     if len(done) < len({record["id"] for record in every}):

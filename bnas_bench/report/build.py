@@ -17,7 +17,7 @@ from bnas_bench.report.cells import draw_cells
 from bnas_bench.report.commands import Origin
 from bnas_bench.report.contrasts import RANDOM, against_random, rank_table
 from bnas_bench.report.datasets import Family, dataset_table, difference_in_words, families
-from bnas_bench.report.folder import replaced, write
+from bnas_bench.report.folder import replaced, write_tables, write_texts
 from bnas_bench.report.fronts import front_table
 from bnas_bench.report.model import Report, Table
 from bnas_bench.report.pictures import FAMILIES, FIGURED, Pictures
@@ -59,6 +59,7 @@ def build(store: Store, origin: Origin, folder: Path) -> None:
         with aside(draw):
             tables = list(_tables(results, store, origin, found, slugs))
             runs = list(views(store, origin, new))
+            write_tables(tables, new)
         drawn = {file.stem: file.read_text("utf-8") for file in (new / "cells").glob("*.svg")}
         report = Report(
             name=origin.name,
@@ -68,7 +69,7 @@ def build(store: Store, origin: Origin, folder: Path) -> None:
             pictures=planned,
             runs=[replace(run, drawing=drawn.get(run.id, "")) for run in runs],
         )
-        write(report, new)
+        write_texts(report, new)
 
 
 def _nothing(results: Results, origin: Origin) -> str:

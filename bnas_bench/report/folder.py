@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from bnas_bench.errors import BadValue
 from bnas_bench.report.latex import document, latex
-from bnas_bench.report.model import Report
+from bnas_bench.report.model import Report, Table
 from bnas_bench.report.page import page
 from bnas_bench.report.write import csv_text, markdown_report
 from bnas_bench.store import Unwritable, write_atomically
@@ -65,17 +65,24 @@ def _writing(folder: Path) -> Iterator[None]:
 
 
 def write(report: Report, folder: Path) -> None:
-    """Write all forms of a report whose figures are in `folder/figures`.
+    """Write all forms of a report whose figures are in `folder/figures`."""
+    write_tables(report.tables, folder)
+    write_texts(report, folder)
 
-    `report.md`, `report.tex` with `tables/NAME.tex`, `tables/NAME.csv` and `index.html`.
-    """
+
+def write_texts(report: Report, folder: Path) -> None:
+    """Write `report.md`, `report.tex`, which inputs the tables' files, and `index.html`."""
     texts = {
         "report.md": markdown_report(report, folder),
         "report.tex": document(report, folder),
         "index.html": page(report, folder),
     }
-    for table in report.tables:
-        texts[f"tables/{table.name}.tex"] = latex(table)
-        texts[f"tables/{table.name}.csv"] = csv_text(table)
     for name, text in texts.items():
         write_atomically(folder / name, text.encode())
+
+
+def write_tables(tables: Iterable[Table], folder: Path) -> None:
+    """Write `tables/NAME.tex` and `tables/NAME.csv`."""
+    for table in tables:
+        write_atomically(folder / "tables" / f"{table.name}.tex", latex(table).encode())
+        write_atomically(folder / "tables" / f"{table.name}.csv", csv_text(table).encode())

@@ -99,20 +99,20 @@ class RunView:
 
     Attributes:
         command: runs it again.
-        config: all that its id is hashed from.
-        record: the fields of the record that are not in `config`.
+        config: all that its id is hashed from, as lines (`embed.fields`).
+        record: the fields of the record that are not in `config`, as lines.
         log: the anytime log, thinned to what fits a page.
-        architecture: one option per decision; empty if it found none.
+        architecture: one option per decision, as lines; empty if it found none.
         files: links to its files beside the page, by name, where they exist.
     """
 
     id: str
     status: str
     command: str
-    config: Mapping[str, Any] = field(default_factory=dict)
-    record: Mapping[str, Any] = field(default_factory=dict)
+    config: Mapping[str, str] = field(default_factory=dict)
+    record: Mapping[str, str] = field(default_factory=dict)
     log: Sequence[Mapping[str, Any]] = ()
-    architecture: Mapping[str, Any] = field(default_factory=dict)
+    architecture: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     drawing: str = ""
     """The cell as SVG, where it was drawn; empty elsewhere."""

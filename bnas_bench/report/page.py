@@ -25,7 +25,7 @@ import jinja2
 from markupsafe import Markup
 
 from bnas_bench.errors import BadValue
-from bnas_bench.report.embed import BLOCK, beside, blocks, fields
+from bnas_bench.report.embed import BLOCK, beside, blocks
 from bnas_bench.report.model import Column, Kind, Picture, Report, RunView, Table, Value
 
 PLAIN = 200
@@ -182,8 +182,8 @@ def _index(runs: Sequence[RunView]) -> Table:
     rows = []
     for run in runs:
         row = {"id": Value(text=run.id, runs=[run.id]), "status": Value(text=run.status)}
-        if reason := run.record.get("reason"):
-            row["reason"] = Value(text=str(reason))
+        if run.status != "ok" and (reason := run.record.get("reason")):
+            row["reason"] = Value(text=reason)
         rows.append(row)
     if not any("reason" in row for row in rows):
         del columns[-1]
@@ -228,7 +228,6 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters |= {
         "beside": beside,
-        "fields": fields,
         "interval": interval,
         "sortable": sortable,
     }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Container, Iterator
 from pathlib import Path
-from sys import intern
 from typing import Any
 from urllib.parse import quote
 
@@ -13,7 +12,8 @@ import numpy as np
 
 from bnas_bench.errors import Damaged
 from bnas_bench.report.commands import Origin
-from bnas_bench.report.logs import log_entry
+from bnas_bench.report.embed import fields
+from bnas_bench.report.logs import log_entries
 from bnas_bench.report.model import RunView
 from bnas_bench.store import Record, Store
 
@@ -50,10 +50,10 @@ def views(
             id=cell_id,
             status=status,
             command=_command(origin, record),
-            config=_interned(record.get("config") or {}),
-            record=_interned({k: v for k, v in record.items() if k not in ELSEWHERE}),
+            config=fields(record.get("config") or {}),
+            record=fields({k: v for k, v in record.items() if k not in ELSEWHERE}),
             log=_log(store.folder(cell_id) / "log.jsonl"),
-            architecture=_interned((record.get("architecture") or {}).get("choices") or {}),
+            architecture=fields((record.get("architecture") or {}).get("choices") or {}),
             files=_files(store.folder(cell_id), folder),
         )
 
@@ -79,18 +79,9 @@ def _log(file: Path) -> list[dict[str, Any]]:
     try:
         lines = file.read_bytes().splitlines()
         places = np.linspace(0, len(lines) - 1, min(ENTRIES, len(lines))).round().astype(int)
-        return [_interned(log_entry(lines[place])) for place in places]
+        return log_entries(lines[place] for place in places)
     except (OSError, ValueError, TypeError):
         return []
-
-
-def _interned(value: Any) -> Any:
-    """The same with one object for equal texts: of 10,000 records most are equal."""
-    if isinstance(value, str):
-        return intern(value)
-    if isinstance(value, dict):
-        return {intern(key): _interned(part) for key, part in value.items()}
-    return value
 
 
 def _files(cell: Path, folder: Path) -> dict[str, str]:

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import kendalltau, spearmanr, trim_mean
 
 from bnas_bench.errors import BadValue
 from bnas_bench.stats.values import (
@@ -53,12 +52,18 @@ def interquartile_mean(scores: Scores, *, seed: int = 0) -> Estimate | NotEnough
     tasks = by_task(scores)
     if isinstance(tasks, NotEnough):
         return tasks
-    value = float(trim_mean(np.concatenate(list(tasks.values())), 0.25))
+    value = float(_middle(np.concatenate(list(tasks.values()))))
     if lone := single_run(tasks):
         return Estimate(value, lone)
     rng = np.random.default_rng(seed)
     drawn = [runs[rng.integers(len(runs), size=(RESAMPLES, len(runs)))] for runs in tasks.values()]
-    return Estimate(value, percentiles(trim_mean(np.concatenate(drawn, axis=1), 0.25, axis=1)))
+    return Estimate(value, percentiles(_middle(np.concatenate(drawn, axis=1))))
+
+
+def _middle(x: Array) -> Array:
+    """The mean of the middle half along the last axis."""
+    cut = x.shape[-1] // 4
+    return np.sort(x)[..., cut : x.shape[-1] - cut].mean(axis=-1)
 
 
 def probability_of_improvement(x: Scores, y: Scores, *, seed: int = 0) -> Estimate | NotEnough:
@@ -134,20 +139,22 @@ def rank_correlation(
     for values, side in ((x, "supernet"), (y, "stand-alone")):
         if alike(values):
             return NotEnough(f"all {n} {side} accuracies are equal")
-    tau, rho = float(kendalltau(x, y).statistic), float(spearmanr(x, y).statistic)
+    tau, rho = (float(values[0]) for values in _correlations(x, y, np.ones((1, n))))
     if n < 4:
         few = NotEnough(f"{count(n, 'architecture')}, an interval needs 4")
         return RankCorrelation(n, Estimate(tau, few), Estimate(rho, few))
     drawn = np.random.default_rng(seed).integers(n, size=(RESAMPLES, n))
     drawn = drawn[(np.ptp(x[drawn], axis=1) > 0) & (np.ptp(y[drawn], axis=1) > 0)]
-    times = _tally(drawn, n)
-    taus = _taus(x, y, times)
-    rhos = _pearson(_ranks(x, times), _ranks(y, times), times)
+    taus, rhos = _correlations(x, y, _tally(drawn, n))
     return RankCorrelation(n, Estimate(tau, percentiles(taus)), Estimate(rho, percentiles(rhos)))
 
 
+def _correlations(x: Array, y: Array, times: Array) -> tuple[Array, Array]:
+    """tau-b and rho of resamples that take pair i so many `times` (resamples, n)."""
+    return _taus(x, y, times), _pearson(_ranks(x, times), _ranks(y, times), times)
+
+
 def _taus(x: Array, y: Array, times: Array) -> Array:
-    """tau-b of resamples that take pair i so many `times` (resamples, n)."""
     a, b = np.sign(x[:, None] - x), np.sign(y[:, None] - y)
 
     def total(terms: Array) -> Array:

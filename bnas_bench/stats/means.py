@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from math import sqrt
 
 from numpy.typing import ArrayLike
-from scipy.stats import t
+from scipy.special import stdtrit
 
-from bnas_bench.stats.values import LEVEL, Better, Interval, NotEnough, alike, finite
+from bnas_bench.stats.values import LEVEL, Array, Better, Interval, NotEnough, alike, finite
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,14 @@ def summary(values: ArrayLike) -> Summary | NotEnough:
         )
     if alike(x):
         return Summary(n, mean, 0.0, NotEnough(f"all {n} values are equal"))
-    sd = float(x.std(ddof=1))
-    half = float(t.ppf((1 + LEVEL) / 2, n - 1)) * sd / sqrt(n)
-    return Summary(n, mean, sd, Interval(mean - half, mean + half))
+    return Summary(n, mean, float(x.std(ddof=1)), t_interval(x))
+
+
+def t_interval(x: Array) -> Interval:
+    """Student's t interval of the mean of two values or more."""
+    n, mean = len(x), float(x.mean())
+    half = float(stdtrit(n - 1, (1 + LEVEL) / 2)) * float(x.std(ddof=1)) / sqrt(n)
+    return Interval(mean - half, mean + half)
 
 
 def winner(
@@ -60,14 +65,20 @@ def winner(
     """
     if len(intervals) < 2:
         return NotEnough("nothing to compare with")
-    known, reasons = {}, []
+    known: dict[str, Interval] = {}
+    lacking: dict[str, list[str]] = {}
     for name, interval in intervals.items():
         if isinstance(interval, Interval):
             known[name] = interval
         else:
-            reasons.append(f"{name}: {interval.reason}")
-    if reasons:
-        return NotEnough("; ".join(reasons))
+            lacking.setdefault(interval.reason, []).append(name)
+    if lacking:
+        return NotEnough(
+            "; ".join(
+                f"{'all' if len(names) == len(intervals) else ', '.join(names)}: {reason}"
+                for reason, names in lacking.items()
+            )
+        )
     # Who is clear of all others has the best worse end, so that only that one need be looked at.
     if better == "higher":
         best = max(known, key=lambda name: known[name].lower)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from math import sqrt
 from typing import TypeVar
 
 import numpy as np
-from scipy.stats import rankdata, ttest_1samp
+from scipy.special import stdtr
+from scipy.stats import rankdata
 
 from bnas_bench.errors import BadValue
-from bnas_bench.stats.values import LEVEL, Array, Interval, NotEnough, finite, rounded
+from bnas_bench.stats.means import t_interval
+from bnas_bench.stats.values import Array, Interval, NotEnough, finite, rounded
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -59,9 +62,8 @@ def paired(x: Mapping[Key, float], y: Mapping[Key, float]) -> Paired | NotEnough
     interval: Interval | NotEnough
     t_p: float | NotEnough
     if np.ptp(d) > 0:
-        test = ttest_1samp(d, 0)
-        interval = Interval(*map(float, test.confidence_interval(LEVEL)))
-        t_p = float(test.pvalue)
+        interval = t_interval(d)
+        t_p = 2 * float(stdtr(n - 1, -abs(d.mean()) / (d.std(ddof=1) / sqrt(n))))
     else:
         interval = NotEnough(
             f"all {n} differences are equal" if n > 1 else "one pair has no spread"

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from bnas_bench.report.embed import fields
 from bnas_bench.report.model import Column, Picture, Report, RunView, Table, Value, missing
 
 METHODS = {
@@ -44,15 +45,17 @@ def run_view(method: str, seed: int, rng: np.random.Generator, accuracy: float) 
     common: dict[str, Any] = {
         "command": f"bnas-bench run --method '{method}' --space darts-binary --dataset digits "
         f"--budget quick --only-seed {seed}",
-        "config": {
-            "schema": 1,
-            "method": {"name": name, "options": {"lr": 0.025, "epochs": 105, "set": options}},
-            "space": {"name": "darts-binary", "options": {"without": [], "binarise": []}},
-            "dataset": "digits",
-            "budget": {"name": "quick", "passes": 20000, "final": {"cells": 4, "channels": 8}},
-            "repetition": seed,
-            "root_seed": 0,
-        },
+        "config": fields(
+            {
+                "schema": 1,
+                "method": {"name": name, "options": {"lr": 0.025, "epochs": 105, "set": options}},
+                "space": {"name": "darts-binary", "options": {"without": [], "binarise": []}},
+                "dataset": "digits",
+                "budget": {"name": "quick", "passes": 20000, "final": {"cells": 4, "channels": 8}},
+                "repetition": seed,
+                "root_seed": 0,
+            }
+        ),
     }
     log = [
         {
@@ -66,7 +69,7 @@ def run_view(method: str, seed: int, rng: np.random.Generator, accuracy: float) 
     if (method, seed) == FAILED:
         reason = "Diverged: the loss of epoch 3 is nan; lower the learning rate"
         record = {"reason": reason, "seconds": 41.2, "cpu": "AMD EPYC", "threads": 1}
-        return RunView(id=identity, status="failed", record=record, log=log[:7], **common)
+        return RunView(id=identity, status="failed", record=fields(record), log=log[:7], **common)
     seconds = rng.normal(140, 6, 40).round(3).tolist()
     record = {
         "reason": None,
@@ -89,9 +92,9 @@ def run_view(method: str, seed: int, rng: np.random.Generator, accuracy: float) 
     return RunView(
         id=identity,
         status="ok",
-        record=record,
+        record=fields(record),
         log=log,
-        architecture={edge: OPERATIONS[rng.integers(6)] for edge in EDGES},
+        architecture=fields({edge: OPERATIONS[rng.integers(6)] for edge in EDGES}),
         files={
             name: f"cells/{identity}/{name}" for name in ("record.json", "log.jsonl", "arch.json")
         },
