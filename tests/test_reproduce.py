@@ -342,21 +342,21 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
     folder = tmp_path_factory.mktemp("reproduce")
     places = ("--results", str(folder / "results"), "--reports", str(folder / "reports"))
     return folder, cli(
-        "reproduce", "bars/figure-6", "--budget", "smoke", "--seeds", "1", "--jobs", "2", *places
+        "reproduce", "cp-nas/figure-5", "--budget", "smoke", "--seeds", "1", *places
     )
 
 
 def test_an_artefact_is_run_and_written(smoke: tuple[Path, Result]) -> None:
     folder, found = smoke
     assert found.exit_code == 0, found.output
-    written = folder / "reports" / "bars" / "figure-6" / "smoke-digits"
+    written = folder / "reports" / "cp-nas" / "figure-5" / "smoke-digits"
     names = {file.relative_to(written).as_posix() for file in written.rglob("*") if file.is_file()}
-    assert {"index.html", "report.md", "report.tex", "tables/bars-figure-6.csv"} <= names
+    assert {"index.html", "report.md", "report.tex", "tables/cp-nas-figure-5.csv"} <= names
     assert {f"figures/cells-0.{ending}" for ending in ("svg", "pdf", "png")} <= names
     text = (written / "report.md").read_text("utf-8")
     assert "budget smoke" in text
     assert "not a reproduction" in text
-    assert "bnas-bench reproduce bars/figure-6 --budget smoke --dataset digits --seeds 1" in text
+    assert "bnas-bench reproduce cp-nas/figure-5 --budget smoke --dataset digits --seeds 1" in text
     cells = [json.loads(f.read_text()) for f in folder.glob("results/papers/cells/*/record.json")]
     assert {cell["status"] for cell in cells} == {"ok"}
     page = (written / "index.html").read_text("utf-8")

@@ -24,7 +24,7 @@ from bnas_bench.seeds import generator
 BUDGET = Budget(
     "check", passes=None, batch_size=32, search_fraction=0.025, valid_fraction=0.01, search=TINY
 )
-PASSES = (450, 900, 2_700)
+PASSES = (300, 600, 900, 2_700)
 """A method is tried with the fewest that it does not call too few for it."""
 
 
