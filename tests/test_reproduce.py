@@ -341,9 +341,7 @@ def test_nothing_to_show_is_an_error_and_quotations_are_not(tmp_path: Path) -> N
 def smoke(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
     folder = tmp_path_factory.mktemp("reproduce")
     places = ("--results", str(folder / "results"), "--reports", str(folder / "reports"))
-    return folder, cli(
-        "reproduce", "cp-nas/figure-5", "--budget", "smoke", "--seeds", "1", *places
-    )
+    return folder, cli("reproduce", "cp-nas/figure-5", "--budget", "smoke", "--seeds", "1", *places)
 
 
 def test_an_artefact_is_run_and_written(smoke: tuple[Path, Result]) -> None:
