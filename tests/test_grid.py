@@ -283,7 +283,7 @@ def test_closing_the_iterator_ends_the_cell_and_frees_it(tmp_path: Path) -> None
             break
     began = time.perf_counter()
     events.close()  # type: ignore[attr-defined]
-    assert time.perf_counter() - began < 10
+    assert time.perf_counter() - began < 30
     lock = Store(tmp_path).lock(cell.id, 0)
     assert lock is not None
     lock.release()

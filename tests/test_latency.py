@@ -153,8 +153,18 @@ def test_subjects_take_turns() -> None:
     assert "".join(order) == "aaabbb" + 2 * ("aaaaaa" + "bbbbbb")
 
 
-def test_the_slow_one_stops_by_itself() -> None:
-    found = latencies({"slow": sleeper(0.01), "fast": sleeper(0)}, threads=1, seconds=0.05)
+def test_the_slow_one_stops_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+
+    def taking(seconds: float) -> Subject:
+        def run() -> None:
+            nonlocal now
+            now += seconds
+
+        return Subject("real", run)
+
+    monkeypatch.setattr(time, "perf_counter", lambda: now)
+    found = latencies({"slow": taking(0.01), "fast": taking(0.0)}, threads=1, seconds=0.05)
     assert found["slow"].repeats == 10
     assert found["fast"].repeats == 50
 

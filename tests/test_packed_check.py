@@ -330,9 +330,9 @@ HUGE: dict[str, tuple[Callable[[], Program], str]] = {
 def test_a_program_that_would_take_too_much(case: str) -> None:
     make, expected = HUGE[case]
     program = make()
-    began = time.perf_counter()
+    began = time.process_time()
     assert re.search(expected, refused(program))
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2
 
 
 def test_values_that_nobody_reads_are_no_fault() -> None:

@@ -112,9 +112,9 @@ def slowest_of(files: list[bytes]) -> float:
     """Seconds that the slowest file took until it was refused; none may load."""
     slowest = 0.0
     for data in files:
-        began = time.perf_counter()
+        began = time.process_time()
         refused(data)
-        slowest = max(slowest, time.perf_counter() - began)
+        slowest = max(slowest, time.process_time() - began)
     return slowest
 
 
@@ -201,7 +201,7 @@ def outcomes(rng: Rng, count: int) -> dict[str, int]:
     found = {"refused": 0, "sound": 0}
     for _ in range(count):
         data = signed_lie(rng)
-        began = time.perf_counter()
+        began = time.process_time()
         try:
             program = load(data)
         except BadFile as error:
@@ -210,7 +210,7 @@ def outcomes(rng: Rng, count: int) -> dict[str, int]:
             check(program)
             assert same(load(save(program)), program)
             found["sound"] += 1
-        assert time.perf_counter() - began < 5
+        assert time.process_time() - began < 5
     assert sum(found.values()) == count
     return found
 
