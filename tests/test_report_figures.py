@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from pathlib import Path
 
 import matplotlib
@@ -96,6 +97,44 @@ def test_a_scatter_with_its_front_and_labels() -> None:
 def test_many_labels_are_left_to_the_legend() -> None:
     points = [Point(x=k, y=k, label=str(k)) for k in range(figures.ANNOTATED + 1)]
     assert len(figures.scatter({"a": points}, TITLES).axes[0].texts) == 0
+
+
+def test_labels_of_one_place_hide_each_other_nowhere() -> None:
+    points = [Point(x=10, y=1, label=f"a network {k}") for k in range(6)]
+    figure = figures.scatter({"a": points, "b": [Point(x=0, y=0)]}, TITLES)
+    figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in figure.axes[0].texts]
+    assert len(boxes) == 6
+    assert not any(box.overlaps(other) for box, other in combinations(boxes, 2))
+    assert max(box.x1 for box in boxes) < figure.bbox.x1
+
+
+def test_powers_of_ten_are_plain_text() -> None:
+    """A label may hold dollar signs, so that no formula is set."""
+    points = [Point(x=10.0**-k, y=k) for k in range(1, 5)]
+    for wide in (points, [*points[:1], Point(x=0.3, y=1)]):
+        axes = figures.sweep({"a": wide}, TITLES, log_x=True).axes[0]
+        axes.figure.draw_without_rendering()
+        ticks = [*axes.get_xticklabels(), *axes.get_xticklabels(minor=True)]
+        texts = [tick.get_text().replace("\N{MINUS SIGN}", "-") for tick in ticks]
+        assert {*map(float, filter(None, texts))} >= {0.1}
+
+
+@pytest.mark.parametrize("rows", [True, False])
+def test_long_titles_of_axes_stay_within_the_figure(rows: bool) -> None:
+    long = "the mean validation accuracy of random subnets (%)"
+    titles = Titles(title="t", x=long, y="" if rows else long)
+    figure = (
+        figures.bars({"w/o Weight Normalization": Point(y=1)}, titles)
+        if rows
+        else figures.sweep({"a": [Point(x=1, y=1)]}, titles)
+    )
+    figure.draw_without_rendering()
+    axes, whole = figure.axes[0], figure.bbox
+    for label in (axes.xaxis.label, axes.yaxis.label):
+        box = label.get_window_extent()
+        assert whole.x0 <= box.x0 <= box.x1 <= whole.x1
+        assert whole.y0 <= box.y0 <= box.y1 <= whole.y1
 
 
 def test_pareto_by_hand() -> None:

@@ -15,7 +15,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from bnas_bench.report.style import PAPER, Look, Titles, canvas, folded, legend, looks, style
+from bnas_bench.report.style import (
+    PAPER,
+    SIDE_LENGTH,
+    Look,
+    Titles,
+    annotate,
+    canvas,
+    folded,
+    legend,
+    logarithmic,
+    looks,
+    style,
+)
 from bnas_bench.stats import Band, Curve, anytime
 
 AXES = 2.3
@@ -84,7 +96,7 @@ def sweep(
                     label=f"{name} (paper)",
                 )
         if log_x:
-            axes.set_xscale("log")
+            logarithmic(axes)
         legend(figure, axes)
         return figure
 
@@ -169,17 +181,11 @@ def scatter(
                 )
         labelled = [point for points in (*series.values(), *paper.values()) for point in points]
         labelled = [point for point in labelled if point.label]
-        for point in labelled if len(labelled) <= ANNOTATED else ():
-            axes.annotate(
-                point.label,
-                (point.x, point.y),
-                xytext=(3, 3),
-                textcoords="offset points",
-                fontsize=6,
-            )
         if log_x:
-            axes.set_xscale("log")
+            logarithmic(axes)
         legend(figure, axes)
+        if 0 < len(labelled) <= ANNOTATED:
+            annotate(figure, axes, [(point.label, point.x, point.y) for point in labelled])
         return figure
 
 
@@ -285,7 +291,8 @@ def _rows(names: Sequence[str], titles: Titles) -> tuple[Figure, Axes]:
     """Axes with a row per name, the first on top."""
     labels = [folded(name) for name in names]
     height = sum(0.12 * label.count("\n") + 0.2 for label in labels)
-    figure, axes = canvas(titles, 0.75 + height)
+    # Long names leave the axis little room.
+    figure, axes = canvas(titles, 0.75 + height, foot_length=SIDE_LENGTH)
     axes.set_yticks(range(len(names)), labels)
     axes.set_ylim(max(len(names), 1) - 0.5, -0.5)
     return figure, axes

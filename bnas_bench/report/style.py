@@ -13,14 +13,23 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import seaborn as sns
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import LogFormatter
+from matplotlib.transforms import Bbox
 
 from bnas_bench.store import write_atomically
+
+SMALL = 6
+"""Points of a label within the axes."""
+
+SIDES = tuple((right, up) for up in (3, -8, 11, -16, 19, -24) for right in (True, False))
+"""Where a label may stand: right of its point or left of it, and how many points above."""
 
 WIDTH = 3.5
 """Inches: a column of a paper, at which the text is readable."""
@@ -43,6 +52,12 @@ LINE_LENGTH = 26
 
 TITLE_LENGTH = 48
 """Characters of a title that do."""
+
+FOOT_LENGTH = 36
+"""Characters that do under the axes."""
+
+SIDE_LENGTH = 24
+"""Characters that do beside the axes, which are an inch and a half high."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,20 +117,59 @@ def style() -> Iterator[None]:
         yield
 
 
-def canvas(titles: Titles, height: float) -> tuple[Figure, Axes]:
-    """A figure of that height in inches with one pair of axes."""
-    title = folded(titles.title, TITLE_LENGTH)
-    height += 0.15 * title.count("\n")
+def canvas(titles: Titles, height: float, *, foot_length: int = FOOT_LENGTH) -> tuple[Figure, Axes]:
+    """A figure with one pair of axes, of that height in inches where its titles take a line each."""
+    title, foot = folded(titles.title, TITLE_LENGTH), folded(titles.x, foot_length)
+    height += 0.15 * (title.count("\n") + foot.count("\n"))
     layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.06)
     figure = Figure(figsize=(WIDTH, height), layout=layout)
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     figure.suptitle(title, x=0.02, ha="left", fontsize=8)  # the axes may leave it too little room
-    axes.set_xlabel(titles.x)
-    axes.set_ylabel(titles.y)
+    axes.set_xlabel(foot)
+    axes.set_ylabel(folded(titles.y, SIDE_LENGTH))
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     return figure, axes
+
+
+def logarithmic(axes: Axes) -> None:
+    """Scale the x axis by powers of ten, with numbers that are plain text."""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(LogFormatter())
+    axes.xaxis.set_minor_formatter(LogFormatter())
+
+
+def annotate(figure: Figure, axes: Axes, labels: Iterable[tuple[str, float, float]]) -> None:
+    """Write labels beside their points, each at the first of `SIDES` where it hides no other.
+
+    Args:
+        labels: texts, with x and y. All else of the figure is there already.
+    """
+    figure.draw_without_rendering()  # settles where the axes lie
+    point, frame = figure.dpi / 72, axes.get_window_extent()
+    taken: list[Bbox] = []
+    for text, x, y in labels:
+        at = axes.transData.transform((x, y))
+        size = SMALL * point * np.array([0.6 * len(text), 1.2])
+        for right, up in SIDES:
+            corner = (
+                at + point * np.array([3, up]) - ([0, 0] if right else [size[0] + 6 * point, 0])
+            )
+            box = Bbox([corner, corner + size])
+            if frame.x0 <= box.x0 and box.x1 <= frame.x1 and not box.count_overlaps(taken):
+                break
+        else:
+            right, up = SIDES[0]
+        taken.append(box)
+        axes.annotate(
+            text,
+            (x, y),
+            xytext=(3 if right else -3, up),
+            textcoords="offset points",
+            ha="left" if right else "right",
+            fontsize=SMALL,
+        )
 
 
 def legend(figure: Figure, axes: Axes) -> None:
