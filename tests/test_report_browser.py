@@ -265,6 +265,19 @@ def test_it_fits(browser: Browser, sample: tuple[Report, Path], size: str) -> No
     assert min(heights) >= (44 if size == "phone" else 24)
 
 
+def test_a_column_of_names_breaks_no_word_on_a_phone(browser: Browser, tmp_path: Path) -> None:
+    columns = [Column(key=key, title=key, numeric=False) for key in ("group", "row", "mark")]
+    columns += [Column(key=f"x{k}", title="search cost (GPU days), paper") for k in range(5)]
+    row = {column.key: Value(text="27.9") for column in columns}
+    row |= {"group": Value(text="Auxiliary BNAS"), "row": Value(text="Random")}
+    table = Table(name="main", title="T", caption="", columns=columns, rows=[row])
+    report = Report(name="r", title="R", facts=[], tables=[table], runs=[])
+    (tmp_path / "index.html").write_text(page(report, tmp_path), "utf-8")
+    browser.open(tmp_path / "index.html", size="phone")
+    name, number = (browser.one(f"{MAIN} tbody td:nth-child({k}) .value") for k in (2, 4))
+    assert (name.text, name.size["height"]) == ("Random", number.size["height"])
+
+
 def test_texts_of_records_run_nothing(browser: Browser, tmp_path: Path) -> None:
     hostile = "<script>alert(1)</script><img src=x onerror=alert(2)>"
     run = RunView(
