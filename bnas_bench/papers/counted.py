@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 ARCHITECTURES = FOLDER / "architectures"
 
 
+@cache
 def counted(count: Count) -> dict[str, Any]:
     """The costs of a network, by the fields of a record that hold them (`bnas_bench.cost.costs`).
 

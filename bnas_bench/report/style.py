@@ -149,19 +149,19 @@ def annotate(figure: Figure, axes: Axes, labels: Iterable[tuple[str, float, floa
     figure.draw_without_rendering()  # settles where the axes lie
     point, frame = figure.dpi / 72, axes.get_window_extent()
     taken: list[Bbox] = []
+
+    def box(text: str, at: Any, right: bool, up: int) -> Bbox:
+        width, height = SMALL * point * np.array([0.6 * len(text), 1.2])
+        left, bottom = at[0] + (3 * point if right else -3 * point - width), at[1] + up * point
+        return Bbox.from_bounds(left, bottom, width, height)
+
+    def free(place: Bbox) -> bool:
+        return frame.x0 <= place.x0 and place.x1 <= frame.x1 and not place.count_overlaps(taken)
+
     for text, x, y in labels:
         at = axes.transData.transform((x, y))
-        size = SMALL * point * np.array([0.6 * len(text), 1.2])
-        for right, up in SIDES:
-            corner = (
-                at + point * np.array([3, up]) - ([0, 0] if right else [size[0] + 6 * point, 0])
-            )
-            box = Bbox([corner, corner + size])
-            if frame.x0 <= box.x0 and box.x1 <= frame.x1 and not box.count_overlaps(taken):
-                break
-        else:
-            right, up = SIDES[0]
-        taken.append(box)
+        right, up = next((side for side in SIDES if free(box(text, at, *side))), SIDES[0])
+        taken.append(box(text, at, right, up))
         axes.annotate(
             text,
             (x, y),

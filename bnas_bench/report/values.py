@@ -53,14 +53,15 @@ def average(
     """
     if not values:
         return missing("there are no values")
-    text, lower, upper = f"{np.mean(values):{form}}", None, None
+    number = float(np.mean(values))
+    text, lower, upper = f"{number:{form}}", None, None
     if spread and not isinstance(found := summary(values), NotEnough):
         text += f" ± {f'{found.sd:{form}}' if isinstance(found.sd, float) else '-'}"
         lower, upper = ends(found.interval)
     return Value(
         text=text,
         kind=kind,
-        number=float(np.mean(values)),
+        number=number,
         lower=lower,
         upper=upper,
         n=n or len(values),
