@@ -89,9 +89,15 @@ class _Place:
         return str(self.path or self.module)
 
 
+_FILES: dict[tuple[Kind, str], Plugin] = {}
+"""The files that a person has named to this process."""
+
+
 def find(kind: Kind, name: str) -> Plugin:
-    """The plug-in of that name, or the one in that file: `path/to/file.py:Class`, where the class
-    may be left out if it is the file's only one.
+    """The plug-in that a person names, who may also name one in a file: `path/to/file.py:Class`,
+    where the class may be left out if it is the file's only one.
+
+    A name that was read from a file goes to `known` instead.
 
     Raises:
         UnknownName: if nothing has that name.
@@ -100,7 +106,27 @@ def find(kind: Kind, name: str) -> Plugin:
     path, _, class_name = name.partition(":")
     if path.endswith(".py"):
         plugin = _read(kind, name, _Place(path=Path(path), class_name=class_name or None))
-        return replace(plugin, name=f"{Path(path).as_posix()}:{plugin.class_name}")
+        plugin = replace(plugin, name=f"{Path(path).as_posix()}:{plugin.class_name}")
+        _FILES[kind, plugin.name] = plugin
+        return plugin
+    return known(kind, name)
+
+
+def known(kind: Kind, name: str) -> Plugin:
+    """The plug-in that a record or an architecture names: one that is installed, or whose file a
+    person has named to this process. No other file is opened, whatever the name says.
+
+    Raises:
+        UnknownName: if nothing has that name.
+        BadPlugin: if the name is a file's that nobody has named.
+    """
+    if plugin := _FILES.get((kind, name)):
+        return plugin
+    if name.partition(":")[0].endswith(".py"):
+        raise BadPlugin(
+            f"{kind} '{name}' is code in a file, and nothing that came with results is run: name "
+            f"the file yourself, with --{kind}, if you trust it"
+        )
     places = _places(kind)
     if name not in places:
         raise UnknownName(kind, name, places)

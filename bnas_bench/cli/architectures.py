@@ -16,7 +16,7 @@ from bnas_bench.cli.paths import kind_of
 from bnas_bench.cli.sizes import Shape, Size, running, sized
 from bnas_bench.core import Architecture, SearchSpace
 from bnas_bench.errors import BadValue, InvalidArchitecture, UnknownName
-from bnas_bench.registry import find
+from bnas_bench.registry import find, known
 from bnas_bench.spec import label, parse_spec, resolve
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def read_architecture(text: str, space: str | None) -> tuple[SearchSpace, Archit
         file = Path(text, "arch.json") if kind_of(text) == "folder" else Path(text)
         where, content, beside = str(file), _read(file), file.with_name("record.json")
     spec = parse_spec(space or _space_of(content, beside))
-    plugin = find("space", spec.name)
+    plugin = find("space", spec.name) if space else known("space", spec.name)
     instance = plugin.make(resolve(spec.options, plugin.defaults, f"option of {spec.name}"))
     try:
         return instance, instance.parse(content)

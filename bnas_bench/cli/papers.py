@@ -7,9 +7,10 @@ from pathlib import Path
 
 import click
 
-from bnas_bench.cli.running import FOLDER, RESULTS, How, defaults, found, runs_cells
+from bnas_bench.cli.running import FOLDER, RESULTS, How, found, runs_cells
 from bnas_bench.errors import UnknownName
 from bnas_bench.papers.artefact import PAPERS, Artefact, ids, load
+from bnas_bench.recorded import defaults
 from bnas_bench.store import Store
 
 

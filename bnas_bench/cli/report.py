@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
-from bnas_bench.cli.running import FOLDER, RESULTS, defaults
+from bnas_bench.cli.running import FOLDER, RESULTS
 from bnas_bench.cli.runs import store_of
+from bnas_bench.recorded import defaults
 
 
 @click.command()

@@ -6,15 +6,13 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from functools import cache, wraps
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import click
 
-from bnas_bench.errors import BenchError
 from bnas_bench.grid import Cell, run_cells
-from bnas_bench.registry import Kind, find
 from bnas_bench.store import Record, Store
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -130,12 +128,3 @@ def _device(name: str) -> str:
 def cpus() -> int:
     """The CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@cache
-def defaults(kind: Kind, name: str) -> dict[str, Any]:
-    """None are known of a plug-in that is gone: its rows name every option."""
-    try:
-        return find(kind, name).defaults
-    except BenchError:
-        return {}

@@ -9,10 +9,11 @@ from pathlib import Path
 import click
 
 from bnas_bench.budgets import BUDGETS
-from bnas_bench.cli.running import RESULTS, How, defaults, runs_cells
+from bnas_bench.cli.running import RESULTS, How, runs_cells
 from bnas_bench.errors import BadValue, Damaged, UnknownName
 from bnas_bench.grid import Cell, Choice, expand
 from bnas_bench.names import check_dataset
+from bnas_bench.recorded import defaults
 from bnas_bench.registry import Kind, find, names
 from bnas_bench.spec import Spec, parse_specs, resolve, resolve_budget
 from bnas_bench.store import Record, Store

@@ -13,13 +13,12 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from bnas_bench import __version__
+from bnas_bench import __version__, recorded
 from bnas_bench.core import Architecture, NetworkSpec, SearchSpace
 from bnas_bench.errors import BadValue, Damaged
 from bnas_bench.nn.binary import Precision
 from bnas_bench.nn.network import Network
-from bnas_bench.registry import find
-from bnas_bench.spec import label, pairs, resolve
+from bnas_bench.spec import label
 from bnas_bench.store import Record, canonical, sha256
 
 WEIGHTS = "weights.safetensors"
@@ -42,7 +41,7 @@ def rebuilt(folder: Path) -> tuple[Network, Shape, dict[str, str]]:
     built, weights = _weights(folder / WEIGHTS, record.get("weights_sha256"))
     try:
         name, options = record["space"], record["space_options"]
-        space = _space(name, options)
+        space = recorded.space(name, options)
         arch = Architecture.from_json(built["architecture"])
         spec = NetworkSpec(**built["spec"] | {"shape": tuple(built["spec"]["shape"])})
         network = space.network(arch, spec, np.random.default_rng(0))
@@ -90,13 +89,6 @@ def float_bytes(network: Network) -> int:
         for name, tensor in network.state_dict().items()
         if tensor.is_floating_point() and not name.startswith("auxiliary.")
     )
-
-
-def _space(name: str, options: Mapping[str, Any]) -> SearchSpace:
-    """The space, with options as JSON gives them back."""
-    plugin = find("space", name)
-    texts = dict(pair.split("=", 1) for pair in pairs(options))
-    return plugin.make(resolve(texts, plugin.defaults, f"option of {name}"))
 
 
 def _record(folder: Path) -> Record:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from bnas_bench import recorded
 from bnas_bench.core import Architecture
 from bnas_bench.errors import BenchError
-from bnas_bench.registry import find
 from bnas_bench.report.records import Row, Run
 from bnas_bench.store import Store, Unwritable
 
@@ -24,8 +24,9 @@ def draw_cells(rows: Iterable[Row], store: Store, folder: Path) -> None:
         run = median(row)
         try:
             if record := store.read(run.id):
-                space = find("space", record["space"]).make(record["space_options"])
+                space = recorded.space(record["space"], record["space_options"])
                 arch = Architecture.from_json(record["architecture"])
+                space.check(arch)
                 space.draw(arch, folder / f"{run.id}.svg")
         except (BenchError, KeyError, TypeError, ValueError):
             continue

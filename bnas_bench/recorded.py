@@ -1,0 +1,35 @@
+"""Plug-ins as results name them: only those that are known already; no file that came along is run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from bnas_bench.core import SearchSpace
+from bnas_bench.errors import BenchError
+from bnas_bench.registry import Kind, known
+from bnas_bench.spec import pairs, resolve
+
+
+def space(name: str, options: Mapping[str, Any]) -> SearchSpace:
+    """The space of a record or a packed file, with options as JSON gives them back.
+
+    Raises:
+        BenchError: if no known space has that name, or it has no such options.
+    """
+    plugin = known("space", name)
+    texts = dict(pair.split("=", 1) for pair in pairs(options))
+    return plugin.make(resolve(texts, plugin.defaults, f"option of {name}"))
+
+
+@cache
+def defaults(kind: Kind, name: str) -> Mapping[str, Any]:
+    """A plug-in's options, which a row's name need not say.
+
+    None are known of code that is gone, or in a file that nobody has named: its rows say every option.
+    """
+    try:
+        return known(kind, name).defaults
+    except BenchError:
+        return {}
