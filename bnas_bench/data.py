@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import os
+import warnings
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -157,7 +159,14 @@ def stratified(labels: np.ndarray, sizes: Sequence[int], order: np.ndarray) -> l
     return parts
 
 
-def load(name: str, *, image: int | None, device: torch.device | str, folder: Path) -> Dataset:
+def load(
+    name: str,
+    *,
+    image: int | None,
+    device: torch.device | str,
+    folder: Path | str,
+    say: Callable[[str], None] | None = None,
+) -> Dataset:
     """Load a dataset by its name.
 
     Args:
@@ -166,6 +175,7 @@ def load(name: str, *, image: int | None, device: torch.device | str, folder: Pa
             `imagenet:PATH` (such a tree, at 224; without a path, the tree `folder`/imagenet).
         image: pixels a side that images are brought to; None leaves them as they are.
         folder: where datasets lie.
+        say: takes a sentence on the files of a tree that are left out, if any are; None warns.
 
     Raises:
         UnknownName, BadValue: as `names.check_dataset`.
@@ -175,17 +185,25 @@ def load(name: str, *, image: int | None, device: torch.device | str, folder: Pa
     check_dataset(name)
     if image is not None and image < 1:
         raise BadValue(f"images cannot be brought to {image} pixels a side; give 1 or more")
-    device = torch.device(device)
+    device, folder = torch.device(device), Path(folder)
     kind, _, path = name.partition(":")
     if kind == "digits":
         return _digits(image, device)
     if kind in DOWNLOADS:
         return _downloaded(name, image, device, folder)
     imagenet = kind == "imagenet"
-    root = Path(path).expanduser() if path else folder / "imagenet"
+    # Path.expanduser raises where there is no such user.
+    root = Path(os.path.expanduser(path)) if path else folder / "imagenet"  # noqa: PTH111
     side = image or 224 if imagenet else image
-    train, test, classes = load_tree(root, side, device, random_resized_crop=imagenet)
+    train, test, classes = load_tree(
+        root, side, device, random_resized_crop=imagenet, say=say or _warn
+    )
     return Dataset(name, train, test, classes, flips=True)
+
+
+def _warn(remark: str) -> None:
+    """A warning that points to the call of `load`."""
+    warnings.warn(remark, stacklevel=4)
 
 
 def _digits(image: int | None, device: torch.device) -> Dataset:

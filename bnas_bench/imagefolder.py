@@ -6,93 +6,29 @@ import hashlib
 import math
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageFile, ImageOps
 from torch import Tensor
 
-from bnas_bench.errors import BadValue, MissingData
+from bnas_bench.errors import BadValue
 from bnas_bench.images import Images, TensorImages
+from bnas_bench.imagetree import Files, find_files
 
-ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
-TEST_FOLDERS = ("test", "val", "valid")
 HELD_BYTES = 2**30
 """Trees up to this many bytes once decoded are held, larger ones streamed."""
 BATCHES_AHEAD = 2
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "PPM", "TIFF")
+"""What is opened, whatever a file is called: of EPS, Pillow would start an interpreter."""
 
 Reshape: TypeAlias = Callable[[Image.Image, np.random.Generator | None], Image.Image]
 """Brings an opened image to the size that is read; with a generator, by a random crop."""
-
-
-@dataclass(frozen=True)
-class Files:
-    """The image files of one part of a tree, in the order of their paths, and their classes."""
-
-    folder: Path
-    paths: Sequence[str]
-    labels: np.ndarray
-
-    def subset(self, indices: np.ndarray) -> Files:
-        return Files(self.folder, [self.paths[i] for i in indices], self.labels[indices])
-
-
-def find_files(root: Path) -> tuple[Files, Files, tuple[str, ...]]:
-    """The train files, the test files and the class names of a tree.
-
-    The test files lie in the first of test/, val/, valid/ that there is. Hidden files and files
-    without the ending of an image are passed over; classes may hold folders of their own.
-
-    Raises:
-        MissingData: if the tree, a part of it, or the images of a class are not there.
-        BadValue: if the two parts do not have the same classes.
-    """
-    tree = "a tree of images holds train/ and test/ (or val/, or valid/) with one folder per class"
-    if not root.is_dir():
-        raise MissingData(f"there is no folder {root}; {tree}")
-    tests = [root / name for name in TEST_FOLDERS if (root / name).is_dir()]
-    if not (root / "train").is_dir() or not tests:
-        missing = "test/, val/ or valid/" if (root / "train").is_dir() else "train/"
-        raise MissingData(f"there is no {missing} in {root}; {tree}")
-    train, test = root / "train", tests[0]
-    classes = _folders(train)
-    for here, there in ((train, test), (test, train)):
-        if odd := sorted(set(_folders(here)) - set(_folders(there))):
-            raise BadValue(
-                f"class '{odd[0]}' is in {here} but not in {there}; both need the same folders"
-            )
-    if len(classes) < 2:
-        raise MissingData(f"{train} holds {len(classes)} class folders and two are needed; {tree}")
-    return _files(train, classes), _files(test, classes), tuple(classes)
-
-
-def _folders(part: Path) -> list[str]:
-    return sorted(f.name for f in part.iterdir() if f.is_dir() and not f.name.startswith("."))
-
-
-def _files(part: Path, classes: Sequence[str]) -> Files:
-    paths: list[str] = []
-    counts: list[int] = []
-    for name in classes:
-        found = sorted(
-            os.path.join(folder, file)  # noqa: PTH118 - a Path object for each of a million is slow
-            for folder, _, files in os.walk(part / name, followlinks=True)
-            for file in files
-            if file.lower().endswith(ENDINGS) and not file.startswith(".")
-        )
-        if not found:
-            raise MissingData(
-                f"class folder {part / name} holds no image ({', '.join(ENDINGS)}); "
-                "fill it, or remove the class from train and test"
-            )
-        paths += found
-        counts.append(len(found))
-    return Files(part, paths, np.repeat(np.arange(len(classes)), counts))
 
 
 def as_found(first: str) -> Reshape:
@@ -148,23 +84,52 @@ def random_box(width: int, height: int, rng: np.random.Generator) -> tuple[int, 
 def decode(path: str, reshape: Reshape, rng: np.random.Generator | None = None) -> Tensor:
     """The RGB bytes of an image file, shape (3, H, W).
 
+    What is transparent lies on white, a photograph stands upright, of an animation or of several
+    pages the first is taken.
+
     Raises:
         BadValue: naming the file, if it is damaged, has over 8 bits a channel, or is refused by
             `reshape`.
     """
     try:
-        with Image.open(path) as image:
-            if image.mode[0] in "IF":  # Pillow would clip these to white without a word
+        with Image.open(path, formats=FORMATS) as image:
+            if _is_deep(image):  # Pillow would clip these to white, or drop bits, without a word
                 raise BadValue("has more than 8 bits per channel; convert it to 8")
-            pixels_HWC = np.array(reshape(image.convert("RGB"), rng))
+            image.load()
+            with suppress(Exception):  # a damaged EXIF tag turns nothing
+                ImageOps.exif_transpose(image, in_place=True)
+            pixels_HWC = np.array(reshape(_rgb(image), rng))
     except BadValue as error:
         raise BadValue(f"{path} {error}") from error
     except Exception as error:  # on damaged files Pillow's decoders raise almost anything
-        reason = (str(error) or type(error).__name__).splitlines()[0]
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise BadValue(
             f"{path} cannot be read as an image ({reason}); replace it, or take it out of the tree"
         ) from error
     return torch.from_numpy(pixels_HWC).permute(2, 0, 1)
+
+
+def _is_deep(image: ImageFile.ImageFile) -> bool:
+    """Whether an image that is opened, but not loaded, has more than 8 bits a channel in its file."""
+    if image.mode[0] in "IF":
+        return True
+    # Of colours only the decoder is told so: as `RGB;16B`, in PPM by the largest value there is.
+    for tile in image.tile:
+        mode, *rest = tile.args if isinstance(tile.args, tuple) else (tile.args,)
+        if tile.codec_name in ("ppm", "ppm_plain") and rest[0] > 255:
+            return True
+        # BGR;16 are 16 bits for all three channels.
+        if ";16" in str(mode) and mode != "BGR;16":
+            return True
+    return False
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    """In three channels, what is transparent laid on white."""
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    white = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
 
 
 class FileImages(Images):
@@ -234,11 +199,18 @@ class FileImages(Images):
         )
 
     def digest(self) -> bytes:
-        """Of the files' paths within their folder and their sizes in bytes; they are not opened."""
+        """Of the files' paths within their folder and their sizes in bytes; they are not opened.
+
+        Raises:
+            BadValue: if a file is gone.
+        """
         sha = hashlib.sha256()
         for path in self.files.paths:
-            sha.update(f"{os.path.relpath(path, self.files.folder)}\0".encode())
-            sha.update(f"{os.stat(path).st_size}\0".encode())  # noqa: PTH116
+            try:
+                size = os.stat(path).st_size  # noqa: PTH116
+            except OSError as error:
+                raise BadValue(f"{path} cannot be read ({error.strerror}); start again") from error
+            sha.update(os.fsencode(f"{os.path.relpath(path, self.files.folder)}\0{size}\0"))
         return sha.digest()
 
 
@@ -248,7 +220,12 @@ def threads() -> int:
 
 
 def load_tree(
-    root: Path, side: int | None, device: torch.device, *, random_resized_crop: bool
+    root: Path,
+    side: int | None,
+    device: torch.device,
+    *,
+    random_resized_crop: bool,
+    say: Callable[[str], None],
 ) -> tuple[Images, Images, tuple[str, ...]]:
     """Train images, test images and class names of a tree, as RGB.
 
@@ -256,23 +233,27 @@ def load_tree(
         side: pixels a side; None keeps the size, which all images must then share.
         random_resized_crop: ImageNet's protocol: always streamed, trained on random resized crops,
             tested on the centre after a resize to 256/224 of the side.
+        say: takes a sentence on what is left out, if anything is.
 
     Raises:
         MissingData, BadValue: as `find_files` and `decode`.
     """
-    *parts, classes = find_files(root)
+    tree = find_files(root)
+    if remark := tree.remark():
+        say(remark)
+    first = tree.train.paths[0]
     reshape = (
-        as_found(parts[0].paths[0])
+        as_found(first)
         if side is None
         else to_side(side, 256 / 224 if random_resized_crop else 1.0)
     )
-    channels, height, width = decode(parts[0].paths[0], reshape).shape
+    channels, height, width = decode(first, reshape).shape
     shape = channels, height, width
     train, test = (
         FileImages(files, shape, reshape, device, random_resized_crop=random_resized_crop)
-        for files in parts
+        for files in (tree.train, tree.test)
     )
     small = (len(train) + len(test)) * math.prod(shape) <= HELD_BYTES
     if small and not random_resized_crop:
-        return train.held(), test.held(), classes
-    return train, test, classes
+        return train.held(), test.held(), tree.classes
+    return train, test, tree.classes
