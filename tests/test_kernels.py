@@ -20,7 +20,7 @@ from bnas_bench.packed.chains import MOST_BITS, pixel_bytes
 from bnas_bench.packed.engine import Engine
 from bnas_bench.packed.isa import FORMS, OVERRIDE, Isa, features, host
 from bnas_bench.packed.program import Program, Step, pack_bits
-from bnas_bench.packed.tile import emit_tile
+from bnas_bench.packed.tile import TOGETHER, emit_tile, most_steps
 from tests.helpers.fused import needs_one_rounding
 
 X86, ARM = "x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"
@@ -91,6 +91,34 @@ def test_every_form_of_the_kernel_sums_signs_exactly(form: Isa) -> None:
         for threads in (1, 2):
             engine = Engine(program, form=form, fused=False, threads=threads)
             assert torch.equal(engine.values(x)["sums"], expected), (shape, threads)
+
+
+@pytest.mark.parametrize("form", forms(), ids=lambda form: form.name)
+@pytest.mark.parametrize("agree", [False, True])
+def test_no_counter_overflows_where_all_signs_differ_or_agree(form: Isa, agree: bool) -> None:
+    """At sizes around those where a lane is full, and at the largest: of random signs half differ."""
+    for inputs in (*range(236, 276, 4), 255, 257, 495, 496, 512, 528, 8000, MOST_BITS // 64 * 64):
+        program, _ = convolution((inputs, 33, 1, 1, 0, 1, 1, 2, 2), np.random.default_rng(0))
+        sign, conv = program.steps[0].tensors, program.steps[1].tensors
+        sign["threshold"][:], sign["flips"][:] = 0, 0
+        conv["signs"][:] = pack_bits(np.full((33, 1, 1, inputs), agree))
+        sums = Engine(program, form=form, fused=False).values(np.ones((1, *program.shape)))["sums"]
+        assert sums.unique().tolist() == [inputs if agree else -inputs], inputs
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=lambda form: form.name)
+def test_a_lane_of_bytes_holds_what_most_steps_count(form: Isa) -> None:
+    """Of every form, whether this machine can run it or not.
+
+    A step counts 8 bits in a lane of 8; by table 4, and steps come in threes that share half a byte.
+    """
+    assert most_steps(form) >= 1
+    if form.table:
+        assert 4 * most_steps(form) <= 255
+        assert most_steps(form) % TOGETHER == 0
+        assert 4 * TOGETHER <= 15
+    elif form.element == 8:
+        assert 8 * most_steps(form) <= 255
 
 
 def run_elements(steps: list[Step], x: np.ndarray) -> np.ndarray:
