@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from bnas_bench.report.folder import replaced
 from bnas_bench.report.latex import LONG, document, latex
 from bnas_bench.report.model import Column, Report, Table, Value, missing
 from bnas_bench.report.tex import escape
 from bnas_bench.report.write import csv_text, markdown, shown
+from bnas_bench.store import Unwritable
 
 ODD = r"a_b[c=1%,d=#2]&{e}~f^g\h<i>|j$k`l\"m*n --o α Λ ± × − 中 é"
 
@@ -211,3 +213,54 @@ def test_latex_compiles_whatever_the_texts_are(tmp_path: Path, length: int) -> N
     (tmp_path / "report.tex").write_text(document(report, tmp_path), "utf-8")
     log = compiled(tmp_path, "report.tex")
     assert not re.search(r"^!|Missing character|LaTeX Warning: Command", log, re.MULTILINE)
+
+
+def entries(folder: Path) -> dict[str, str]:
+    return {str(f.relative_to(folder)): f.read_text() for f in folder.rglob("*") if f.is_file()}
+
+
+def test_an_earlier_report_survives_a_death_between_the_two_renames(tmp_path: Path) -> None:
+    """Then it lies beside its place, and the next command puts it back, even one that fails."""
+    (tmp_path / ".r.old").mkdir()
+    (tmp_path / ".r.old" / "report.md").write_text("earlier")
+    (tmp_path / ".r.new").mkdir()
+    (tmp_path / ".r.new" / "report.md").write_text("half")
+
+    def fails() -> None:
+        with replaced(tmp_path / "r") as new:
+            assert entries(new) == {}
+            assert entries(tmp_path / "r") == {"report.md": "earlier"}
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fails()
+    assert entries(tmp_path) == {"r/report.md": "earlier"}
+
+
+def test_an_earlier_report_stays_where_the_new_one_cannot_be_put_in_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r" / "report.md").write_text("earlier")
+    rename = Path.rename
+
+    def failing(self: Path, target: Path) -> Path:
+        if self.name == ".r.new":
+            raise OSError(28, "No space left on device")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    with pytest.raises(Unwritable, match="No space left"), replaced(tmp_path / "r") as new:
+        (new / "report.md").write_text("later")
+    assert entries(tmp_path) == {"r/report.md": "earlier"}
+
+
+def test_a_new_report_leaves_nothing_of_an_earlier_one(tmp_path: Path) -> None:
+    (tmp_path / "r" / "tables").mkdir(parents=True)
+    (tmp_path / "r" / "tables" / "gone.csv").write_text("earlier")
+    (tmp_path / ".r.old").mkdir()
+    (tmp_path / ".r.old" / "report.md").write_text("of a process that died after both renames")
+    with replaced(tmp_path / "r") as new:
+        (new / "report.md").write_text("later")
+        assert entries(tmp_path / "r") == {"tables/gone.csv": "earlier"}
+    assert entries(tmp_path) == {"r/report.md": "later"}

@@ -40,8 +40,7 @@ def replaced(folder: Path) -> Iterator[Path]:
             )
     new, old = (folder.with_name(f".{folder.name}.{ending}") for ending in ("new", "old"))
     with _writing(folder):
-        if old.exists() and not folder.exists():  # of a process that was killed in between
-            old.rename(folder)
+        _recover(folder, old)  # of a process that was killed in between
         for leftover in (new, old):
             shutil.rmtree(leftover, ignore_errors=True)
         new.mkdir(parents=True)
@@ -53,7 +52,14 @@ def replaced(folder: Path) -> Iterator[Path]:
             new.rename(folder)
     finally:
         shutil.rmtree(new, ignore_errors=True)
+        _recover(folder, old)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _recover(folder: Path, old: Path) -> None:
+    """Put an earlier report back that made place for a new one which never came."""
+    if old.exists() and not folder.exists():
+        old.rename(folder)
 
 
 @contextmanager
