@@ -294,7 +294,7 @@ class Handcrafted(SearchSpace):
     def _cifar_ops(self) -> np.ndarray:
         return self.ops(NetworkSpec((3, 32, 32), 10, 1, CHANNELS)).terms[0].table
 
-    def draw(self, arch: Architecture, path: Path) -> None:
+    def draw(self, arch: Architecture, path: Path | str) -> None:
         """Per stage a row of its blocks, at the papers' width and image size."""
         from bnas_bench.drawing import draw_rows
 
@@ -325,4 +325,5 @@ def _layer(row: Row) -> Layer:
     kind = {0: "norm", 1: "pointwise"}.get(row.kernel_size, "conv")
     macs = row.inputs * row.outputs * row.kernel_size**2 * row.pixels
     output, biases = (row.outputs, row.pixels), row.outputs if row.biased else 0
-    return Layer("", kind, (row.inputs,), output, row.bits, row.bits, macs, {}, 0, biases)
+    norm = 2 * row.outputs * row.pixels if kind == "norm" else 0
+    return Layer("", kind, (row.inputs,), output, row.bits, row.bits, macs, {}, 0, biases, norm)

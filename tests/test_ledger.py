@@ -200,7 +200,8 @@ class Subclass(nn.Conv2d):
 @pytest.mark.parametrize(
     ("module", "message"),
     [
-        (nn.Sigmoid(), "the cost of layer '0' of type Sigmoid is unknown"),
+        (nn.Softmax(1), "the cost of layer '0' of type Softmax is unknown"),
+        (nn.Bilinear(4, 4, 4), "the cost of layer '0' of type Bilinear is unknown"),
         (Owner(), "the cost of layer '0' of type Owner is unknown"),
         (Subclass(3, 3, 1), "the cost of layer '0' of type Subclass is unknown"),
         (Bypass(), "parameter '0.norm.weight' is used outside a layer"),
@@ -306,6 +307,15 @@ def test_what_is_computed_between_layers_is_listed_where_it_happens() -> None:
     [  # on a map of 4 x 6 x 6
         (nn.BatchNorm2d(4), 2 * 144),
         (nn.ReLU(), 144),
+        (nn.ReLU6(), 144),
+        (nn.SiLU(inplace=True), 144),
+        (nn.GELU(), 144),
+        (nn.Hardswish(), 144),
+        (nn.Sigmoid(), 144),
+        (nn.LayerNorm(6), 5 * 144),
+        (nn.LayerNorm((6, 6), elementwise_affine=False), 4 * 144),
+        (nn.GroupNorm(2, 4), 5 * 144),
+        (nn.Dropout2d(), 0),
         (nn.Hardtanh(), 144),
         (nn.PReLU(4), 144),
         (RSign(4), 144),
@@ -437,6 +447,7 @@ def test_packed_bytes_of_a_norm(readers: list[nn.Module], norm: int, rest: int) 
         (BinaryConv2d(4, 6, 3, precision=Precision.W32A32), 4 * 216),
         (NormalisedConv2d(4, 6, 3), 8 * 4 + 4 * 6 + 4 * 4),
         (nn.BatchNorm2d(4), 32),
+        (nn.LayerNorm(6), 48),
         (RPReLU(4), 48),
         (nn.PReLU(), 16),
         (nn.MaxPool2d(2), 0),

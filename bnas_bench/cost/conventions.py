@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
-from math import prod
 from typing import Any
 
 from bnas_bench.cost.ledger import Layer, Ledger
@@ -82,12 +81,13 @@ def bars_32_ops(layer: Layer) -> Fraction:
 
 
 def flops(layer: Layer) -> Fraction:
-    """FLOPs as fvcore and its like count them, whatever the bits: MACs, and 2 per normalised value.
+    """FLOPs as fvcore and its like count them, whatever the bits: MACs, and 2 per normalised value
+    (5 where the mean and the variance are the image's own, as in a layer norm).
 
     Real-valued rows of the papers are quoted so: torchvision's ResNet-18 has 1,814 M MACs and, with
     4,967,424 for its normalisation, the 1,819 M of DCP-NAS' Table 11.
     """
-    return Fraction(layer.macs + (2 * prod(layer.output) if layer.kind == "norm" else 0))
+    return Fraction(layer.macs + (layer.elementwise if layer.kind == "norm" else 0))
 
 
 def honest_ops(layer: Layer) -> Fraction:

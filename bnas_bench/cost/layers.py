@@ -19,9 +19,12 @@ KINDS: dict[type[nn.Module], str] = {
     nn.Linear: "linear",
     nn.BatchNorm1d: "norm",
     nn.BatchNorm2d: "norm",
-    nn.ReLU: "activation",
-    nn.PReLU: "activation",
-    nn.Hardtanh: "activation",
+    nn.LayerNorm: "norm",
+    nn.GroupNorm: "norm",
+    nn.MultiheadAttention: "attention",
+    **dict.fromkeys((nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.GELU), "activation"),
+    **dict.fromkeys((nn.SiLU, nn.Mish, nn.Hardswish, nn.Hardtanh), "activation"),
+    **dict.fromkeys((nn.Sigmoid, nn.Hardsigmoid, nn.Tanh, nn.Softplus), "activation"),
     RSign: "activation",
     RPReLU: "activation",
     nn.MaxPool2d: "pool",
@@ -30,15 +33,40 @@ KINDS: dict[type[nn.Module], str] = {
     nn.AdaptiveAvgPool2d: "pool",
     nn.Identity: "identity",
     nn.Dropout: "identity",
+    nn.Dropout2d: "identity",
     nn.Flatten: "reshape",
 }
 """The layers that the ledger knows. Exact types: a subclass may compute something else."""
+
+TORCHVISION: dict[str, str] = {
+    "ops.misc.Permute": "reshape",
+    "ops.stochastic_depth.StochasticDepth": "identity",
+    "models.convnext.LayerNorm2d": "norm",
+    "models.maxvit.RelativePositionalMultiHeadAttention": "attention",
+    "models.maxvit.SwapAxes": "reshape",
+    "models.maxvit.WindowDepartition": "reshape",
+    "models.maxvit.WindowPartition": "reshape",
+    "models.swin_transformer.ShiftedWindowAttention": "attention",
+    "models.swin_transformer.ShiftedWindowAttentionV2": "attention",
+}
+"""The layers of torchvision that it knows, by name: who counts no such network need not import it."""
+
+CARRIERS = frozenset(
+    {
+        "models.convnext.CNBlock",
+        "models.vision_transformer.Encoder",
+        "models.vision_transformer.VisionTransformer",
+    }
+)
+"""Containers of torchvision with parameters of their own (the scale of a branch, a class token, an
+embedding of places), which are added to, multiplied with or set beside the maps between the layers."""
 
 OUTSIDE: dict[str, str] = {
     "add": "add",
     "sub": "add",
     "mul": "multiply",
-    "relu": "activation",
+    **dict.fromkeys(("relu", "leaky_relu", "elu", "gelu", "silu", "mish"), "activation"),
+    **dict.fromkeys(("hardtanh", "hardswish", "sigmoid", "hardsigmoid", "tanh"), "activation"),
     "avg_pool2d": "pool",
     "max_pool2d_with_indices": "pool",
     "mean": "pool",
@@ -46,20 +74,38 @@ OUTSIDE: dict[str, str] = {
 """What a network may compute between its layers, by torch's name and without the `_` of in-place."""
 
 COPIES = frozenset(
-    {"clone", "cat", "stack", "repeat", "constant_pad_nd", "zeros_like", "new_zeros"}
-    | {"_unsafe_view", "_to_copy"}
+    {"clone", "cat", "stack", "repeat", "roll", "index", "copy", "constant_pad_nd"}
+    | {"empty", "scalar_tensor", "zero", "zeros_like", "new_zeros", "_unsafe_view", "_to_copy"}
 )
 """What moves values about or makes zeros, and computes nothing; views do not either."""
 
 
+def known_kind(module: nn.Module) -> str | None:
+    """The kind of a layer by its exact type; None if the ledger does not know it."""
+    return KINDS.get(type(module)) or TORCHVISION.get(_torchvision_name(module))
+
+
+def is_carrier(module: nn.Module) -> bool:
+    """Whether a module's own parameters meet the maps between its layers."""
+    return _torchvision_name(module) in CARRIERS
+
+
+def _torchvision_name(module: nn.Module) -> str:
+    """Where a class of torchvision stands in it; empty for any other."""
+    package, _, place = type(module).__module__.partition(".")
+    return f"{place}.{type(module).__qualname__}" if package == "torchvision" else ""
+
+
 def kind_of(module: nn.Module) -> str:
-    """The kind of a layer, one of those of `Layer.kind`."""
+    """The kind of a known layer, one of those of `Layer.kind`."""
     if isinstance(module, nn.Conv2d | BinaryConv2d | QuantConv2d):
         if module.groups == module.in_channels > 1:
             return "depthwise"
         if module.kernel_size in (1, (1, 1)):
             return "pointwise"
-    return KINDS[type(module)]
+    kind = known_kind(module)
+    assert kind is not None, "what is unknown is refused before it runs"
+    return kind
 
 
 def macs_of(module: nn.Module, y: Tensor) -> int:
@@ -80,17 +126,17 @@ def elementwise_of(module: nn.Module, x: Tensor, y: Tensor) -> int:
     match module:
         case nn.BatchNorm1d() | nn.BatchNorm2d():
             return 2 * y.numel()
+        case nn.LayerNorm() | nn.GroupNorm():
+            return (4 if module.weight is None else 5) * y.numel()
         case RPReLU():
             return 3 * y.numel()
-        case nn.ReLU() | nn.PReLU() | nn.Hardtanh() | RSign():
-            return y.numel()
         case NormalisedConv2d():
             return x.numel()
         case nn.MaxPool2d() | nn.AvgPool2d():
             return y.numel() * window(module.kernel_size)
         case nn.AdaptiveMaxPool2d() | nn.AdaptiveAvgPool2d():
             return max(x.numel(), y.numel())
-    return 0
+    return y.numel() if kind_of(module) == "activation" else 0
 
 
 def window(kernel_size: int | tuple[int, ...]) -> int:
@@ -162,4 +208,6 @@ def packed_bytes_of(module: nn.Module, x: Tensor) -> int:
             return 4 * x.shape[1]
         case RPReLU():
             return 12 * x.shape[1]
+        case _ if kind_of(module) in ("norm", "attention"):
+            return 4 * sum(parameter.numel() for parameter in module.parameters())
     return 0

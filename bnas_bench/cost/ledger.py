@@ -16,17 +16,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from bnas_bench.cost.layers import (
     COPIES,
-    KINDS,
     OUTSIDE,
     biases_of,
     constants_of,
     elementwise_of,
+    is_carrier,
     kind_of,
+    known_kind,
     macs_of,
     operand_bits,
     packed_bytes_of,
@@ -35,6 +35,7 @@ from bnas_bench.cost.layers import (
     window,
 )
 from bnas_bench.cost.maps import Map, Maps
+from bnas_bench.cost.work import Work, name_of, tensors
 from bnas_bench.errors import BenchError
 from bnas_bench.nn.binary import RSign
 from bnas_bench.nn.mobile import NormalisedConv2d
@@ -47,20 +48,23 @@ class Layer:
     Attributes:
         name: the module's path in the network; of an operation, the path where it is and its name.
         kind: `conv`, `depthwise` (groups = input channels > 1), `pointwise` (any other 1x1
-            convolution), `linear`, `norm`, `activation`, `pool`, `identity` or `reshape`; between
-            the layers `add` (shortcuts, sums of edges), `multiply`, `activation` or `pool`.
+            convolution), `linear`, `norm`, `attention`, `activation`, `pool`, `identity` or
+            `reshape`; between the layers `add` (shortcuts, sums of edges), `multiply`, `activation`
+            or `pool`, and `parameter` for one that these operations use.
         input, output: shapes without the batch.
         weight_bits, activation_bits: of the operands as the layer uses them.
-        macs: multiply-accumulates; adding a bias is none.
+        macs: multiply-accumulates, with the products of an attention; adding a bias is none.
         parameters: how many by their bits; those that an earlier execution listed are left out.
         constants: further 32-bit numbers that inference needs: running statistics, and XNOR scales,
             which the sign of a weight no longer tells.
         biases: additions of a bias.
-        elementwise: real operations beside those: 2 per normalised value, 1 per value of a sum or
-            of an activation function (3 of RPReLU, which adds twice), 1 per comparison with a
-            threshold in `NormalisedConv2d`, and per pooled value as many as its window has pixels
-            (the values that come in, where the window is the map). The plain sign and the scale
-            of a 1-bit convolution are none.
+        elementwise: real operations beside those: 2 per normalised value (of a layer or group norm
+            5, or 4 without scale and offset: it has the mean and the variance to find), 1 per value
+            of a sum or of an activation function (3 of RPReLU, which adds twice), 1 per comparison
+            with a threshold in `NormalisedConv2d`, 1 per value of whatever an attention computes
+            beside its products, and per pooled value as many as its window has pixels (the values
+            that come in, where the window is the map). The plain sign and the scale of a 1-bit
+            convolution are none.
         packed_bytes: of its tensors in a packed file; 0 if its output does not matter to the logits.
         folded: whether it is a batch norm that the packed file keeps as the thresholds of signs.
     """
@@ -131,8 +135,8 @@ def ledger(network: nn.Module, shape: tuple[int, int, int]) -> Ledger:
 
     Raises:
         BenchError: if a layer of unknown type runs, or if anything but sums, products, rectifiers
-            and pools of maps is computed outside the known layers, or a parameter is used there:
-            nothing is silently counted as zero.
+            and pools of maps is computed outside the known layers, or a layer's parameter is used
+            there: nothing is silently counted as zero.
     """
     twin = _without_data(network).eval()
     clerk = _Clerk(twin)
@@ -162,7 +166,7 @@ def _accountable(
     seen.add(module)
     owner = next(module.parameters(recurse=False), None) is not None
     children = list(module.named_children())
-    if type(module) in KINDS or owner or not children:
+    if known_kind(module) or not children or (owner and not is_carrier(module)):
         yield name, module
         return
     for child_name, child in children:
@@ -195,11 +199,11 @@ class _Clerk(TorchDispatchMode):
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self.maps = Maps()
+        self.maps = Maps(network.parameters())
         self._entries: list[_Entry] = []
         self._names = {parameter: name for name, parameter in network.named_parameters()}
         self._listed: set[Tensor | nn.Module] = set()
-        self._inside = False
+        self._inside: Work | None = None
         self._where = [""]
         accountable = {module: name for name, module in _accountable(network)}
         for name, module in network.named_modules():
@@ -210,7 +214,7 @@ class _Clerk(TorchDispatchMode):
 
     def close(self, outputs: Any) -> Ledger:
         """The ledger, once the network has run and made its outputs."""
-        self.maps.finish(t for t in tree_leaves(outputs) if isinstance(t, Tensor))
+        self.maps.finish(tensors(outputs))
         return Ledger(
             tuple(entry.closed() for entry in self._entries),
             self.maps.peak(packed=False),
@@ -219,26 +223,33 @@ class _Clerk(TorchDispatchMode):
 
     def _watch(self, name: str, module: nn.Module) -> None:
         def enter(*_: Any) -> None:
-            if type(module) not in KINDS:
+            if known_kind(module) is None:
                 raise BenchError(
                     f"the cost of layer '{name}' of type {type(module).__qualname__} is unknown; "
                     "build it from the layers in bnas_bench.cost.layers.KINDS, or add it there"
                 )
-            self._inside = True
+            self._inside = Work()
 
-        def leave(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            made = self.maps.make(output, inputs, module)
-            self._entries.append(_Entry(self._layer(name, module, inputs[0], output), module, made))
-            self._inside = False
+        def leave(_: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+            inputs, y = tensors((args, kwargs)), tensors(output)[0]
+            work, self._inside = self._inside or Work(), None
+            made = self.maps.make(y, inputs, module)
+            layer = self._layer(name, module, inputs[0], y, work)
+            self._entries.append(_Entry(layer, module, made))
 
         module.register_forward_pre_hook(enter)
-        module.register_forward_hook(leave)
+        module.register_forward_hook(leave, with_kwargs=True)
 
     def _follow(self, name: str, module: nn.Module) -> None:
-        """Know where an operation between the layers is."""
+        """Know where an operation between the layers is, and which parameters it may use."""
+        own = dict(module.named_parameters(recurse=False)) if is_carrier(module) else {}
+        for parameter in own.values():
+            self._names.pop(parameter, None)
 
         def enter(*_: Any) -> None:
             self._where.append(name)
+            for key, parameter in own.items():
+                self._carried(f"{name}.{key}".removeprefix("."), parameter)
 
         def leave(*_: Any) -> None:
             self._where.pop()
@@ -247,10 +258,12 @@ class _Clerk(TorchDispatchMode):
         module.register_forward_hook(leave)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        if not self._inside:
-            operands = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
-            self._between(func, args, operands, result)
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        if self._inside is None:
+            self._between(func, args, tensors((args, kwargs)), result)
+        else:
+            self._inside.add(func, args, kwargs, result)
         return result
 
     def _between(self, func: Any, args: Any, operands: list[Tensor], result: Any) -> None:
@@ -265,22 +278,31 @@ class _Clerk(TorchDispatchMode):
                 f"{func.overloadpacket} multiplies outside a layer, so its cost is unknown; "
                 "use one of the layers in bnas_bench.cost.layers.KINDS"
             )
-        y = next((t for t in tree_leaves(result) if isinstance(t, Tensor)), None)
-        if y is None or not operands:
+        made_of = tensors(result)
+        if not made_of or not operands:
             return
-        operation = func.overloadpacket.__name__.removesuffix("_")
+        operation, y = name_of(func), made_of[0]
         made = self.maps.make(y, operands)
         if operation in OUTSIDE:
-            self._entries.append(_Entry(self._operation(operation, args, y), None, made))
+            x = next((x for x in operands if x not in self._listed), y)
+            self._entries.append(_Entry(self._operation(operation, args, x, y), None, made))
         elif not func.is_view and operation not in COPIES:
             raise BenchError(
                 f"{func.overloadpacket} computes outside a layer, so its cost is unknown; "
                 "use one of the layers in bnas_bench.cost.layers.KINDS, or add it to OUTSIDE there"
             )
 
-    def _operation(self, operation: str, args: Any, y: Tensor) -> Layer:
-        kind, x = OUTSIDE[operation], args[0]
-        per_value = 1
+    def _carried(self, name: str, parameter: Tensor) -> None:
+        """Enter a parameter that operations between the layers use, once."""
+        if parameter not in self._listed:
+            self._listed.add(parameter)
+            shape, size = tuple(parameter.shape), parameter.numel()
+            layer = Layer(name, "parameter", shape, shape, 32, 32, 0, {32: size}, 0)
+            layer = replace(layer, packed_bytes=4 * size)
+            self._entries.append(_Entry(layer, None, Map(None, (), live=True)))
+
+    def _operation(self, operation: str, args: Any, x: Tensor, y: Tensor) -> Layer:
+        kind, per_value = OUTSIDE[operation], 1
         if kind == "pool":
             per_value = x.numel() // y.numel() if operation == "mean" else window(args[1])
         return Layer(
@@ -296,7 +318,7 @@ class _Clerk(TorchDispatchMode):
             elementwise=per_value * y.numel(),
         )
 
-    def _layer(self, name: str, module: nn.Module, x: Tensor, y: Tensor) -> Layer:
+    def _layer(self, name: str, module: nn.Module, x: Tensor, y: Tensor, work: Work) -> Layer:
         weight_bits, activation_bits = operand_bits(module)
         parameters: Counter[int] = Counter()
         for parameter, bits in stored(module):
@@ -304,6 +326,8 @@ class _Clerk(TorchDispatchMode):
                 parameters[bits] += parameter.numel()
         constants = 0 if module in self._listed else constants_of(module)
         self._listed |= {module, *module.parameters()}
+        if kind_of(module) != "attention":
+            work = Work(macs_of(module, y), biases_of(module, y), elementwise_of(module, x, y))
         return Layer(
             name=name,
             kind=kind_of(module),
@@ -311,10 +335,10 @@ class _Clerk(TorchDispatchMode):
             output=tuple(y.shape[1:]),
             weight_bits=weight_bits,
             activation_bits=activation_bits,
-            macs=macs_of(module, y),
+            macs=work.macs,
             parameters=dict(parameters),
             constants=constants,
-            biases=biases_of(module, y),
-            elementwise=elementwise_of(module, x, y),
+            biases=work.biases,
+            elementwise=work.elementwise,
             packed_bytes=packed_bytes_of(module, x),
         )

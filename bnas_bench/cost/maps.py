@@ -73,9 +73,13 @@ class Maps:
 
     A map is alive from the moment when it is made until Python frees its memory, as in the float
     simulation. What a layer makes within itself is not followed.
+
+    Args:
+        weights: parameters, whose memory is no map's, whatever view of them is taken.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, weights: Iterable[Tensor] = ()) -> None:
+        self._weights = {StorageWeakRef(weight.untyped_storage()) for weight in weights}
         self._of: WeakIdKeyDictionary = WeakIdKeyDictionary()
         self._alive: dict[StorageWeakRef, _Storage] = {}
         self._moments: list[list[_Storage]] = []
@@ -93,7 +97,8 @@ class Maps:
             del self._alive[storage]
         place = StorageWeakRef(y.untyped_storage())
         size = y.untyped_storage().nbytes() // y.element_size()
-        self._alive.setdefault(place, _Storage(size)).maps.append(made)
+        if place not in self._weights:
+            self._alive.setdefault(place, _Storage(size)).maps.append(made)
         self._moments.append(list(self._alive.values()))
         return made
 

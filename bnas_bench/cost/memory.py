@@ -52,8 +52,14 @@ def packed_bits(ledger: Ledger) -> int:
 
 
 def _weights(layer: Layer) -> int:
-    """Weights of a layer that multiplies; those that an earlier execution listed are left out."""
-    return layer.macs // prod(layer.output[1:]) if layer.parameters else 0
+    """Weights of a layer that multiplies; those that an earlier execution listed are left out.
+
+    An attention's products are not of weights alone: all its parameters are taken for weights.
+    """
+    if layer.kind == "attention":
+        return sum(layer.parameters.values())
+    places = layer.output[:-1] if layer.kind == "linear" else layer.output[1:]
+    return layer.macs // prod(places) if layer.parameters else 0
 
 
 MEMORY: dict[str, Callable[[Ledger], int]] = {
