@@ -5,6 +5,9 @@ Modules that are slow to import are imported inside the commands, so that `--hel
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -19,7 +22,8 @@ from bnas_bench.cli.papers import papers, reproduce
 from bnas_bench.cli.plugins import budgets, check, datasets, list_all, methods, new_method, spaces
 from bnas_bench.cli.report import report
 from bnas_bench.cli.runs import run, status, table
-from bnas_bench.errors import BenchError
+from bnas_bench.cli.streams import outputs
+from bnas_bench.errors import BadValue, BenchError
 
 
 class Commands(click.Group):
@@ -28,9 +32,16 @@ class Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(self.commands)
 
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        with outputs():
+            return super().main(*args, **kwargs)
+
     def invoke(self, ctx: click.Context) -> Any:
+        if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+            ctx.color = False
         try:
-            return super().invoke(ctx)
+            with _limits():
+                return super().invoke(ctx)
         except BenchError as error:
             click.echo(f"bnas-bench: {' '.join(str(error).split())}", err=True)
             ctx.exit(2)
@@ -38,6 +49,28 @@ class Commands(click.Group):
             again = "; the same command goes on from here" * (ctx.invoked_subcommand == "run")
             click.echo(f"bnas-bench: stopped{again}", err=True)
             ctx.exit(130)
+
+
+@contextmanager
+def _limits() -> Iterator[None]:
+    """Within it, what a machine refuses is an error of the user; all else that is unforeseen is ours.
+
+    Raises:
+        BadValue: where a path cannot be used, or memory or the depth of calls ends.
+    """
+    try:
+        yield
+    except OSError as error:
+        where = f" '{error.filename}'" if error.filename else ""
+        raise BadValue(
+            f"cannot use{where or ' a file'} ({error.strerror or error}): name another path, or mend this one"
+        ) from error
+    except MemoryError as error:
+        raise BadValue("there is not enough memory for this: ask for something smaller") from error
+    except RecursionError as error:
+        raise BadValue(
+            "something that was read is nested too deeply: no architecture, record or option is"
+        ) from error
 
 
 @click.group(

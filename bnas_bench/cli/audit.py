@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING
@@ -50,7 +49,7 @@ def audit(
     wanted = {verdict.replace("-", " ") for verdict in only or VERDICTS}
     found = [finding for finding in run_audit(name or "") if finding.verdict in wanted]
     if as_json:
-        click.echo(json.dumps([asdict(finding) for finding in found], indent=2, ensure_ascii=False))
+        click.echo(json.dumps([asdict(finding) for finding in found], indent=2))
     elif as_csv:
         click.echo(_csv(found), nl=False)
     elif as_markdown:
@@ -72,15 +71,13 @@ def _csv(findings: Sequence[Finding]) -> str:
 def _print(findings: Sequence[Finding]) -> None:
     """The findings as a table, and how many of each verdict there are."""
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table as Grid
 
-    from bnas_bench.cli.output import WIDE
+    from bnas_bench.cli.output import literal, stdout
     from bnas_bench.papers.audit.check import VERDICTS as MEANINGS
     from bnas_bench.papers.audit.check import tally
 
-    console = Console(width=None if sys.stdout.isatty() else WIDE, highlight=False)
+    console = stdout()
     grid = Grid(box=SIMPLE_HEAD, pad_edge=False)
     for title, justify in (("check", "left"), ("paper", "right"), ("recomputed", "right")):
         grid.add_column(title, justify=justify, overflow="fold")  # type: ignore[arg-type]
@@ -90,11 +87,13 @@ def _print(findings: Sequence[Finding]) -> None:
         colour = COLOURS.get(finding.verdict)
         verdict = f"[{colour}]{finding.verdict}[/]" if colour else finding.verdict
         if finding.difference:
-            verdict += f"\n{escape(finding.difference)}"
-        grid.add_row(escape(finding.id), *map(escape, finding.shown), verdict, escape(finding.rule))
+            verdict += f"\n{literal(finding.difference)}"
+        grid.add_row(
+            literal(finding.id), *map(literal, finding.shown), verdict, literal(finding.rule)
+        )
     console.print(grid)
     if len(findings) == 1:
-        console.print(escape(f'{findings[0].place}: "{findings[0].quotation}"'), soft_wrap=True)
+        console.print(literal(f'{findings[0].place}: "{findings[0].quotation}"'), soft_wrap=True)
     counts = Grid(box=SIMPLE_HEAD, pad_edge=False)
     counts.add_column("paper")
     for verdict in MEANINGS:

@@ -18,6 +18,8 @@ from rich.progress import (
 )
 from rich.table import Table as Grid
 
+from bnas_bench.cli.streams import spelt
+
 if TYPE_CHECKING:
     from bnas_bench.grid import Event
     from bnas_bench.report.model import Table as ReportTable
@@ -78,28 +80,38 @@ class Watch:
         )
 
 
+def stdout() -> Console:
+    """The console that tables are printed on."""
+    return Console(width=None if sys.stdout.isatty() else WIDE, highlight=False)
+
+
+def literal(text: str) -> str:
+    """A text of a table as it is to be read: no markup, and signs spelt out before columns are aligned."""
+    return escape(spelt(text, sys.stdout.encoding))
+
+
 def print_table(table: Table) -> None:
     """Print a table, and under it what its numbers need to be understood."""
-    console = Console(width=None if sys.stdout.isatty() else WIDE, highlight=False)
+    console = stdout()
     grid = Grid(box=SIMPLE_HEAD, pad_edge=False)
     words = len(table.header) - len(table.lines[0][table.header.index("n") :]) if table.lines else 1
     for position, title in enumerate(table.header):
-        grid.add_column(escape(title), justify="left" if position < words else "right")
+        grid.add_column(literal(title), justify="left" if position < words else "right")
     for line in table.lines:
-        grid.add_row(*map(escape, line))
+        grid.add_row(*map(literal, line))
     console.print(grid)
     for text in (*table.notes, table.caption):
-        console.print(escape(text), soft_wrap=True)
+        console.print(literal(text), soft_wrap=True)
 
 
 def print_report_table(table: ReportTable) -> None:
     """Print a report's table with its title, notes and caption; a value's note is numbered."""
     from bnas_bench.report.write import shown
 
-    console = Console(width=None if sys.stdout.isatty() else WIDE, highlight=False)
+    console = stdout()
     grid = Grid(box=SIMPLE_HEAD, pad_edge=False)
     for column in table.columns:
-        grid.add_column(escape(column.title), justify="right" if column.numeric else "left")
+        grid.add_column(literal(column.title), justify="right" if column.numeric else "left")
     notes: dict[str, int] = {}
     for row in table.rows:
         texts = []
@@ -108,11 +120,11 @@ def print_report_table(table: ReportTable) -> None:
             text = shown(value) if value else ""
             if value and value.note:
                 text += f" ({notes.setdefault(value.note, len(notes) + 1)})"
-            texts.append(escape(text))
+            texts.append(literal(text))
         grid.add_row(*texts)
-    console.print(escape(table.title), style="bold")
+    console.print(literal(table.title), style="bold")
     console.print(grid)
     for note, number in notes.items():
-        console.print(escape(f"({number}) {note}"), soft_wrap=True)
+        console.print(literal(f"({number}) {note}"), soft_wrap=True)
     for text in (*table.notes, table.caption):
-        console.print(escape(text), soft_wrap=True)
+        console.print(literal(text), soft_wrap=True)
