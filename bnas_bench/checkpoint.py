@@ -24,7 +24,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from bnas_bench.errors import Damaged
-from bnas_bench.store import set_aside, write_atomically
+from bnas_bench.store import read_regular, set_aside, write_atomically
 
 SHARE = float(os.environ.get("BNAS_BENCH_CHECKPOINT_SHARE", "0.005"))
 """The part of the time that checkpoints may take: a quarter of the 2 % of the harness."""
@@ -128,7 +128,7 @@ class Checkpoint:
 def _read(path: Path) -> tuple[dict[str, Any], list[Tensor]]:
     """The content and the tensors of a checkpoint; Damaged if it is not as it was written."""
     try:
-        data = path.read_bytes()
+        data = read_regular(path)
         named = safetensors.torch.load(data)
         # Copies, so that they lie in memory as torch allots it, as they would without a resume.
         tensors = [named[str(index)].clone() for index in range(len(named))]

@@ -12,23 +12,31 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import product
+from math import prod
 from pathlib import Path
 from threading import Event as Stop
 from typing import Any, Literal
 
 from bnas_bench.core import Budget
+from bnas_bench.crashes import count_death, forget_marker
 from bnas_bench.errors import BadValue, BenchError, Damaged
 from bnas_bench.parallel import side_by_side
-from bnas_bench.process import Message, run_in_child, start_server
+from bnas_bench.process import LOST, Message, NotStarted, run_in_child, start_server
 from bnas_bench.registry import Plugin
 from bnas_bench.source import harness_digest
-from bnas_bench.store import SCHEMA, Record, Store, canonical, sha256
+from bnas_bench.store import Record, Store, canonical, sha256
 
 LOCK_WAIT = 10.0
 """Seconds within which a process whose parent was killed is gone for sure."""
 
 KILLS = ("SIGKILL", "SIGTERM", "SIGHUP", "SIGINT")
 """Signals from outside: a cell that died of one goes on when the same command is given again."""
+
+CONFIG = 1
+"""Version of what an id is hashed from."""
+
+MOST_CELLS = 10_000
+"""Of one grid; each is a folder of its own."""
 
 Choice = tuple[Plugin, Mapping[str, Any]]
 """A plug-in with all its options."""
@@ -50,7 +58,7 @@ class Cell:
     def config(self) -> dict[str, Any]:
         """All that the numbers follow from, as plain values: what the id is hashed from."""
         return {
-            "schema": SCHEMA,
+            "schema": CONFIG,
             "method": _identity(self.method, self.method_options),
             "space": _identity(self.space, self.space_options),
             "dataset": self.dataset,
@@ -109,6 +117,11 @@ def expand(
     Raises:
         BadValue: if two cells are the same.
     """
+    if (count := prod(map(len, (methods, spaces, datasets, budgets))) * seeds) > MOST_CELLS:
+        raise BadValue(
+            f"a grid of {count:,} cells is more than the {MOST_CELLS:,} that can be kept track of: "
+            "ask for fewer seeds, or for a part of it under each --name"
+        )
     cells = [
         Cell(*method, *space, dataset, budget, repetition, root_seed)
         for dataset, budget, space, repetition, method in product(
@@ -180,6 +193,7 @@ def run_cells(
             return
         with lock:
             if (yield from _to_do(cell, store, retry_failed, rerun)):
+                forget_marker(store.folder(cell.id))
                 yield Event(cell.id, "started")
                 messages = run_in_child(cell, store, lock, device, threads, data, stop)
                 with closing(messages):
@@ -233,18 +247,23 @@ def _why_skipped(cell: Cell, record: Record) -> str:
 def _run(
     cell: Cell, store: Store, messages: Generator[Message, None, int | None], device: str
 ) -> Iterator[Event]:
-    missing = None
+    missing = broken = ""
     while True:
         try:
             message = next(messages)
         except StopIteration as end:
             code = end.value
             break
+        except NotStarted as error:
+            yield Event(cell.id, "failed", str(error))
+            return
         match message.kind:
             case "stop":
                 raise BenchError(message.text)
             case "missing":
                 missing = message.text
+            case "broken":
+                broken = message.text
             case "note":
                 yield Event(cell.id, "note", message.text)
             case "progress":
@@ -252,20 +271,42 @@ def _run(
     if missing:
         yield Event(cell.id, "failed", missing)
         return
-    record = store.read(cell.id) or _death(cell, store, device, code)
+    try:
+        record = store.read(cell.id) or _death(cell, store, device, code, broken)
+    except (Damaged, ValueError) as error:  # ValueError: of options that no record can hold
+        yield Event(cell.id, "failed", str(error))
+        return
     kind: Literal["failed", "finished"] = "failed" if record["status"] == "failed" else "finished"
     yield Event(cell.id, kind, record["reason"] or "", record)
 
 
-def _death(cell: Cell, store: Store, device: str, code: int) -> Record:
-    """The record of a cell whose process ended without one."""
+def _death(cell: Cell, store: Store, device: str, code: int, broken: str) -> Record:
+    """The record of a cell whose process ended without one.
+
+    Args:
+        broken: its last words.
+    """
     from bnas_bench.run import record_death
 
-    if code >= 0:
-        reason, name = f"its process ended by itself with exit code {code}", None
+    name = None
+    if broken:
+        reason = broken
+    elif code == LOST:
+        reason = f"its process ended by itself with exit code {code}, or its end was lost as the "
+        reason += "server that it was forked from died; --retry-failed runs it again"
+    elif code >= 0:
+        reason = f"its process ended by itself with exit code {code}"
     else:
-        name = signal.Signals(-code).name
+        name = _signal(-code)
         reason = f"its process was ended by {name}"
         if name == "SIGKILL":
             reason += ", as happens where memory runs out"
+    count_death(store.folder(cell.id), name)
     return record_death(cell, store, device, reason, name)
+
+
+def _signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # one of those that have no names
+        return f"signal {number}"

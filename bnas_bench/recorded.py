@@ -8,19 +8,22 @@ from typing import Any
 
 from bnas_bench.core import SearchSpace
 from bnas_bench.errors import BenchError
-from bnas_bench.registry import Kind, known
-from bnas_bench.spec import pairs, resolve
+from bnas_bench.registry import Kind, Plugin, known
+from bnas_bench.spec import pairs
 
 
-def space(name: str, options: Mapping[str, Any]) -> SearchSpace:
-    """The space of a record or a packed file, with options as JSON gives them back.
+def space(name: str, options: Mapping[str, Any], plugin: Plugin | None = None) -> SearchSpace:
+    """The space of a record, with options as JSON gives them back.
+
+    Args:
+        plugin: what a person has named in place of the record's.
 
     Raises:
         BenchError: if no known space has that name, or it has no such options.
     """
-    plugin = known("space", name)
+    plugin = plugin or known("space", name)
     texts = dict(pair.split("=", 1) for pair in pairs(options))
-    return plugin.make(resolve(texts, plugin.defaults, f"option of {name}"))
+    return plugin.make(plugin.resolve(texts))
 
 
 @cache

@@ -4,6 +4,9 @@ A cell's folder holds `record.json`, `arch.json`, `log.jsonl` and `weights.safet
 search handed one back `front.json`, or, where the cell failed, `error.txt` beside the record. The
 record is written last: a cell that has one is over. Nothing is deleted: a folder that is replaced
 moves to `ID.old-N`, one with a file that cannot be trusted to `ID.damaged-N`.
+
+Results may come from a stranger: a link in them is never followed to where something is written or
+removed, and of a file nothing is read but what its record vouches for.
 """
 
 from __future__ import annotations
@@ -12,22 +15,18 @@ import fcntl
 import hashlib
 import json
 import os
+import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from multiprocessing import reduction
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple
 
 from bnas_bench.errors import BenchError, Damaged
+from bnas_bench.record import LARGEST, NoRecord, Record, decode, encode
 
-SCHEMA = 1
-"""Version of the record's fields."""
-
-STATUSES = ("ok", "failed", "refused")
-
-Record: TypeAlias = "dict[str, Any]"
-"""One flat row per cell, failed ones included; `bnas_bench.run` says what it holds."""
+RECORD = "record.json"
 
 CHECKPOINT = ".ckpt"
 """Ending of the files that a killed cell goes on from; they go when the record is written."""
@@ -39,6 +38,9 @@ DIGESTS = {
     "weights.safetensors": "weights_sha256",
 }
 """The files of a finished cell, and the fields of its record that tell whether they are whole."""
+
+SHOWN = ("arch.json", "front.json", "log.jsonl")
+"""Those that reports read."""
 
 
 class Unwritable(BenchError):
@@ -64,22 +66,94 @@ def write_atomically(path: Path, data: bytes) -> None:
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with beside.open("wb") as file:
+        _make(path.parent)
+        beside.unlink(missing_ok=True)  # of a process of the same number; never through a link
+        with beside.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)
+        _sync(path.parent)
     except OSError as error:
         with suppress(OSError):
             beside.unlink()
         raise Unwritable(path, error) from error
 
 
+def _make(folder: Path) -> None:
+    """Make a folder and those above it, so that they are there after a power cut, too."""
+    if not folder.is_dir():
+        _make(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _sync(folder.parent)
+
+
+def _sync(folder: Path) -> None:
+    """Put a folder's names on the disk: without this a power cut may undo a rename."""
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def read_regular(path: Path, largest: int | None = None) -> bytes:
+    """What a file holds.
+
+    Raises:
+        OSError: if it cannot be read, or is a link, a pipe or a device, or larger than `largest` bytes.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with os.fdopen(fd, "rb") as file:
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(f"{path} is no file")
+        if largest is not None and found.st_size > largest:
+            raise OSError(f"{path} is larger than {largest:,} bytes")
+        return file.read()
+
+
+def read_record(folder: Path) -> Record | None:
+    """The record in a cell's folder; None if the cell is not over.
+
+    Raises:
+        Damaged: if it is truncated, altered, foreign or of another version.
+    """
+    path = folder / RECORD
+    try:
+        return decode(read_regular(path, LARGEST))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise Damaged(f"{path} cannot be read ({error})") from error
+    except NoRecord as error:
+        raise Damaged(f"{path} {error}") from error
+
+
+def read_whole(folder: Path, record: Record, name: str) -> bytes | None:
+    """One of the `DIGESTS` files of a cell; None if the record knows of none, or it is gone.
+
+    Raises:
+        Damaged: if it is truncated or altered.
+    """
+    file = folder / name
+    if DIGESTS[name] not in record:
+        return None
+    try:
+        data = read_regular(file)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise Damaged(f"{file} cannot be read ({error})") from error
+    if sha256(data) != record[DIGESTS[name]]:
+        raise Damaged(f"{file} is truncated or altered")
+    return data
+
+
 def set_aside(path: Path, ending: str) -> Path:
     """Rename a file or folder to `NAME.ENDING-N` with the first free N, and return that path."""
     n = 1
-    while (aside := path.with_name(f"{path.name}.{ending}-{n}")).exists():
+    while (aside := path.with_name(f"{path.name}.{ending}-{n}")).exists() or aside.is_symlink():
         n += 1
     try:
         return path.rename(aside)
@@ -116,6 +190,18 @@ def _inherited(fd: Any, path: Path) -> Lock:
     return Lock(fd.detach(), path)
 
 
+class State(NamedTuple):
+    """How far a cell is: `ok`, `failed` or `refused`, as its record says; or without a record
+    `to run`, `unfinished` or `damaged`."""
+
+    word: str
+    reason: str | None = None
+    record: Record | None = None
+
+    def __str__(self) -> str:
+        return f"{self.word}: {self.reason}" if self.reason else self.word
+
+
 class Store:
     """The results of one name.
 
@@ -123,8 +209,8 @@ class Store:
         root: `results/NAME`; it is made when something is written.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root = root.absolute()
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root).absolute()
         self.cells = self.root / "cells"
 
     def folder(self, cell_id: str) -> Path:
@@ -142,32 +228,42 @@ class Store:
         Raises:
             Damaged: if the record is truncated, foreign or of another version.
         """
-        path = self.folder(cell_id) / "record.json"
-        try:
-            record = json.loads(path.read_bytes())
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except (OSError, ValueError) as error:
-            raise Damaged(f"{path} cannot be read ({error})") from error
-        match record:
-            case {"schema": schema} if schema != SCHEMA:
-                raise Damaged(f"{path} has schema {schema!r} where {SCHEMA} is known")
-            case {"schema": _, "id": str(identity), "status": status} if status in STATUSES:
-                if identity == cell_id:
-                    return record
-                raise Damaged(f"{path} is the record of another cell, '{identity}'")
-        raise Damaged(f"{path} is no record")
+        folder = self.folder(cell_id)
+        if folder.is_symlink():
+            raise Damaged(f"{folder} is a link, and results are no links")
+        record = read_record(folder)
+        if record is not None and record["id"] != cell_id:
+            raise Damaged(f"{folder / RECORD} is the record of another cell, '{record['id']}'")
+        return record
 
-    def verify(self, record: Record) -> None:
+    def state(self, cell_id: str) -> State:
+        try:
+            record = self.read(cell_id)
+        except Damaged as error:
+            return State("damaged", str(error))
+        if record is not None:
+            return State(record["status"], record["reason"], record)
+        return State("unfinished" if self.folder(cell_id).is_dir() else "to run")
+
+    def shown(self, cell_id: str) -> Record | None:
+        """What `read` gives, where the files that reports show are whole as well."""
+        record = self.read(cell_id)
+        if record is not None:
+            self.verify(record, SHOWN)
+        return record
+
+    def verify(self, record: Record, names: Iterable[str] = tuple(DIGESTS)) -> None:
         """Compare the files of a cell with the digests in its record; one that is gone is no fault.
 
         Raises:
             Damaged: if one of them is truncated or altered.
         """
-        for name, field in DIGESTS.items():
-            file = self.folder(record["id"]) / name
-            if field in record and file.exists() and sha256(file.read_bytes()) != record[field]:
-                raise Damaged(f"{file} is truncated or altered")
+        for name in names:
+            self.file(record, name)
+
+    def file(self, record: Record, name: str) -> bytes | None:
+        """One of the `DIGESTS` files of a cell that is over; see `read_whole`."""
+        return read_whole(self.folder(record["id"]), record, name)
 
     def records(self) -> Iterator[Record]:
         """The records of all cells that are over, by id; damaged ones are left out."""
@@ -183,19 +279,18 @@ class Store:
             Unwritable: if that cannot be done; there is then no record.
         """
         folder = self.folder(cell_id)
+        if folder.is_symlink():
+            raise BenchError(f"cannot write {folder}: it is a link; move it out of the results")
         for name, data in files.items():
             write_atomically(folder / name, data)
-        text = json.dumps(record, indent=2, allow_nan=False)
-        write_atomically(folder / "record.json", f"{text}\n".encode())
+        write_atomically(folder / RECORD, encode(record))
 
     def clean(self, cell_id: str) -> None:
         """Remove what a killed process had not finished writing."""
-        for file in self.folder(cell_id).glob(".*.tmp"):
-            file.unlink(missing_ok=True)
+        _remove(self.folder(cell_id), ".*.tmp")
 
     def remove_checkpoints(self, cell_id: str) -> None:
-        for file in self.folder(cell_id).glob(f"*{CHECKPOINT}"):
-            file.unlink()
+        _remove(self.folder(cell_id), f"*{CHECKPOINT}")
 
     def retire(self, cell_id: str, ending: str, *, keep_checkpoints: bool) -> Path:
         """Move a cell's folder to `ID.ENDING-N`, so that the cell can run again; where it is now.
@@ -205,7 +300,7 @@ class Store:
         """
         folder = self.folder(cell_id)
         aside = set_aside(folder, ending)
-        if keep_checkpoints:
+        if keep_checkpoints and not aside.is_symlink():
             folder.mkdir()
             for file in aside.glob(f"*{CHECKPOINT}"):
                 file.rename(folder / file.name)
@@ -217,12 +312,18 @@ class Store:
         Raises:
             Unwritable: if the folder takes no files.
         """
+        for folder in (self.root, self.cells):
+            if folder.is_symlink():
+                raise BenchError(
+                    f"{folder} is a link, and nothing is written through one: name the folder that it "
+                    "leads to with --results and --name"
+                )
         path = self.cells / f".{cell_id}.lock"
         deadline = time.monotonic() + wait
         while True:
             try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+                _make(path.parent)
+                fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
             except OSError as error:
                 raise Unwritable(path, error) from error
             if _locked(fd) and _same(fd, path):
@@ -231,6 +332,13 @@ class Store:
             if time.monotonic() > deadline:
                 return None
             time.sleep(0.05)
+
+
+def _remove(folder: Path, pattern: str) -> None:
+    """Remove files of that form that lie in a folder itself, not where a link leads."""
+    for file in [] if folder.is_symlink() else folder.glob(pattern):
+        if file.is_symlink() or file.is_file():
+            file.unlink(missing_ok=True)
 
 
 def _locked(fd: int) -> bool:

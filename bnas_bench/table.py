@@ -6,6 +6,7 @@ the seeds that finished. A cell that has not run, or failed, is counted and name
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
@@ -13,6 +14,9 @@ from typing import Any
 
 from bnas_bench.spec import changed, label
 from bnas_bench.store import Record
+
+Coded = tuple[str, str]
+"""What a method or a space is called, and the digest of its code."""
 
 Defaults = Callable[[str, str], Mapping[str, Any]]
 """The default options of a plug-in, by kind and name: those that a row's name need not say."""
@@ -48,7 +52,7 @@ COLUMNS: Mapping[str, Column] = {
     "train_seconds": Column("train s", lambda r: r["train_seconds"], ",.1f"),
 }
 
-SAME = ("method_source", "space_source", "harness_source", "dataset_fingerprint", "threads")
+SAME = ("harness_source", "dataset_fingerprint", "threads")
 """Fields in which the seeds of a row must agree to be seeds of one thing."""
 
 
@@ -96,15 +100,32 @@ class Table:
 def rows(records: Iterable[Record], defaults: Defaults) -> list[Row]:
     """Group records into rows, in the order in which the groups first appear.
 
+    Runs of a method or a space whose code has changed since are runs of another, and say by which code.
+
     Args:
         records: one per cell. A cell that has not run has its configuration alone and, where that
             is known, a `reason`.
     """
-    groups: dict[tuple[str, str, str, str], list[Record]] = {}
+    groups: dict[tuple[Coded, Coded, str, str], list[Record]] = {}
+    versions: dict[str, set[Coded]] = defaultdict(set)
     for record in records:
-        method, space = (labelled(record, kind, defaults) for kind in ("method", "space"))
-        groups.setdefault((method, space, record["dataset"], record["budget"]), []).append(record)
-    return [_row(key, group) for key, group in groups.items()]
+        coded = [
+            (labelled(record, kind, defaults), record[f"{kind}_source"])
+            for kind in ("method", "space")
+        ]
+        for name, source in coded:
+            versions[name].add((name, source))
+        key = (coded[0], coded[1], record["dataset"], record["budget"])
+        groups.setdefault(key, []).append(record)
+
+    def told_apart(coded: Coded) -> str:
+        name, source = coded
+        return name if len(versions[name]) == 1 else f"{name} (code {source})"
+
+    return [
+        _row((told_apart(method), told_apart(space), dataset, budget), group)
+        for (method, space, dataset, budget), group in groups.items()
+    ]
 
 
 def table(records: Sequence[Record], defaults: Defaults) -> Table:

@@ -18,8 +18,10 @@ from bnas_bench.checks import CheckResult
 from bnas_bench.cli import main, running
 from bnas_bench.errors import BenchError
 from bnas_bench.grid import Cell, Event
+from bnas_bench.record import encode
 from bnas_bench.registry import discover
 from bnas_bench.store import Record, Store
+from tests.helpers.records import cells, done, planned
 
 GENOTYPE = """DDPNAS_MCN_2 = Genotype(
     normal=[('sep_conv_5x5', 1), ('max_pool_3x3', 0), ('dil_conv_3x3', 2), ('skip_connect', 0),
@@ -51,10 +53,11 @@ def fail(*arguments: object) -> str:
 
 
 MEASURED = {
-    "status": "ok",
-    "reason": None,
     "parameters": 25_000,
-    "ops": {"nas-bnn": 1.5e6},
+    "ops": {"nas-bnn": 1.5e6, "honest": 2e6},
+    "dataset_fingerprint": "f",
+    "classes": 10,
+    "architecture": {},
     "memory_bits": 8192 * 12,
     "latency_ms": 2.5,
     "packed_latency_ms": 0.25,
@@ -83,7 +86,7 @@ class Grid:
             self.cells.append(cell)
             yield Event(cell.id, "started")
             yield Event(cell.id, "progress", "12 of 2,500 passes", None, "search", 0.5)
-            record = {"schema": 1, "id": cell.id, **cell.description(), **self.outcome(cell)}
+            record = planned(cell, **MEASURED) | self.outcome(cell)
             Store(folder).write(cell.id, {}, record)
             failed = record["status"] == "failed"
             yield Event(cell.id, "failed" if failed else "finished", record["reason"] or "", record)
@@ -238,15 +241,15 @@ def test_a_plan_says_what_is_done(grid: Grid) -> None:
         f"{ids[0]}  ok",
         f"{ids[1]}  failed",
     ]
-    assert succeed("status").splitlines() == [
-        f"{ids[0]}  ok",
-        f"{ids[1]}  failed: Diverged: the loss is nan",
-        f"{damaged}  damaged",
-        f"{unfinished}  unfinished",
-    ]
+    ok, failed, broken, begun = succeed("status").splitlines()
+    assert ok == f"{ids[0]}  ok"
+    assert failed == f"{ids[1]}  failed: Diverged: the loss is nan"
+    assert broken.startswith(f"{damaged}  damaged: ")
+    assert "record.json cannot be read" in broken
+    assert begun == f"{unfinished}  unfinished"
     table = succeed("table")
     assert " 1/2 " in table
-    assert f"{damaged} is damaged and not in the table\n" in table
+    assert f"{damaged} is damaged and not in the table: " in table
 
 
 @pytest.mark.usefixtures("grid")
@@ -361,8 +364,8 @@ def test_a_cells_folder_is_read_with_its_spaces_options(tmp_path: Path) -> None:
     (tmp_path / "arch.json").write_text(json.dumps(arch))
     real = json.loads(succeed("measure", tmp_path, "--json"))["macs"]
     options = {"without": [], "binarise": ["preprocessing", "depthwise"]}
-    record = {"space": "darts-binary", "space_options": options}
-    (tmp_path / "record.json").write_text(json.dumps(record))
+    record = done(cells("random")[0], 90.0) | {"space_options": options}
+    (tmp_path / "record.json").write_bytes(encode(record))
     binary = json.loads(succeed("measure", tmp_path, "--json"))["macs"]
     assert set(real) == {"W32A32", "W1A32", "W1A1"}
     assert binary == {"W32A32": real["W32A32"], "W1A1": real["W1A32"] + real["W1A1"]}

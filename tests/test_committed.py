@@ -20,8 +20,8 @@ GRIDS = {"digits-quick": (len(names("method")), 5), "cifar10-jpeg": (9, 3)}
 
 
 def records(name: str) -> list[dict[str, Any]]:
-    files = (ROOT / "results" / name).glob("cells/*/record.json")
-    return [json.loads(file.read_text("utf-8")) for file in sorted(files)]
+    store = Store(ROOT / "results" / name)
+    return [store.read(cell) or {} for cell in store.ids()]
 
 
 @pytest.mark.parametrize("name", GRIDS)

@@ -23,6 +23,7 @@ from bnas_bench.errors import Damaged
 from bnas_bench.grid import Cell
 from bnas_bench.learning import accuracy
 from bnas_bench.pipelines import Heir
+from bnas_bench.record import decode
 from bnas_bench.registry import find
 from bnas_bench.run import TIMING_FIELDS, run_cell
 from bnas_bench.seeds import generator
@@ -55,7 +56,7 @@ def cell(**options: Any) -> Cell:
 def lasting(store: Store, cell: Cell) -> dict[str, Any]:
     """All that a cell leaves and that no clock decides."""
     files = {file.name: file.read_bytes() for file in store.folder(cell.id).iterdir()}
-    record: Record = json.loads(files.pop("record.json"))
+    record: Record = decode(files.pop("record.json"))
     log = [json.loads(line) for line in files.pop("log.jsonl").splitlines()]
     untimed = [{k: v for k, v in entry.items() if k != "seconds"} for entry in log]
     fields = {name: v for name, v in record.items() if name not in TIMING_FIELDS}

@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 
 from bnas_bench.cli import Commands, main
 from bnas_bench.cli.report import report
-from bnas_bench.cli.running import defaults
+from bnas_bench.recorded import defaults
 from bnas_bench.report.aside import aside
 from bnas_bench.report.build import FIGURED, build
 from bnas_bench.report.commands import Origin
@@ -301,7 +301,7 @@ def test_a_complete_report_over_five_datasets(tmp_path: Path) -> None:
     for number, cell in enumerate(cells("random,darts,dcpnas", datasets=datasets, seeds=5)):
         put(store, done(cell, 50.0 + number % 3 + number / 100))
     front = cells("dcpnas", datasets=datasets)[0]
-    record = json.loads((store.folder(front.id) / "record.json").read_bytes())
+    record = store.read(front.id) or {}
     put(store, record | {"front_size": 1})
     member = {"architecture": {}, "valid_accuracy": 55.0, "ops": 60.0}
     (store.folder(front.id) / "front.json").write_text(json.dumps([member]))

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from bnas_bench.cli.running import defaults
+from bnas_bench.recorded import defaults
 from bnas_bench.report.labels import dataset_name
 from bnas_bench.report.records import Missing, Results, Row, differing, read
 from bnas_bench.report.values import befell
-from bnas_bench.store import Store, canonical
-from tests.helpers.records import cells, done, failed, put
+from bnas_bench.store import Store
+from tests.helpers.records import cells, done, failed, put, unchecked
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_failed_refused_unfinished_and_damaged_cells_are_told(store: Store) -> N
     put(store, failed(three, "it makes no sense", "refused"))
     store.folder(four.id).mkdir()
     store.folder(five.id).mkdir()
-    (store.folder(five.id) / "record.json").write_text('{"schema": 1, ')
+    (store.folder(five.id) / "record.json").write_text('{"schema": 2, ')
     row = only(results(store))
     assert [(cell.seed, cell.state, cell.id) for cell in row.missing] == [
         ((0, 1), "failed", two.id),
@@ -157,7 +157,7 @@ def test_a_record_without_its_numbers_is_damaged(store: Store, bad: dict[str, An
     put(store, done(good, 90.0))
     record = done(broken, 91.0) | bad
     store.folder(broken.id).mkdir()
-    (store.folder(broken.id) / "record.json").write_text(canonical(record))
+    (store.folder(broken.id) / "record.json").write_bytes(unchecked(record))
     row = only(results(store))
     assert [run.id for run in row.runs] == [good.id]
     assert [(cell.seed, cell.state) for cell in row.missing] == [((0, 1), "damaged")]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from scipy.stats import ttest_rel, wilcoxon
 
-from bnas_bench.cli.running import defaults
+from bnas_bench.recorded import defaults
 from bnas_bench.report.contrasts import against_random, rank_table
 from bnas_bench.report.datasets import dataset_table, families
 from bnas_bench.report.fronts import front_table
@@ -133,13 +133,12 @@ def test_no_winner_between_runs_of_different_code(store: Store) -> None:
     assert "The methods differ in harness_source: they do not compare." in notes
 
 
-def test_seeds_of_different_code_are_told(store: Store) -> None:
+def test_seeds_of_different_code_are_rows_of_their_own(store: Store) -> None:
     one, two = cells("random", seeds=2)
     put(store, done(one, 90.0, method_source="a"))
     put(store, done(two, 90.0, method_source="b"))
-    notes = compared(read(store, defaults)).notes
-    told = "The seeds of random differ in method_source: they are not runs of one thing."
-    assert told in notes
+    table = compared(read(store, defaults))
+    assert [line["method"].text for line in table.rows] == ["random (code a)", "random (code b)"]
 
 
 def test_the_caption_names_budget_and_machines(store: Store) -> None:

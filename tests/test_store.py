@@ -10,10 +10,16 @@ from typing import Any
 
 import pytest
 
-from bnas_bench.errors import Damaged
+from bnas_bench.errors import BenchError, Damaged
+from bnas_bench.record import NoRecord, decode, encode
 from bnas_bench.store import Store, Unwritable, canonical, set_aside, sha256, write_atomically
+from tests.helpers.records import cells, done, unchecked
 
-RECORD = {"schema": 1, "id": "cell", "status": "ok", "test_accuracy": 12.5}
+RECORD = json.loads(json.dumps(done(cells("random")[0], 12.5) | {"id": "cell"}))
+
+
+def nested(depth: int) -> Any:
+    return {"x": nested(depth - 1)} if depth else 0
 
 
 @pytest.fixture
@@ -47,25 +53,142 @@ def test_a_cell_without_a_record_is_not_over(store: Store) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "cannot be read"),
-        ('{"schema": 1, "id": "cell", "sta', "cannot be read"),
-        ("\x00\xff", "cannot be read"),
-        ("[]", "is no record"),
-        ('{"id": "cell"}', "is no record"),
-        ('{"schema": 1, "id": "cell", "status": "fine"}', "is no record"),
-        ('{"schema": 2, "id": "cell", "status": "ok"}', "has schema 2 where 1 is known"),
-        ('{"schema": 1, "id": "cell2", "status": "ok"}', "is the record of another cell, 'cell2'"),
+        (b"", "cannot be read"),
+        (b'{"schema": 2, "id": "cell", "sta', "cannot be read"),
+        (b"\x00\xff", "cannot be read"),
+        (b"[" * 100_000, "cannot be read"),
+        (b'{"schema": 2, "id": ' + b"9" * 5000, "cannot be read"),
+        (b'{"schema": 2, "id": "cell", "status": "ok", "test_accuracy": NaN}', "cannot be read"),
+        (b"[]", "is no record"),
+        (b'{"id": "cell"}', "is no record"),
+        (b'{"schema": 2, "id": "cell", "status": "fine"}', "is no record"),
+        (b'{"schema": 1, "id": "cell", "status": "ok"}', "has schema 1 where 2 is known"),
+        (b'{"schema": 2, "id": "cell", "status": "ok"}', "its digest is another"),
+        (encode(RECORD | {"id": "cell2"}), "is the record of another cell, 'cell2'"),
+        (encode(RECORD).replace(b"12.5", b"92.5"), "its digest is another"),
+        (encode(RECORD)[:-1], "its digest is another"),
+        (unchecked(RECORD | {"test_accuracy": "91.2"}), r"lacks .*'test_accuracy' is '91.2'"),
+        (unchecked(RECORD | {"test_accuracy": float("nan")}), "cannot be read"),
+        (unchecked(RECORD | {"test_accuracy": True}), "'test_accuracy' is True"),
+        (unchecked(RECORD | {"test_accuracy": 101}), "'test_accuracy' is 101"),
+        (unchecked(RECORD | {"classes": 0}), "'classes' is 0"),
+        (unchecked(RECORD | {"ops": {}}), "'ops' is {}"),
+        (unchecked(RECORD | {"method": 3}), "'method' is 3"),
+        (unchecked(RECORD | {"config": {"method": {}}}), r"'config\.space' is None"),
+        (unchecked({k: v for k, v in RECORD.items() if k != "seed"}), "no 'seed'"),
+        (unchecked(RECORD | {"reason": "\x1b[2J"}), "characters that no text has"),
+        (unchecked(RECORD | {"reason": "\ud800"}), "characters that no text has"),
+        (unchecked(RECORD | {"notes": nested(100)}), "nested too deeply"),
     ],
 )
-def test_a_damaged_or_foreign_record_is_named(store: Store, text: str, message: str) -> None:
+def test_a_damaged_or_foreign_record_is_named(store: Store, text: bytes, message: str) -> None:
     store.write("good", {}, RECORD | {"id": "good"})
     path = store.folder("cell") / "record.json"
     path.parent.mkdir()
-    path.write_bytes(text.encode("latin1"))
+    path.write_bytes(text)
     with pytest.raises(Damaged, match=message) as error:
         store.read("cell")
     assert str(path) in str(error.value)
     assert [record["id"] for record in store.records()] == ["good"]
+
+
+def test_no_bit_of_a_record_flips_unnoticed() -> None:
+    whole = encode(RECORD)
+    assert decode(whole) == RECORD
+    for place in range(8 * len(whole)):
+        flipped = bytearray(whole)
+        flipped[place // 8] ^= 1 << place % 8
+        with pytest.raises(NoRecord):
+            decode(bytes(flipped))
+
+
+def test_what_a_terminal_would_obey_does_not_reach_a_record(store: Store) -> None:
+    record = RECORD | {"reason": "red\x1b[31m \x07\x7f\x9b and C:\\u001b\\r"}
+    store.write("cell", {}, record)
+    read = store.read("cell") or {}
+    assert read["reason"] == "red?[31m ??? and C:\\u001b\\r"
+
+
+@pytest.mark.parametrize("place", ["cell", "record.json", "arch.json"])
+def test_links_in_results_are_not_followed(store: Store, tmp_path: Path, place: str) -> None:
+    """Each leads to where all is as it should be."""
+    record = RECORD | {"arch_sha256": sha256(b"{}")}
+    elsewhere = Store(tmp_path / "elsewhere")
+    elsewhere.write("cell", {"arch.json": b"{}", "search.ckpt": b"x", ".a.tmp": b"y"}, record)
+    target = elsewhere.folder("cell")
+    if place == "cell":
+        store.cells.mkdir(parents=True)
+        store.folder("cell").symlink_to(target)
+    else:
+        store.write("cell", {"arch.json": b"{}"}, record)
+        (store.folder("cell") / place).unlink()
+        (store.folder("cell") / place).symlink_to(target / place)
+    before = names(target)
+    with pytest.raises(Damaged):
+        store.shown("cell")
+    store.clean("cell")
+    store.remove_checkpoints("cell")
+    if place == "cell":
+        with pytest.raises(BenchError, match="it is a link"):
+            store.write("cell", {}, record)
+    store.retire("cell", "damaged", keep_checkpoints=True)
+    store.write("cell", {}, record)
+    assert names(target) == before
+    assert elsewhere.shown("cell") == record
+
+
+def test_links_in_place_of_what_is_about_to_be_written(store: Store, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.write_text("mine")
+    store.folder("cell").mkdir(parents=True)
+    for name in (f".record.json.{os.getpid()}.tmp", "record.json", "search.ckpt"):
+        (store.folder("cell") / name).symlink_to(outside)
+    (store.cells / ".cell.lock").symlink_to(tmp_path / "made")
+    with pytest.raises(Unwritable):
+        store.lock("cell", 0)
+    store.write("cell", {}, RECORD)
+    store.remove_checkpoints("cell")
+    assert outside.read_text() == "mine"
+    assert names(tmp_path) == ["outside", "results"]
+    assert store.read("cell") == RECORD
+
+
+@pytest.mark.parametrize("level", ["root", "cells"])
+def test_a_linked_folder_of_results_is_not_written_to(
+    store: Store, tmp_path: Path, level: str
+) -> None:
+    link = getattr(store, level)
+    link.parent.mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    link.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(BenchError, match="is a link, and nothing is written through one"):
+        store.lock("cell", 0)
+    assert names(tmp_path / "elsewhere") == []
+
+
+@pytest.mark.parametrize("name", ["record.json", "arch.json"])
+def test_a_pipe_in_place_of_a_file_keeps_nobody_waiting(store: Store, name: str) -> None:
+    store.write("cell", {"arch.json": b"{}"}, RECORD | {"arch_sha256": sha256(b"{}")})
+    (store.folder("cell") / name).unlink()
+    os.mkfifo(store.folder("cell") / name)
+    with pytest.raises(Damaged, match="is no file"):
+        store.shown("cell")
+
+
+def test_a_rename_is_safe_once_the_folders_are_on_the_disk(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    real = os.fsync
+
+    def watch(fd: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{fd}").readlink().name)
+        real(fd)
+
+    monkeypatch.setattr(os, "fsync", watch)
+    write_atomically(store.folder("cell") / "record.json", b"")
+    parents = [store.root.parent.parent.name, "results", "mine", "cells"]
+    assert synced == [*parents, f".record.json.{os.getpid()}.tmp", "cell"]
 
 
 @pytest.mark.parametrize("change", [b"", b"{ }", None])
@@ -89,6 +212,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_no_half_record(
     def full(*_: Any, **__: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
+    store.folder("cell").mkdir(parents=True)
     monkeypatch.setattr(os if step == "fsync" else Path, step, full)
     with pytest.raises(Unwritable) as error:
         store.write("cell", {}, RECORD)

@@ -26,6 +26,7 @@ def planned(method: str = "random", seed: int = 0, **fields: Any) -> Record:
         "method_options": dict(DEFAULTS["method", method]),
         "method_source": "abc",
         "space": "darts-binary",
+        "space_source": "abc",
         "space_options": {"binarise": []},
         "dataset": "digits",
         "budget": "quick",
@@ -109,9 +110,18 @@ def test_cells_that_did_not_finish_are_counted_and_named() -> None:
     assert found[1].values == {}
 
 
-def test_seeds_of_different_code_or_data_are_pointed_out() -> None:
-    (row,) = rows([done(1.0), done(2.0, seed=1, method_source="other")], defaults)
-    assert row.notes == ["its seeds differ in method_source: they are not runs of one thing"]
+def test_seeds_of_another_harness_or_data_are_pointed_out() -> None:
+    (row,) = rows([done(1.0), done(2.0, seed=1, dataset_fingerprint="other")], defaults)
+    assert row.notes == ["its seeds differ in dataset_fingerprint: they are not runs of one thing"]
+
+
+@pytest.mark.parametrize("kind", ["method", "space"])
+def test_runs_of_changed_code_are_not_pooled(kind: str) -> None:
+    records = [done(1.0), done(2.0, seed=1), done(4.0, seed=2, **{f"{kind}_source": "new"})]
+    old, new = rows(records, defaults)
+    assert [old.values["test_accuracy"].mean, new.values["test_accuracy"].mean] == [1.5, 4.0]
+    assert getattr(old, kind).endswith(" (code abc)")
+    assert getattr(new, kind).endswith(" (code new)")
 
 
 def test_the_laid_out_table() -> None:

@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bnas_bench.cli.architectures import read_architecture, torchvision_network
+from bnas_bench.cli.numbers import Number
+from bnas_bench.cli.packed import SPACE, space_of_a_cell
 from bnas_bench.cli.paths import kind_of
-from bnas_bench.cli.sizes import COUNT, Shape, Size, running, sized
+from bnas_bench.cli.sizes import Shape, Size, running, sized
 from bnas_bench.errors import BadValue, BenchError
+from bnas_bench.options import Threads
 
 if TYPE_CHECKING:
     from torch import nn
@@ -36,14 +39,14 @@ class Found:
 
 
 threads_option = click.option(
-    "--threads", type=COUNT, default=1, show_default=True, help="CPU threads."
+    "--threads", type=Number(Threads), default=1, show_default=True, help="CPU threads."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Plain numbers, for programs.")
 
 
 @click.command()
 @click.argument("what")
-@click.option("--space", help="Its space, as darts-binary[binarise=depthwise].")
+@click.option("--space", help=SPACE)
 @sized
 @threads_option
 @json_option
@@ -102,10 +105,10 @@ def _read(what: str, space: str | None, size: Size) -> Found:
     kind = kind_of(what)
     is_folder = kind == "folder"
     is_file = path.suffix == ".bnn" or (kind == "file" and is_packed(path))
-    if (is_file or is_folder) and (space is not None or size.is_asked):
+    if (is_file and space is not None) or ((is_file or is_folder) and size.is_asked):
         raise BadValue(
-            f"the network in '{what}' has its space and size; leave out --space, --channels, --cells, "
-            "--input and --classes, or name an arch.json"
+            f"the network in '{what}' has its {'space and ' * is_file}size; leave out "
+            f"{'--space, ' * is_file}--channels, --cells, --input and --classes, or name an arch.json"
         )
     if is_file:
         program = load(path)
@@ -113,7 +116,7 @@ def _read(what: str, space: str | None, size: Size) -> Found:
     if is_folder:
         from bnas_bench.packed.runs import rebuilt
 
-        trained, shape, _ = rebuilt(path)
+        trained, shape, _ = rebuilt(path, space_of_a_cell(space))
         return Found("trained", shape, trained)
     if what.startswith("torchvision:"):
         network = torchvision_network(what.removeprefix("torchvision:"), space, size)
@@ -121,7 +124,7 @@ def _read(what: str, space: str | None, size: Size) -> Found:
     import numpy as np
 
     instance, arch = read_architecture(what, space)
-    network = instance.network(arch, size.spec(instance), np.random.default_rng(0))
+    network = instance.network(arch, size.spec(instance, arch), np.random.default_rng(0))
     return Found("untrained", size.shape, network)
 
 

@@ -14,10 +14,26 @@ from bnas_bench.cli.paths import kind_of
 from bnas_bench.cli.sizes import Shape, Size, running, sized
 from bnas_bench.core import options_of
 from bnas_bench.errors import BadValue
-from bnas_bench.spec import label
+from bnas_bench.registry import Plugin, find
+from bnas_bench.spec import label, parse_spec
 
 if TYPE_CHECKING:
     from bnas_bench.packed.program import Program
+
+SPACE = (
+    "The space of an architecture, as darts-binary[binarise=depthwise]; or of a cell, where it is a "
+    "file of yours: no record gets to run one."
+)
+
+
+def space_of_a_cell(text: str | None) -> Plugin | None:
+    """What --space says of a finished cell, whose options are those of its record."""
+    if text is None:
+        return None
+    spec = parse_spec(text)
+    if spec.options:
+        raise BadValue(f"the options of a finished cell's space are recorded: write {spec.name}")
+    return find("space", spec.name)
 
 
 @click.command()
@@ -28,7 +44,7 @@ if TYPE_CHECKING:
     required=True,
     help="The packed file, as net.bnn.",
 )
-@click.option("--space", help="The space of an architecture, as darts-binary[binarise=depthwise].")
+@click.option("--space", help=SPACE)
 @sized
 def pack(run: str, out: Path, space: str | None, size: Size) -> None:
     """Write a network as one file: 1-bit weights in 64-bit words, all else as it is needed to run.
@@ -42,13 +58,13 @@ def pack(run: str, out: Path, space: str | None, size: Size) -> None:
 
     _refuse_other_files(out)
     is_cell = kind_of(run) == "folder"
-    if is_cell and (space is not None or size.is_asked):
+    if is_cell and size.is_asked:
         raise BadValue(
-            f"'{run}' is a finished cell, whose network has its space and size; leave out --space, "
-            "--channels, --cells, --input and --classes, or name its arch.json"
+            f"'{run}' is a finished cell, whose network has its size; leave out --channels, --cells, "
+            "--input and --classes, or name its arch.json"
         )
     if is_cell:
-        network, images, about = rebuilt(Path(run))
+        network, images, about = rebuilt(Path(run), space_of_a_cell(space))
     else:
         network, images, about = _drawn(run, space, size)
     with running(run, images):
@@ -70,7 +86,7 @@ def _drawn(text: str, space: str | None, size: Size) -> tuple[Any, Shape, dict[s
 
     instance, arch = read_architecture(text, space)
     options = {name: getattr(instance, name) for name in options_of(type(instance))}
-    return untrained(instance, label(instance.name, options), arch, size.spec(instance))
+    return untrained(instance, label(instance.name, options), arch, size.spec(instance, arch))
 
 
 def _payload(program: Program) -> Iterator[tuple[str, int]]:

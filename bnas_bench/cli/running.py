@@ -12,8 +12,14 @@ from typing import Any
 
 import click
 
+from bnas_bench.cli.numbers import Number
+from bnas_bench.errors import BadValue
 from bnas_bench.grid import Cell, run_cells
+from bnas_bench.options import Threads
 from bnas_bench.store import Record, Store
+
+LONGEST_NAME = 200
+"""Bytes of a name: file systems take 255, and other endings are put to it."""
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 RESULTS = click.option(
@@ -68,7 +74,28 @@ class How:
 
 def found(cell: Cell, store: Store, reason: str | None = None) -> Record:
     """A cell's record or, where it has none, its configuration, `id` and a `reason`."""
-    return store.read(cell.id) or cell.description() | {"id": cell.id, "reason": reason}
+    state = store.state(cell.id)
+    known = {"status": "damaged"} if state.word == "damaged" else {}
+    missing = {"id": cell.id, "reason": state.reason or reason, **known}
+    return state.record or cell.description() | missing
+
+
+def results_name(default: str, about: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The option `--name`, which is one folder's and leads nowhere else."""
+
+    def check(_ctx: click.Context, _param: click.Parameter, name: str) -> str:
+        if name.startswith((".", "-")) or not name.isprintable() or set(name) & set("/\\"):
+            raise BadValue(
+                f"'{name}' names no results: it becomes one folder in --results, so write a word "
+                "that has no '/' and begins with no '.' or '-'"
+            )
+        if len(name.encode()) > LONGEST_NAME or not name:
+            raise BadValue(
+                f"a name of results has 1 to {LONGEST_NAME} bytes, not {len(name.encode())}"
+            )
+        return name
+
+    return click.option("--name", default=default, show_default=True, callback=check, help=about)
 
 
 def runs_cells(command: Callable[..., None]) -> Callable[..., None]:
@@ -98,12 +125,12 @@ def runs_cells(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--data-folder", type=FOLDER, default="data", show_default=True),
         click.option(
             "--jobs",
-            type=click.IntRange(1),
+            type=Number(Threads),
             help="Cells at a time [default: one per CPU core and --threads; 1 on a GPU].",
         ),
         click.option(
             "--threads",
-            type=click.IntRange(1),
+            type=Number(Threads),
             default=1,  # the same on every machine, as the record depends on it; and fastest on small ones
             show_default=True,
             help="CPU threads of a cell; the record depends on it.",

@@ -9,13 +9,16 @@ from pathlib import Path
 import click
 
 from bnas_bench.budgets import BUDGETS
-from bnas_bench.cli.running import RESULTS, How, runs_cells
-from bnas_bench.errors import BadValue, Damaged, UnknownName
-from bnas_bench.grid import Cell, Choice, expand
-from bnas_bench.names import check_dataset
+from bnas_bench.cli.numbers import Number
+from bnas_bench.cli.running import RESULTS, How, results_name, runs_cells
+from bnas_bench.errors import BadValue, UnknownName
+from bnas_bench.feasible import check_cells
+from bnas_bench.grid import Choice, expand
+from bnas_bench.names import check_dataset, split_datasets
+from bnas_bench.options import Grid, Seed
 from bnas_bench.recorded import defaults
 from bnas_bench.registry import Kind, find, names
-from bnas_bench.spec import Spec, parse_specs, resolve, resolve_budget
+from bnas_bench.spec import Spec, parse_options, parse_specs, resolve_budget
 from bnas_bench.store import Record, Store
 from bnas_bench.table import rows
 from bnas_bench.table import table as lay_out
@@ -28,10 +31,10 @@ from bnas_bench.table import table as lay_out
 @click.option("--space", "spaces", multiple=True, default=["darts-binary"], show_default=True)
 @click.option("--dataset", "datasets", multiple=True, default=["digits"], show_default=True)
 @click.option("--budget", "budgets", multiple=True, default=["quick"], show_default=True)
+@click.option("--seeds", type=Number(Grid), default=3, show_default=True, help="Seeds per row.")
 @click.option(
-    "--seeds", type=click.IntRange(1), default=3, show_default=True, help="Seeds per row."
+    "--seed", type=Number(Seed), default=0, show_default=True, help="What all seeds derive from."
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="What all seeds derive from.")
 @click.option(
     "--set",
     "settings",
@@ -39,7 +42,7 @@ from bnas_bench.table import table as lay_out
     metavar="KEY=VALUE",
     help="A hyperparameter of every method.",
 )
-@click.option("--name", default="local", show_default=True, help="Name of these results.")
+@results_name("local", "Name of these results.")
 @RESULTS
 @runs_cells
 @click.option("--dry-run", is_flag=True, help="List the cells and stop.")
@@ -71,16 +74,16 @@ def run(
         seeds,
         seed,
     )
+    check_cells(cells)
     store = Store(results / name)
     if dry_run:
         for cell in cells:
-            click.echo(f"{cell.id}  {_state(store, cell.id)}")
+            click.echo(f"{cell.id}  {store.state(cell.id).word}")
         return
-    _try_options(cells)
     records = how.run(cells, store)
     _print(records, as_json)
     click.echo(f"records: {results / name / 'cells'}", err=as_json)
-    if any(record.get("status", "failed") == "failed" for record in records):
+    if any(record.get("status") not in ("ok", "refused") for record in records):
         raise SystemExit(1)
 
 
@@ -91,12 +94,14 @@ def run(
 def table(name: str, results: Path, as_json: bool) -> None:
     """Print the table of NAME's results, from its records."""
     store = store_of(results, name)
-    records = list(store.records())
+    found = {cell_id: store.state(cell_id) for cell_id in store.ids()}
+    records = [state.record for state in found.values() if state.record]
     if records or as_json:
         _print(records, as_json)
-    for cell_id in store.ids():
-        if (state := _state(store, cell_id)) in UNFINISHED:
-            click.echo(f"{cell_id} is {state} and not in the table", err=as_json)
+    for cell_id, state in found.items():
+        if not state.record:
+            why = f": {state.reason}" if state.reason else ""
+            click.echo(f"{cell_id} is {state.word} and not in the table{why}", err=as_json)
 
 
 @click.command()
@@ -106,10 +111,7 @@ def status(name: str, results: Path) -> None:
     """List the cells of NAME's results and how they ended."""
     store = store_of(results, name)
     for cell_id in store.ids():
-        state = _state(store, cell_id)
-        record = None if state in UNFINISHED else store.read(cell_id)
-        reason = f": {record['reason']}" if record and record["reason"] else ""
-        click.echo(f"{cell_id}  {state}{reason}")
+        click.echo(f"{cell_id}  {store.state(cell_id)}")
 
 
 def _specs(texts: Sequence[str]) -> list[Spec]:
@@ -126,45 +128,19 @@ def _choices(kind: Kind, texts: Sequence[str], settings: Sequence[str]) -> list[
                 "and options for all of them with --set"
             )
         specs = [Spec(name) for name in names(kind)]
-    common = parse_specs(f"all[{','.join(settings)}]")[0].options
-    what = "hyperparameter" if kind == "method" else "option"
+    common = parse_options((pair for text in settings for pair in text.split(",")), "--set")
     plugins = [find(kind, spec.name) for spec in specs]
     return [
-        (plugin, resolve({**common, **spec.options}, plugin.defaults, f"{what} of {plugin.name}"))
+        (plugin, plugin.resolve({**common, **spec.options}))
         for spec, plugin in zip(specs, plugins, strict=True)
     ]
 
 
 def _datasets(texts: Sequence[str]) -> list[str]:
-    names = [name.strip() for text in texts for name in text.split(",")]
+    names = [name for text in texts for name in split_datasets(text)]
     for name in names:
         check_dataset(name)
     return names
-
-
-def _try_options(cells: Sequence[Cell]) -> None:
-    """Let options that a constructor refuses end the command before any cell has run."""
-    for cell in cells:
-        for plugin, options in (
-            (cell.method, cell.method_options),
-            (cell.space, cell.space_options),
-        ):
-            if options != plugin.defaults:
-                plugin.make(options)
-
-
-UNFINISHED = ("to run", "unfinished", "damaged")
-
-
-def _state(store: Store, cell_id: str) -> str:
-    """`ok`, `failed` or `refused` from the record, else one of `UNFINISHED`."""
-    try:
-        record = store.read(cell_id)
-    except Damaged:
-        return "damaged"
-    if record is not None:
-        return record["status"]
-    return "unfinished" if store.folder(cell_id).is_dir() else "to run"
 
 
 def store_of(results: Path, name: str) -> Store:

@@ -18,30 +18,37 @@ from bnas_bench.core import Architecture, NetworkSpec, SearchSpace
 from bnas_bench.errors import BadValue, Damaged
 from bnas_bench.nn.binary import Precision
 from bnas_bench.nn.network import Network
+from bnas_bench.registry import Plugin
 from bnas_bench.spec import label
-from bnas_bench.store import Record, canonical, sha256
+from bnas_bench.store import Record, canonical, read_record, read_whole
 
 WEIGHTS = "weights.safetensors"
 Shape = tuple[int, int, int]
 
 
-def rebuilt(folder: Path) -> tuple[Network, Shape, dict[str, str]]:
+def rebuilt(
+    folder: Path | str, plugin: Plugin | None = None
+) -> tuple[Network, Shape, dict[str, str]]:
     """A finished cell's network in evaluation mode, the shape (C, H, W) of its images, and what it is.
+
+    Args:
+        plugin: the cell's space, where that is a file of one's own, which no record gets to run.
 
     Raises:
         BadValue: if the folder is none of a cell that was finished, with weights.
         Damaged: if its files are truncated or altered, or do not fit the space as it is now.
     """
+    folder = Path(folder)
     record = _record(folder)
     if record.get("status") != "ok":
         raise BadValue(
             f"the cell in '{folder}' has no trained network: it {record.get('status')}, "
             f"{record.get('reason')}; name one that ended well"
         )
-    built, weights = _weights(folder / WEIGHTS, record.get("weights_sha256"))
+    built, weights = _weights(folder, record)
     try:
         name, options = record["space"], record["space_options"]
-        space = recorded.space(name, options)
+        space = recorded.space(name, options, plugin)
         arch = Architecture.from_json(built["architecture"])
         spec = NetworkSpec(**built["spec"] | {"shape": tuple(built["spec"]["shape"])})
         network = space.network(arch, spec, np.random.default_rng(0))
@@ -92,33 +99,32 @@ def float_bytes(network: Network) -> int:
 
 
 def _record(folder: Path) -> Record:
-    file = folder / "record.json"
     try:
-        record = json.loads(file.read_bytes())
-    except (FileNotFoundError, NotADirectoryError):
+        record = read_record(folder)
+    except Damaged as error:
+        raise Damaged(f"{error}; run the cell again") from error
+    if record is None:
         what = "is no finished cell's: it has no record" if folder.is_dir() else "is not there"
-        raise BadValue(f"the folder '{folder}' {what}; name one of results/NAME/cells/") from None
-    except (OSError, ValueError) as error:
-        raise Damaged(f"{file} cannot be read ({error}); run the cell again") from error
-    if not isinstance(record, dict):
-        raise Damaged(f"{file} is no record; run the cell again")
+        raise BadValue(f"the folder '{folder}' {what}; name one of results/NAME/cells/")
     return record
 
 
-def _weights(file: Path, digest: Any) -> tuple[Mapping[str, Any], dict[str, Tensor]]:
+def _weights(folder: Path, record: Record) -> tuple[Mapping[str, Any], dict[str, Tensor]]:
     """What the weights' file says of its network, and the weights."""
+    file = folder / WEIGHTS
     try:
-        data = file.read_bytes()
-    except FileNotFoundError:
-        raise BadValue(f"there are no weights in '{file.parent}'; run the cell again") from None
-    except OSError as error:
-        raise Damaged(f"{file} cannot be read ({error}); run the cell again") from error
+        data = read_whole(folder, record, WEIGHTS)
+    except Damaged as error:
+        raise Damaged(f"{error}; run the cell again, with --rerun") from error
+    if data is None:
+        raise BadValue(
+            f"there are no weights in '{folder}'; `bnas-bench run` with the cell's options and "
+            "--rerun trains them again, and keeps this record aside"
+        )
     try:
         weights = safetensors.torch.load(data)
         size = int.from_bytes(data[:8], "little")
         built = json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["bnas_bench"])
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise Damaged(f"{file} is truncated, altered or foreign; run the cell again") from error
-    if sha256(data) != digest:
-        raise Damaged(f"{file} is not the one of its record; run the cell again")
+        raise Damaged(f"{file} is foreign: it holds no weights of ours; run the cell again") from error
     return built, weights

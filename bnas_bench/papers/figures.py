@@ -151,8 +151,7 @@ def _logs(
 
 
 def _series(record: Record, field: str, store: Store) -> tuple[list[float], list[float]] | None:
-    file = store.folder(record["id"]) / "log.jsonl"
-    lines = file.read_text("utf-8").splitlines() if file.exists() else []
+    lines = (store.file(record, "log.jsonl") or b"").splitlines()
     entries: list[Mapping[str, Any]] = [json.loads(line) for line in lines]
     points = [(e["passes"], e[field]) for e in entries if e.get("phase") == "search" and field in e]
     if not points:

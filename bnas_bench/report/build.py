@@ -30,7 +30,7 @@ DRAWN = 12
 """Rows whose cells are drawn, those of the settings with most runs: each takes a second."""
 
 
-def build(store: Store, origin: Origin, folder: Path) -> None:
+def build(store: Store, origin: Origin, folder: Path | str) -> None:
     """Write the report of a store's results.
 
     The same records give the same bytes.

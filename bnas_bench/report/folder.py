@@ -19,7 +19,7 @@ OURS = ("index.html", "tables", "figures", "cells")
 
 
 @contextmanager
-def replaced(folder: Path) -> Iterator[Path]:
+def replaced(folder: Path | str) -> Iterator[Path]:
     """A new folder to write to, which takes the place of `folder` at the end; an error leaves that.
 
     So nothing of an earlier report is left between what is new.
@@ -28,7 +28,7 @@ def replaced(folder: Path) -> Iterator[Path]:
         BadValue: if `folder` holds what no report has written.
         Unwritable: if it cannot be written.
     """
-    folder = folder.absolute()
+    folder = Path(folder).absolute()
     if folder.exists():
         if not folder.is_dir() or folder.is_symlink():
             raise BadValue(f"{folder} is no folder: name another one for the reports")

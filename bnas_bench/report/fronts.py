@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from math import isfinite
 
+from bnas_bench.report.logs import NO_LOG
 from bnas_bench.report.model import Column, Table, Value
 from bnas_bench.report.records import Row, Setting
 from bnas_bench.report.tables import METHOD, N, circumstances, warnings
 from bnas_bench.report.values import average, counted
 from bnas_bench.stats import hypervolume
-from bnas_bench.store import Store
+from bnas_bench.store import Store, read_regular
 
 BEYOND = 1.1
 """OPs of the reference point, as a multiple of the dearest network's, so that this one counts too."""
@@ -82,7 +84,8 @@ def _volume(front: Front, corner: tuple[float, float]) -> float:
 def read_front(store: Store, run: str) -> Front:
     """The members of a search's front; none if the file is gone or cannot be read."""
     try:
-        members = json.loads((store.folder(run) / "front.json").read_bytes())
-        return [float(m["valid_accuracy"]) for m in members], [float(m["ops"]) for m in members]
-    except (OSError, ValueError, KeyError, TypeError):
+        members = json.loads(read_regular(store.folder(run) / "front.json"))
+        front = [float(m["valid_accuracy"]) for m in members], [float(m["ops"]) for m in members]
+    except (OSError, *NO_LOG):
         return [], []
+    return front if all(map(isfinite, front[0] + front[1])) else ([], [])

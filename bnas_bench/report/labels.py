@@ -25,14 +25,12 @@ class Labels:
         """Per part, by its content as text, its label and the content."""
 
     def key(self, record: Record) -> Key:
-        """What a record runs.
-
-        Raises:
-            KeyError, TypeError, AttributeError: if the record does not say it.
-        """
+        """What a record runs."""
         keys = []
         for part, known in self.found.items():
             content = record["config"][part]
+            if part in ("method", "space"):  # changed code makes another method of it
+                content = {**content, "code": record[f"{part}_source"]}
             if (key := canonical(content)) not in known:
                 known[key] = self._label(record, part), content
             keys.append(key)

@@ -10,13 +10,9 @@ from bnas_bench.report.model import Column, Table, Value
 from bnas_bench.report.records import Missing, Results, Row, Setting, differing
 from bnas_bench.report.values import IQM_RUNS, counted, mean, middle, seed_text, short
 from bnas_bench.stats import NotEnough, summary, winner
-from bnas_bench.table import SAME
 
 METHOD = Column(key="method", title="method", numeric=False)
 N = Column(key="n", title="n")
-
-SHARED = tuple(name for name in SAME if name != "method_source")
-"""Fields in which the methods of a comparison must agree."""
 
 
 def comparison(setting: Setting, rows: Sequence[Row], name: str, commands: Sequence[str]) -> Table:
@@ -59,7 +55,7 @@ def circumstances(setting: Setting, rows: Iterable[Row]) -> str:
 def best(rows: Iterable[Row]) -> str:
     """Which method has the best test accuracy, or why none is said to have."""
     compared = [row for row in rows if row.runs]
-    if unlike := list(differing([run for row in compared for run in row.runs], SHARED)):
+    if unlike := list(differing([run for row in compared for run in row.runs])):
         return f"No winner is named: the runs differ in {' and '.join(unlike)}."
     intervals = {}
     for row in compared:
@@ -81,7 +77,7 @@ def warnings(rows: Sequence[Row]) -> list[str]:
         f"The seeds of {' and '.join(methods)} differ in {name}: they are not runs of one thing."
         for name, methods in inside.items()
     ]
-    across = differing([run for row in rows for run in row.runs], SHARED)
+    across = differing([run for row in rows for run in row.runs])
     if between := [name for name in across if name not in inside]:
         words.append(f"The methods differ in {' and '.join(between)}: they do not compare.")
     return words

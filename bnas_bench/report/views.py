@@ -13,9 +13,9 @@ import numpy as np
 from bnas_bench.errors import Damaged
 from bnas_bench.report.commands import Origin
 from bnas_bench.report.embed import fields
-from bnas_bench.report.logs import log_entries
+from bnas_bench.report.logs import NO_LOG, log_entries
 from bnas_bench.report.model import RunView
-from bnas_bench.store import Record, Store
+from bnas_bench.store import Record, Store, read_regular
 
 ENTRIES = 30
 """Lines of a log that are shown; the file holds all."""
@@ -60,7 +60,7 @@ def views(
 
 def _read(store: Store, cell_id: str) -> tuple[str, Record]:
     try:
-        record = store.read(cell_id)
+        record = store.shown(cell_id)
     except Damaged as error:
         return "damaged", {"reason": str(error).replace(f"{store.folder(cell_id)}/", "")}
     return (record["status"], record) if record else ("unfinished", {})
@@ -77,11 +77,12 @@ def _command(origin: Origin, record: Record) -> str:
 def _log(file: Path) -> list[dict[str, Any]]:
     """Entries of a log spread evenly, the first and the last among them."""
     try:
-        lines = file.read_bytes().splitlines()
+        lines = read_regular(file).splitlines()
         places = np.linspace(0, len(lines) - 1, min(ENTRIES, len(lines))).round().astype(int)
-        return log_entries(lines[place] for place in places)
-    except (OSError, ValueError, TypeError):
+        entries = log_entries(lines[place] for place in places)
+    except (OSError, *NO_LOG):
         return []
+    return [entry for entry in entries if isinstance(entry, dict)]
 
 
 def _files(cell: Path, folder: Path) -> dict[str, str]:
