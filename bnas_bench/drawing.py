@@ -5,9 +5,11 @@ layers in rows.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 
 from bnas_bench.errors import BadValue
+from bnas_bench.store import write_atomically
 
 FORMATS = ("png", "svg", "pdf")
 
@@ -23,7 +25,7 @@ INPUTS = {1: ["$c_{k-1}$"], 2: ["$c_{k-2}$", "$c_{k-1}$"]}
 ROW_COLOURS = ("#d9e8f6", "#e3f2dd", "#fdf0c8")
 
 
-def draw_cells(cells: dict[str, Pairs], path: Path, *, inputs: int = 2) -> None:
+def draw_cells(cells: dict[str, Pairs], path: Path | str, *, inputs: int = 2) -> None:
     """Draw cells below each other: inputs, four nodes with the operations on their edges, output.
 
     Args:
@@ -34,6 +36,7 @@ def draw_cells(cells: dict[str, Pairs], path: Path, *, inputs: int = 2) -> None:
     Raises:
         BadValue: if the ending is no known format.
     """
+    path = Path(path)
     figure = _figure(path, 4.4 * len(cells))
     axes = figure.subplots(len(cells), 1, squeeze=False)[:, 0]
     for axis, (title, pairs) in zip(axes, cells.items(), strict=True):
@@ -41,7 +44,7 @@ def draw_cells(cells: dict[str, Pairs], path: Path, *, inputs: int = 2) -> None:
     _save(figure, path)
 
 
-def draw_rows(rows: Mapping[str, Sequence[str]], path: Path) -> None:
+def draw_rows(rows: Mapping[str, Sequence[str]], path: Path | str) -> None:
     """Draw layers as boxes in a row, from left to right, and the rows below each other.
 
     Args:
@@ -51,6 +54,7 @@ def draw_rows(rows: Mapping[str, Sequence[str]], path: Path) -> None:
     Raises:
         BadValue: if the ending is no known format.
     """
+    path = Path(path)
     figure = _figure(path, 0.8 * len(rows) + 0.3)
     axis = figure.subplots()
     longest = max(map(len, rows.values()))
@@ -80,12 +84,14 @@ def _figure(path: Path, height: float):  # type: ignore[no-untyped-def]
 
 
 def _save(figure, path: Path) -> None:  # type: ignore[no-untyped-def]
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a figure, whole or not at all."""
     from matplotlib import rc_context
 
-    undated = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
+    ending, drawn = path.suffix.lstrip(".").lower(), BytesIO()
+    undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
     with rc_context({"svg.hashsalt": path.stem}):  # the same drawing is the same bytes
-        figure.savefig(path, dpi=110, metadata=undated.get(path.suffix.lower()))
+        figure.savefig(drawn, dpi=110, format=ending, metadata=undated.get(ending))
+    write_atomically(path, drawn.getvalue())
 
 
 def _box(axis, x: float, y: float, label: str, colour: str, **text: float) -> None:  # type: ignore[no-untyped-def]

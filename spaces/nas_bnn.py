@@ -474,7 +474,7 @@ class NasBnn(SearchSpace):
             head = [linear_ops(c, spec.classes, convention=convention) for c in inputs]
             yield term((before,), head, gates)
 
-    def draw(self, arch: Architecture, path: Path) -> None:
+    def draw(self, arch: Architecture, path: Path | str) -> None:
         from bnas_bench.drawing import draw_rows
 
         rows = {"stem": [f"c{arch.choices['stem.width']} k3 8 bit"]}

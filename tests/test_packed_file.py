@@ -41,6 +41,23 @@ def test_a_file_is_written_and_read(tmp_path: Path) -> None:
     assert same(load(path), GOOD)
 
 
+def test_paths_may_be_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert write(GOOD, "net.bnn") == len(DATA)
+    assert is_packed("net.bnn")
+    assert same(load("net.bnn"), GOOD)
+    with pytest.raises(BadFile, match=r"'none\.bnn' cannot be read: No such file"):
+        load("none.bnn")
+
+
+def test_a_link_is_replaced_and_what_it_leads_to_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").write_text("not ours")
+    (tmp_path / "net.bnn").symlink_to("elsewhere")
+    write(GOOD, tmp_path / "net.bnn")
+    assert not (tmp_path / "net.bnn").is_symlink()
+    assert (tmp_path / "elsewhere").read_text() == "not ours"
+
+
 def test_a_folder_that_takes_no_file(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(Unwritable):

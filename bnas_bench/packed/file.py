@@ -80,7 +80,7 @@ def save(program: Program) -> bytes:
     return data[:at] + _checksum(data, at).encode() + data[at + len(BLANK) :]
 
 
-def write(program: Program, path: Path) -> int:
+def write(program: Program, path: Path | str) -> int:
     """Write the packed file of a program, whole or not at all; its size in bytes.
 
     Raises:
@@ -88,12 +88,12 @@ def write(program: Program, path: Path) -> int:
         Unwritable: if the file cannot be written.
     """
     data = save(program)
-    write_atomically(path, data)
+    write_atomically(Path(path), data)
     return len(data)
 
 
-def load(source: Path | bytes) -> Program:
-    """Read a packed file, or the bytes of one.
+def load(source: Path | str | bytes) -> Program:
+    """Read a packed file, named by its path, or the bytes of one.
 
     Raises:
         BadFile: if it is missing, foreign, truncated, altered or of a newer version, or if what it
@@ -101,17 +101,17 @@ def load(source: Path | bytes) -> Program:
     """
     place = "the packed network" if isinstance(source, bytes) else f"'{source}'"
     try:
-        return _read(source if isinstance(source, bytes) else _bytes(source))
+        return _read(source if isinstance(source, bytes) else _bytes(Path(source)))
     except _Fault as fault:
         raise BadFile(f"{place} {fault}") from None
     except BadProgram as error:
         raise BadFile(f"{place} cannot run: {error}; pack the network again") from None
 
 
-def is_packed(path: Path) -> bool:
+def is_packed(path: Path | str) -> bool:
     """Whether a file begins as a packed one does, be it damaged or not."""
     try:
-        with path.open("rb") as file:
+        with Path(path).open("rb") as file:
             return KEY.encode() in file.read(64)
     except OSError:
         return False

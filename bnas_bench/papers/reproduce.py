@@ -42,7 +42,7 @@ def write(
     records: Mapping[str, Record],
     store: Store,
     origin: Origin,
-    reports: Path,
+    reports: Path | str,
 ) -> Reproduction:
     """Write `reports/PAPER/NAME/BUDGET-DATASET/`, or `PAPER/NAME/quoted/` where nothing is run.
 
@@ -52,7 +52,7 @@ def write(
         origin: of the results.
     """
     if plan is None:
-        found, folder = quoted(artefact), reports / artefact.id / "quoted"
+        found, folder = quoted(artefact), Path(reports) / artefact.id / "quoted"
         with replaced(folder) as new:
             write_report(_report(artefact, found), new)
         return Reproduction(found, folder, True)
@@ -61,7 +61,7 @@ def write(
         for row in plan.rows
     ]
     found = table(plan, rows, commands(plan, origin))
-    folder = reports / artefact.id / slug(f"{plan.budget}-{plan.dataset}")
+    folder = Path(reports) / artefact.id / slug(f"{plan.budget}-{plan.dataset}")
     with replaced(folder) as new:
         pictures = list(_pictures(plan, rows, store, new))
         runs = list(views(store, origin, new, only={cell.id for cell in plan.cells}))

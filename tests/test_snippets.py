@@ -1,0 +1,114 @@
+"""The examples of README and docs are true: Python runs, commands are those that there are, and what
+is the same on every machine is printed as it stands there.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from helpers.packed import GOOD
+
+from bnas_bench.cli import main
+from bnas_bench.packed.file import write
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+REPEATABLE = re.compile(r"bnas-bench (show|measure|datasets|audit|run .*--dry-run)\b")
+"""Commands that print the same everywhere: they train nothing, and take no time of anything."""
+
+
+def blocks(language: str) -> Iterator[tuple[str, str]]:
+    """Fenced blocks with the place where they stand."""
+    for page in PAGES:
+        text = page.read_text()
+        for fence in FENCE.finditer(text):
+            if fence[1] == language:
+                yield f"{page.name}:{text.count(chr(10), 0, fence.start()) + 1}", fence[2]
+
+
+def transcripts() -> Iterator[tuple[str, str, str]]:
+    """The place, the command and the output of all that is shown behind a `$`."""
+    for place, block in blocks(""):
+        for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+            command, _, output = part.partition("\n")
+            yield place, command, output
+
+
+def mentions() -> Iterator[tuple[str, str]]:
+    """Commands in running text, as `bnas-bench list`."""
+    for page in PAGES:
+        for found in re.findall(r"`(bnas-bench \w[^`]*)`", page.read_text()):
+            yield page.name, " ".join(found.split())
+
+
+def parsed(text: str) -> click.Command:
+    """The command that a line names; UsageError if there is none, or an option that it does not have."""
+    _, name, *arguments = shlex.split(text, comments=True)
+    if name not in main.commands:
+        raise click.UsageError(f"there is no command {name}")
+    command = main.commands[name]
+    command.make_parser(click.Context(command)).parse_args(arguments)
+    return command
+
+
+@pytest.mark.parametrize(
+    ("place", "code"), [*blocks("python")], ids=lambda text: text.split("\n")[0]
+)
+def test_python_runs(
+    place: str, code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With what the text around it speaks of: a packed network, and images of its shape."""
+    monkeypatch.chdir(tmp_path)
+    write(GOOD, "net.bnn")
+    names = {"images": np.zeros((2, *GOOD.shape), np.float32)}
+    exec(compile(code, place, "exec"), names)
+    if "logits" in code:
+        assert names["logits"].shape[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("place", "command"), [*mentions(), *((place, line) for place, line, _ in transcripts())]
+)
+def test_commands_are_those_that_there_are(place: str, command: str) -> None:
+    try:
+        parsed(command)
+    except click.UsageError as error:
+        pytest.fail(f"{place}: {command}: {error.format_message()}")
+
+
+@pytest.mark.parametrize(
+    ("command", "output"),
+    [pytest.param(c, o, id=c) for _, c, o in transcripts() if o and REPEATABLE.match(c)],
+)
+def test_what_is_shown_is_what_is_printed(
+    command: str, output: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the demo's first cell, the committed results hold the same."""
+    monkeypatch.chdir(tmp_path)
+    here = command.replace("results/local/", f"{ROOT}/results/digits-quick/")
+    printed = CliRunner().invoke(main, shlex.split(here)[1:], catch_exceptions=False)
+    assert printed.exit_code == 0, printed.output
+    # Word by word, because lines are as long as the terminal is wide.
+    shown, words = output.split(), printed.stdout.split()
+    if shown[0] == "...":
+        shown = shown[1:]
+        words = words[-len(shown) :]
+    assert words == shown
+
+
+def test_some_of_each_are_found() -> None:
+    assert len(list(blocks("python"))) >= 1
+    assert sum(bool(REPEATABLE.match(command)) for _, command, _ in transcripts()) >= 5
+    assert len(set(mentions())) > 10
+    with pytest.raises(click.UsageError):
+        parsed("bnas-bench run --no-such-option")
+    with pytest.raises(click.UsageError):
+        parsed("bnas-bench no-such-command")
