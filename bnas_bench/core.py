@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from bnas_bench.errors import InvalidArchitecture
+from bnas_bench.options import Amount, Batch, BelowOne, Between, Count, Few, Passes, Share, Width
 
 if TYPE_CHECKING:
     import numpy as np
@@ -125,16 +126,16 @@ class Recipe:
     Adam, cosine to zero.
     """
 
-    epochs: int = 600
-    batch_size: int = 96
-    lr: float = 0.0025
-    momentum: float = 0.9
-    weight_decay: float = 1e-5
-    clip: float = 5.0
-    cutout: float = 0.5
+    epochs: Count = 600
+    batch_size: Batch = 96
+    lr: Amount = 0.0025
+    momentum: BelowOne = 0.9
+    weight_decay: Amount = 1e-5
+    clip: Amount = 5.0
+    cutout: Share = 0.5
     """Side of the square that is blanked out, as a part of the image's side (16 of 32 pixels)."""
-    label_smoothing: float = 0.0
-    auxiliary: float = 0.0
+    label_smoothing: BelowOne = 0.0
+    auxiliary: Amount = 0.0
     """Weight of the auxiliary head's loss; 0 builds none."""
     precision: str = "W1A1"
     """One of `PRECISIONS`: what the network is trained, tested and measured at."""
@@ -162,9 +163,9 @@ class Scale:
         image: images are resized to this many pixels a side; None leaves them as they are.
     """
 
-    cells: int | None = None
-    channels: int | None = None
-    image: int | None = None
+    cells: Few | None = None
+    channels: Width | None = None
+    image: Width | None = None
 
 
 @dataclass(frozen=True)
@@ -183,14 +184,14 @@ class Budget:
     """
 
     name: str
-    passes: int | None
-    batch_size: int
-    search_fraction: float = 0.5
-    valid_fraction: float = 0.05
+    passes: Passes | None
+    batch_size: Batch
+    search_fraction: Between = 0.5
+    valid_fraction: Between = 0.05
     search: Scale = Scale()
     final: Scale = Scale()
-    epochs: int | None = None
-    train_batch: int | None = None
+    epochs: Count | None = None
+    train_batch: Batch | None = None
     recipe: Mapping[str, float | str] = field(default_factory=dict)
     """Further fields of the space's recipe that the budget replaces (DCP-NAS table 9)."""
 
@@ -203,7 +204,9 @@ def next_multiple(number: int | None, step: int) -> int | None:
 class SearchSpace(ABC):
     """An ordered tuple of decisions, the rules that tie them, and the networks they describe.
 
-    Constructors take keyword-only options and store them. Spaces are immutable.
+    Constructors take keyword-only options and store them. Spaces are immutable. An option's annotation
+    says what it takes (`bnas_bench.options`) and is checked before anything is built; names, and what
+    ties several options, the constructor checks itself.
     """
 
     decisions: tuple[Decision, ...]
@@ -408,7 +411,8 @@ class SearchStrategy(ABC):
     """A way to search. One file, one subclass, one method.
 
     Constructors take keyword-only hyperparameters, whose defaults are the paper's, and only store
-    them under the same name. The strategy owns its loop; the meter owns the clock and counts the
+    them under the same name; annotations say what they take (`bnas_bench.options`), `validate` what ties
+    them. The strategy owns its loop; the meter owns the clock and counts the
     passes of every network itself.
     """
 

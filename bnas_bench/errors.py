@@ -8,6 +8,19 @@ class BenchError(Exception):
     """An error for the user: the command line prints it as one line, without a traceback."""
 
 
+LONGEST = 60
+"""Characters of a value that a sentence shows whole."""
+
+
+def brief(value: object) -> str:
+    """A value as a sentence shows it: on one line, without control characters, cut if it is long."""
+    text = str(value)
+    shown = (
+        text if len(text) <= LONGEST else f"{text[: LONGEST // 2]}... ({len(text):,} characters)"
+    )
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in shown)
+
+
 class UnknownName(BenchError):
     """A name that nothing answers to; the sentence lists the nearest names that exist.
 
@@ -21,7 +34,7 @@ class UnknownName(BenchError):
         known = sorted(known)
         near = get_close_matches(name, known, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
-        super().__init__(f"unknown {kind} '{name}'; {hint}")
+        super().__init__(f"unknown {kind} '{brief(name)}'; {hint}")
         self.name = name
 
 

@@ -11,7 +11,7 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
 from inspect import Parameter
 from pathlib import Path
@@ -20,7 +20,9 @@ from typing import Any, Literal
 
 from bnas_bench.core import SearchSpace, SearchStrategy, options_of
 from bnas_bench.errors import BenchError, UnknownName
+from bnas_bench.options import Form
 from bnas_bench.source import BadPlugin, Source, locate
+from bnas_bench.spec import resolve
 
 Kind = Literal["method", "space"]
 
@@ -38,6 +40,7 @@ class Plugin:
         source: twelve hexadecimal digits of the file's code; comments, docstrings and formatting
             do not count.
         doc: the file's docstring.
+        forms: what the hyperparameters take whose annotation says it (`bnas_bench.options`).
         module: what to import; None for a file that is given by its path.
     """
 
@@ -49,6 +52,7 @@ class Plugin:
     source: str
     doc: str = ""
     module: str | None = None
+    forms: Mapping[str, Form] = field(default_factory=dict)
 
     @property
     def summary(self) -> str:
@@ -67,8 +71,29 @@ class Plugin:
             raise BadPlugin(f"{self.file}: '{self.class_name}' is no subclass of {base}")
         return cls
 
+    def resolve(self, options: Mapping[str, str]) -> dict[str, Any]:
+        """All options, typed: the defaults, replaced by what was written.
+
+        Raises:
+            UnknownName: if there is no such option.
+            BadValue: if a value is none that its option takes.
+        """
+        return resolve(options, self.defaults, self._what, self.forms)
+
+    @property
+    def _what(self) -> str:
+        """What an option is called in errors."""
+        return f"{'hyperparameter' if self.kind == 'method' else 'option'} of {self.name}"
+
     def make(self, options: Mapping[str, Any]) -> Any:
-        """An instance with these options, checked; a space is told its name."""
+        """An instance with these options, checked; a space is told its name.
+
+        Raises:
+            BadPlugin: if its file cannot be used.
+            UnknownName, BadValue: if an option is not as its annotation or the class wants it.
+        """
+        for name in options.keys() & self.forms.keys():
+            self.forms[name].check(options[name], f"{self._what} '{name}'")
         instance = self.load()(**options)
         if self.kind == "space":
             instance.name = self.name
@@ -105,7 +130,7 @@ def find(kind: Kind, name: str) -> Plugin:
     """
     path, _, class_name = name.partition(":")
     if path.endswith(".py"):
-        plugin = _read(kind, name, _Place(path=Path(path), class_name=class_name or None))
+        plugin = _read(kind, name, _Place(path=Path(path).absolute(), class_name=class_name or None))
         plugin = replace(plugin, name=f"{Path(path).as_posix()}:{plugin.class_name}")
         _FILES[kind, plugin.name] = plugin
         return plugin
@@ -206,7 +231,17 @@ def _read(kind: Kind, name: str, place: _Place) -> Plugin:
     for option, default in defaults.items():
         if default is Parameter.empty:
             raise BadPlugin(f"{file}: option '{option}' of {class_name} needs a default")
-    return Plugin(kind, name, file, class_name, defaults, source.digest, source.doc, place.module)
+    return Plugin(
+        kind=kind,
+        name=name,
+        file=file,
+        class_name=class_name,
+        defaults=defaults,
+        source=source.digest,
+        doc=source.doc,
+        module=place.module,
+        forms=source.forms(class_name, base),
+    )
 
 
 def _only(names: list[str], file: Path, base: str) -> str | None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from keyword import kwlist
 from pathlib import Path
 
-from bnas_bench.errors import BadValue, BenchError
+from bnas_bench.errors import BadValue, BenchError, brief
 from bnas_bench.registry import names
 from bnas_bench.source import locate
 from bnas_bench.store import write_atomically
+
+LONGEST = 80
+"""Letters of a name that still fits into the name of a file, and into a line of a table."""
 
 TEST = '''"""{title}: its contract; put the equations of its paper beside it, against NumPy."""
 
@@ -22,7 +26,7 @@ def test_it_keeps_the_contract() -> None:
 '''
 
 
-def write_method(name: str, folder: Path | None = None) -> tuple[list[Path], str]:
+def write_method(name: str, folder: Path | str | None = None) -> tuple[list[Path], str]:
     """Write a method of that name, ready to run; and a test beside those of a clone.
 
     Args:
@@ -35,10 +39,11 @@ def write_method(name: str, folder: Path | None = None) -> tuple[list[Path], str
         BadValue: if the name cannot be one, or is taken.
         Unwritable: if the folder takes no files.
     """
-    if re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) is None:
+    is_word = re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) is not None
+    if not is_word or len(name) > LONGEST or {name, _class_name(name)} & set(kwlist):
         raise BadValue(
-            f"'{name}' is no name for a method: "
-            "write lower-case words joined by dashes, as in my-method"
+            f"'{brief(name)}' is no name for a method: write lower-case words joined by dashes, as in "
+            f"my-method, of {LONGEST} letters at most and none of Python's own"
         )
     template = _template()
     taken = re.search(rf"\b{_class_name(name)}\b", template.read_text())  # `any`, `architecture`
@@ -46,7 +51,7 @@ def write_method(name: str, folder: Path | None = None) -> tuple[list[Path], str
         raise BadValue(f"the name '{name}' is taken already: choose another")
     clone = template.parent.parent
     in_clone = folder is None and (clone / "pyproject.toml").exists()
-    file = (template.parent if in_clone else folder or Path()) / f"{name.replace('-', '_')}.py"
+    file = (template.parent if in_clone else Path(folder or ".")) / f"{name.replace('-', '_')}.py"
     files = {file: _method(template.read_text(), name)}
     if in_clone:
         test = TEST.format(title=_title(name), name=name)

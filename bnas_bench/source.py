@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from bnas_bench.errors import BenchError
+from bnas_bench.options import Form, form_written
+
+NO_ARGUMENTS = ast.arguments(posonlyargs=[], args=[], kwonlyargs=[], kw_defaults=[], defaults=[])
 
 
 class BadPlugin(BenchError):
@@ -75,16 +78,40 @@ class Source:
 
     def defaults(self, class_name: str, base: str) -> dict[str, Any] | None:
         """The keyword-only options of a class of this file; None if only an import can tell."""
+        source, args = self._constructor(class_name, base) or (self, None)
+        return None if args is None else source._literals(args)
+
+    def forms(self, class_name: str, base: str) -> dict[str, Form]:
+        """What these options take, of those whose annotation says it (`bnas_bench.options`)."""
+        source, args = self._constructor(class_name, base) or (self, None)
+        options = args.kwonlyargs if args else []
+        found = {arg.arg: form_written(arg.annotation, source._ranges) for arg in options}
+        return {name: form for name, form in found.items() if form}
+
+    def _constructor(self, class_name: str, base: str) -> tuple[Source, ast.arguments] | None:
+        """The arguments of a class's constructor and where it is written; of `base` it has none."""
         source, node = self._class(class_name) or (self, None)
         if node is None or node.decorator_list:
             return None
         for item in node.body:
             if isinstance(item, ast.FunctionDef) and item.name == "__init__":
-                return None if item.decorator_list else source._literals(item.args)
+                return None if item.decorator_list else (source, item.args)
         match source._parents(node):
             case [parent]:
-                return {} if parent == base else source.defaults(parent, base)
+                return (
+                    (source, NO_ARGUMENTS) if parent == base else source._constructor(parent, base)
+                )
         return None
+
+    @property
+    def _ranges(self) -> dict[str, str]:
+        """What this file imports from `bnas_bench.options`, by its names here."""
+        return {
+            alias.asname or alias.name: alias.name
+            for node in self.tree.body
+            if isinstance(node, ast.ImportFrom) and node.module == "bnas_bench.options"
+            for alias in node.names
+        }
 
     def _class(self, name: str) -> tuple[Source, ast.ClassDef] | None:
         """Where a class of this name is written: here, or in the file that it is imported from."""

@@ -1,18 +1,22 @@
 """Reads what is typed: `random,dcpnas[lam=0,decoupled=false]`, `quick[passes=20000]`.
 
-A value is converted by the type of the default that it replaces.
+A value is converted, and held against its range, as the option's annotation says
+(`bnas_bench.options`); without one, by the type of the default that it replaces.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
+from functools import cache
 from typing import Any
 
 from bnas_bench.core import PRECISIONS, Budget, Recipe, Scale
-from bnas_bench.errors import BadValue, UnknownName
+from bnas_bench.errors import BadValue, UnknownName, brief
+from bnas_bench.options import Form, form_like, form_of, forms_of
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,7 @@ def parse_specs(text: str) -> list[Spec]:
     Raises:
         BadValue: if the text has another form.
     """
-    return [_parse(piece.strip()) for piece in re.split(r",(?![^\[]*\])", text)]
+    return [_parse(piece.strip()) for piece in _pieces(text)]
 
 
 def parse_spec(text: str) -> Spec:
@@ -43,24 +47,49 @@ def parse_spec(text: str) -> Spec:
     """
     specs = parse_specs(text)
     if len(specs) > 1:
-        raise BadValue(f"'{text}' names {len(specs)} things where one is wanted")
+        raise BadValue(f"'{brief(text)}' names {len(specs)} things where one is wanted")
     return specs[0]
 
 
-def _parse(piece: str) -> Spec:
-    match = re.fullmatch(r"([^\[\]]+?)\s*(?:\[([^\[\]]*)\])?", piece)
-    if match is None:
-        raise BadValue(f"'{piece}' is not of the form name or name[key=value,key=value]")
-    name, inside = match[1], (match[2] or "").strip()
+def parse_options(texts: Iterable[str], where: str) -> dict[str, str]:
+    """Read `key=value` each, where a key may stand once.
+
+    Args:
+        where: names the place in errors.
+
+    Raises:
+        BadValue: if a text has another form.
+    """
     options: dict[str, str] = {}
-    for pair in inside.split(",") if inside else []:
-        key, equals, value = (part.strip() for part in pair.partition("="))
-        if not (key and equals):
-            raise BadValue(f"'{pair.strip()}' in '{piece}' is not of the form key=value")
+    for text in texts:
+        key, equals, value = (part.strip() for part in text.partition("="))
+        if not (key and equals) or set(text) & set("[],"):
+            raise BadValue(f"'{brief(text.strip())}' in {where} is not of the form key=value")
         if key in options:
-            raise BadValue(f"'{key}' stands twice in '{piece}': give it one value")
+            raise BadValue(f"'{brief(key)}' stands twice in {where}: give it one value")
         options[key] = value
-    return Spec(name, options)
+    return options
+
+
+def _pieces(text: str) -> list[str]:
+    """The text, split at the commas that no bracket encloses."""
+    pieces, inside = [[""]], False
+    for part in re.split(r"([\[\],])", text):
+        if part == "," and not inside:
+            pieces.append([])
+            continue
+        inside = part == "[" or (inside and part != "]")
+        pieces[-1].append(part)
+    return ["".join(parts) for parts in pieces]
+
+
+def _parse(piece: str) -> Spec:
+    name, bracket, rest = piece.partition("[")
+    name, inside = name.strip(), rest.removesuffix("]").strip()
+    is_closed = rest.endswith("]") if bracket else "]" not in name
+    if not name or not is_closed or set(inside) & set("[]"):
+        raise BadValue(f"'{brief(piece)}' is not of the form name or name[key=value,key=value]")
+    return Spec(name, parse_options(inside.split(",") if inside else [], f"'{brief(piece)}'"))
 
 
 def label(name: str, options: Mapping[str, Any]) -> str:
@@ -79,21 +108,31 @@ def _text(value: Any) -> str:
     return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
-def resolve(options: Mapping[str, str], defaults: Mapping[str, Any], what: str) -> dict[str, Any]:
+def resolve(
+    options: Mapping[str, str],
+    defaults: Mapping[str, Any],
+    what: str,
+    forms: Mapping[str, Form] | None = None,
+) -> dict[str, Any]:
     """All options of a plug-in, typed: its defaults, replaced by what was written.
 
     Args:
         what: names an option in errors: "hyperparameter of dcpnas".
+        forms: what options take; one that is not among them takes what is of its default's type.
 
     Raises:
         UnknownName: if an option has no default.
-        BadValue: if a value is not of its default's type.
+        BadValue: if a value is none that its option takes.
     """
     resolved = dict(defaults)
     for key, text in options.items():
         if key not in defaults:
             raise UnknownName(what, key, defaults)
-        resolved[key] = _convert(text, defaults[key], f"{what} '{key}'")
+        form = (forms or {}).get(key) or form_like(defaults[key])
+        if form is None:
+            kind = type(defaults[key]).__name__
+            raise BadValue(f"{what} '{key}' holds a {kind}: only Python code can set it")
+        resolved[key] = _convert(text, form, f"{what} '{key}'")
     return resolved
 
 
@@ -108,26 +147,19 @@ def resolve_budget(spec: Spec, presets: Mapping[str, Budget]) -> Budget:
     Its name then carries the fields that differ.
 
     Raises:
-        UnknownName: if there is no such preset or field.
-        BadValue: if a value is not of the field's type, or not above zero (zero or more in a recipe).
+        UnknownName: if there is no such preset, field or precision.
+        BadValue: if a value is none that its field takes, or two fields contradict each other.
     """
     if spec.name not in presets:
         raise UnknownName("budget", spec.name, presets)
-    preset, what = presets[spec.name], f"field of budget {spec.name}"
+    preset = presets[spec.name]
     before = budget_fields(preset)
-    typed = {key: None if _may_be_none(key) else value for key, value in before.items()}
-    typed |= {key: getattr(Recipe, key.removeprefix(RECIPE)) for key in before if key in _recipe()}
-    written = resolve(spec.options, typed, what)
-    after = before | {key: written[key] for key in spec.options}
-    for key, text in spec.options.items():
-        if key.startswith(RECIPE):
-            _check_recipe(after[key], text, f"{what} '{key}'")
-            continue
-        wanted, value = float if isinstance(before[key], float) else int, after[key]
-        if value is not None and not (isinstance(value, wanted) and value > 0):
-            kind = "number" if wanted is float else "whole number"
-            raise BadValue(f"{what} '{key}' is '{text}'; it takes a {kind} above zero")
+    after = resolve(spec.options, before, f"field of budget {spec.name}", _budget_forms())
     edits = changed(after, before)
+    if (precision := edits.get(f"{RECIPE}precision") or PRECISIONS[0]) not in PRECISIONS:
+        raise UnknownName("precision", precision, PRECISIONS)
+    if edits.keys() & {"search_fraction", "valid_fraction"}:
+        _check_fractions(after["search_fraction"], after["valid_fraction"], spec.name)
 
     def part(stage: str) -> dict[str, Any]:
         return {key.removeprefix(stage): edits[key] for key in edits if key.startswith(stage)}
@@ -142,9 +174,21 @@ def resolve_budget(spec: Spec, presets: Mapping[str, Budget]) -> Budget:
     )
 
 
-def _may_be_none(field: str) -> bool:
-    """Whether a budget may leave it to the method, the recipe or the space."""
-    return "." in field or field in ("passes", "epochs", "train_batch")
+def _check_fractions(search: float, valid: float, budget: str) -> None:
+    if search + valid > 1 + 1e-9:  # 0.9 + 0.1 may be a little more, as in `data.task`
+        raise BadValue(
+            f"search_fraction {search} and valid_fraction {valid} of budget {budget} are two parts "
+            "of the training images: give 1 at most together"
+        )
+
+
+@cache
+def _budget_forms() -> dict[str, Form]:
+    """What the fields of a budget take, by the names that they are written with."""
+    scale = forms_of(Scale)
+    scales = {f"{stage}.{key}": scale[key] for stage in STAGES for key in scale}
+    recipe = {f"{RECIPE}{key}": form for key, form in forms_of(Recipe).items()}
+    return forms_of(Budget) | scales | recipe
 
 
 def budget_fields(budget: Budget) -> dict[str, Any]:
@@ -159,13 +203,13 @@ def budget_fields(budget: Budget) -> dict[str, Any]:
     }
     scales = {
         f"{stage}.{key}": value
-        for stage in ("search", "final")
+        for stage in STAGES
         for key, value in vars(getattr(budget, stage)).items()
     }
     return plain | scales | {key: budget.recipe.get(key.removeprefix(RECIPE)) for key in _recipe()}
 
 
-RECIPE = "recipe."
+RECIPE, STAGES = "recipe.", ("search", "final")
 
 
 def _recipe() -> list[str]:
@@ -174,39 +218,36 @@ def _recipe() -> list[str]:
     return [f"{RECIPE}{field.name}" for field in fields(Recipe) if field.name not in own]
 
 
-def _check_recipe(value: Any, text: str, what: str) -> None:
-    if isinstance(value, str):
-        if value not in PRECISIONS:
-            raise UnknownName("precision", value, PRECISIONS)
-    elif value < 0:
-        raise BadValue(f"{what} is '{text}'; it takes a number of at least zero")
+def _convert(text: str, form: Form, what: str) -> Any:
+    if form.may_be_none and text.lower() == "none":
+        return None
+    parts = [part.strip() for part in text.split("+")] if text else []
+    value = tuple(_read(p, form, what) for p in parts) if form.many else _read(text, form, what)
+    form.check(value, what)
+    return value
 
 
-def _convert(text: str, default: Any, what: str) -> Any:
-    if default is None:
-        return None if text.lower() == "none" else _guess(text)
-    if isinstance(default, tuple):
-        parts = [part.strip() for part in text.split("+")] if text else []
-        if not default:
-            return tuple(map(_guess, parts))
-        return tuple(_convert(part, default[0], what) for part in parts)
-    if type(default) not in _FORMS:
-        raise BadValue(f"{what} holds a {type(default).__name__}: only Python code can set it")
-    form, read = _FORMS[type(default)]
-    try:
-        return read(text)
-    except ValueError:
-        raise BadValue(f"{what} is '{text}'; it takes {form}") from None
+def read_number(text: str, kind: Any, what: str) -> Any:
+    """The number that is written, of a kind in `bnas_bench.options`.
+
+    Args:
+        what: names it in errors: "--seeds".
+
+    Raises:
+        BadValue: if the text is none, or it is out of range.
+    """
+    form = form_of(kind)
+    assert form is not None, f"{kind} says no type"
+    return _read(text.strip(), form, what)
 
 
-def _guess(text: str) -> Any:
-    """The value for an option whose default does not say its type."""
-    for read in (_int, _float):
-        try:
-            return read(text)
-        except ValueError:
-            pass
-    return text
+def _read(text: str, form: Form, what: str) -> Any:
+    """A value that the form takes; where its type is open, of the first that the text is one of."""
+    for kind in (form.type,) if form.type else (int, float, str):
+        with suppress(ValueError):
+            if form.takes(value := READERS[kind](text)):
+                return value
+    raise BadValue(f"{what} is '{brief(text)}'; it takes {form}")
 
 
 def _bool(text: str) -> bool:
@@ -216,26 +257,36 @@ def _bool(text: str) -> bool:
     return words[text.lower()]
 
 
-def _int(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        number = float(text)
-        if not number.is_integer():  # 1e4 is a whole number, 0.5 and inf are not
-            raise
-        return int(number)
+def whole_number(text: str) -> int:
+    """The whole number that is written; `1000`, `1_000` and `1e3` are one.
+
+    Raises:
+        ValueError: if none is.
+    """
+    with suppress(ValueError):  # which is also what Python raises of thousands of digits
+        return int(_ascii(text))
+    if not (number := _float(text)).is_integer():
+        raise ValueError
+    return int(number)
 
 
 def _float(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
+    number = float(_ascii(text))
+    if not math.isfinite(number):  # nan, and 1e400, which Python takes for inf
         raise ValueError
     return number
 
 
-_FORMS: dict[type, tuple[str, Callable[[str], Any]]] = {
-    bool: ("true or false", _bool),
-    int: ("a whole number", _int),
-    float: ("a number", _float),
-    str: ("a text", str),
+def _ascii(text: str) -> str:
+    """The text itself; Python would read the digits of every script."""
+    if not text.isascii():
+        raise ValueError
+    return text
+
+
+READERS: Mapping[type, Callable[[str], Any]] = {
+    bool: _bool,
+    int: whole_number,
+    float: _float,
+    str: str,
 }

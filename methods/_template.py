@@ -18,6 +18,7 @@ from torch.nn.functional import cross_entropy
 
 from bnas_bench.core import Architecture, SearchResult, SearchStrategy
 from bnas_bench.learning import accuracy, adam, cosine, set_lr
+from bnas_bench.options import Amount, Count
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,10 +40,10 @@ class Template(SearchStrategy):
     def __init__(
         self,
         *,
-        lr: float = 0.0025,
-        weight_decay: float = 1e-5,
-        candidates: int = 4,
-        epochs: int = 50,
+        lr: Amount = 0.0025,
+        weight_decay: Amount = 1e-5,
+        candidates: Count = 4,
+        epochs: Count = 50,
     ) -> None:
         self.lr = lr
         self.weight_decay = weight_decay

@@ -28,7 +28,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from bnas_bench.core import SearchResult, SearchStrategy
-from bnas_bench.errors import BadValue
+from bnas_bench.options import AboveZero, Amount, BelowOne, Count, Few, Positive, Signed
 from bnas_bench.relaxed import (
     Relaxation,
     Relaxed,
@@ -91,25 +91,25 @@ class BARS(SearchStrategy):
         self,
         *,
         gumbel: bool = True,
-        tau: float = 5.0,
-        last_tau: float = 0.1,
-        warmup: float = 0.2,
+        tau: Positive = 5.0,
+        last_tau: Positive = 0.1,
+        warmup: BelowOne = 0.2,
         entropy: bool = True,
-        lam: float = -0.5,
-        last_lam: float = 0.5,
+        lam: Signed = -0.5,
+        last_lam: Signed = 0.5,
         capacity: bool = True,
-        target: float = 0.5,
-        gamma: float = 0.0,
-        mu: float = 0.5,
+        target: AboveZero = 0.5,
+        gamma: Amount = 0.0,
+        mu: Amount = 0.5,
         sample: bool = True,
-        samples: int = 8,
-        lr: float = 0.025,
-        momentum: float = 0.9,
-        weight_decay: float = 3e-4,
-        clip: float = 5.0,
-        alpha_lr: float = 3e-4,
-        alpha_decay: float = 1e-3,
-        epochs: int = 50,
+        samples: Few = 8,
+        lr: Amount = 0.025,
+        momentum: BelowOne = 0.9,
+        weight_decay: Amount = 3e-4,
+        clip: Positive = 5.0,
+        alpha_lr: Amount = 3e-4,
+        alpha_decay: Amount = 1e-3,
+        epochs: Count = 50,
     ) -> None:
         self.gumbel = gumbel
         self.tau = tau
@@ -131,17 +131,6 @@ class BARS(SearchStrategy):
         self.alpha_lr = alpha_lr
         self.alpha_decay = alpha_decay
         self.epochs = epochs
-
-    def validate(self) -> None:
-        if min(self.tau, self.last_tau) <= 0:
-            raise BadValue(f"tau={self.tau}, last_tau={self.last_tau}: give positive temperatures")
-        if not 0 <= self.warmup < 1 or self.epochs < 1 or self.samples < 1:
-            raise BadValue(
-                f"warmup={self.warmup}, epochs={self.epochs}, samples={self.samples} make no search; "
-                "give 0 <= warmup < 1 and at least 1 of the others"
-            )
-        if not 0 < self.target <= 1:
-            raise BadValue(f"target={self.target} is no part of the largest network's OPs")
 
     def search(
         self, space: SearchSpace, task: Task, meter: Meter, rng: np.random.Generator

@@ -19,8 +19,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bnas_bench.core import SearchResult, SearchStrategy
-from bnas_bench.errors import BadValue
 from bnas_bench.nn.binary import Precision
+from bnas_bench.options import Amount, BelowOne, Count, Positive
 from bnas_bench.relaxed import Relaxed, planned_steps, sgd, softmax_relaxation, temperature
 
 if TYPE_CHECKING:
@@ -49,15 +49,15 @@ class BATS(SearchStrategy):
         self,
         *,
         real_weights: bool = False,
-        temperature: float = 1.0,
-        last_temperature: float = 0.1,
-        lr: float = 0.025,
-        momentum: float = 0.9,
-        weight_decay: float = 3e-4,
-        clip: float = 5.0,
-        alpha_lr: float = 3e-4,
-        alpha_decay: float = 1e-3,
-        epochs: int = 25,
+        temperature: Positive = 1.0,
+        last_temperature: Positive = 0.1,
+        lr: Amount = 0.025,
+        momentum: BelowOne = 0.9,
+        weight_decay: Amount = 3e-4,
+        clip: Positive = 5.0,
+        alpha_lr: Amount = 3e-4,
+        alpha_decay: Amount = 1e-3,
+        epochs: Count = 25,
     ) -> None:
         self.real_weights = real_weights
         self.temperature = temperature
@@ -69,15 +69,6 @@ class BATS(SearchStrategy):
         self.alpha_lr = alpha_lr
         self.alpha_decay = alpha_decay
         self.epochs = epochs
-
-    def validate(self) -> None:
-        if min(self.temperature, self.last_temperature) <= 0:
-            raise BadValue(
-                f"temperatures from {self.temperature} to {self.last_temperature} divide by zero or "
-                "turn the softmax round; give positive ones"
-            )
-        if self.epochs < 1:
-            raise BadValue(f"epochs={self.epochs} searches nothing; give at least 1")
 
     def search(
         self, space: SearchSpace, task: Task, meter: Meter, rng: np.random.Generator

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from bnas_bench.core import SearchResult, SearchStrategy
-from bnas_bench.errors import BadValue
+from bnas_bench.options import Amount, BelowOne, Count, Positive
 from bnas_bench.relaxed import Relaxed, entropy, planned_steps, sgd, softmax_relaxation
 
 if TYPE_CHECKING:
@@ -63,15 +63,15 @@ class BNAS(SearchStrategy):
     def __init__(
         self,
         *,
-        lam: float = 1.0,
-        tau: float = 7.7,
-        lr: float = 0.025,
-        momentum: float = 0.9,
-        weight_decay: float = 3e-4,
-        clip: float = 5.0,
-        alpha_lr: float = 3e-4,
-        alpha_decay: float = 1e-3,
-        epochs: int = 50,
+        lam: Amount = 1.0,
+        tau: Positive = 7.7,
+        lr: Amount = 0.025,
+        momentum: BelowOne = 0.9,
+        weight_decay: Amount = 3e-4,
+        clip: Positive = 5.0,
+        alpha_lr: Amount = 3e-4,
+        alpha_decay: Amount = 1e-3,
+        epochs: Count = 50,
     ) -> None:
         self.lam = lam
         self.tau = tau
@@ -82,10 +82,6 @@ class BNAS(SearchStrategy):
         self.alpha_lr = alpha_lr
         self.alpha_decay = alpha_decay
         self.epochs = epochs
-
-    def validate(self) -> None:
-        if self.tau <= 0 or self.epochs < 1:
-            raise BadValue(f"tau={self.tau} and epochs={self.epochs} must be positive")
 
     def search(
         self, space: SearchSpace, task: Task, meter: Meter, rng: np.random.Generator

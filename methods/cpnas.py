@@ -33,9 +33,10 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim import SGD
 
 from bnas_bench.core import SearchResult, SearchStrategy
-from bnas_bench.errors import BadValue, BudgetExceeded
+from bnas_bench.errors import BudgetExceeded
 from bnas_bench.learning import accuracy, cosine, cycle, set_lr
 from bnas_bench.nn.binary import Filters, Precision, reconstruction_error
+from bnas_bench.options import Amount, BelowOne, Few, Positive
 
 if TYPE_CHECKING:
     from bnas_bench.core import SearchSpace
@@ -91,14 +92,14 @@ class CPNAS(SearchStrategy):
     def __init__(
         self,
         *,
-        beta_p: float = 2.0,
-        repeats: int = 3,
+        beta_p: Amount = 2.0,
+        repeats: Few = 3,
         kernel_loss: bool = True,
-        lam: float = 0.1,
-        lr: float = 0.025,
-        momentum: float = 0.9,
-        weight_decay: float = 5e-4,
-        clip: float = 5.0,
+        lam: Amount = 0.1,
+        lr: Amount = 0.025,
+        momentum: BelowOne = 0.9,
+        weight_decay: Amount = 5e-4,
+        clip: Positive = 5.0,
     ) -> None:
         self.beta_p = beta_p
         self.repeats = repeats
@@ -108,10 +109,6 @@ class CPNAS(SearchStrategy):
         self.momentum = momentum
         self.weight_decay = weight_decay
         self.clip = clip
-
-    def validate(self) -> None:
-        if self.repeats < 1:
-            raise BadValue(f"repeats={self.repeats} (T) samples nothing; give at least 1")
 
     def search(
         self, space: SearchSpace, task: Task, meter: Meter, rng: np.random.Generator

@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING
 
 from bnas_bench.core import SearchResult, SearchStrategy
 from bnas_bench.decoupled import Decoupling
-from bnas_bench.errors import BadValue, UnknownName
+from bnas_bench.errors import UnknownName
 from bnas_bench.nn.binary import Precision
+from bnas_bench.options import AboveZero, Amount, BelowOne, Count, Positive
 from bnas_bench.relaxed import Relaxed, planned_steps, sgd, softmax_relaxation
 
 if TYPE_CHECKING:
@@ -52,17 +53,17 @@ class DARTS(SearchStrategy):
         *,
         precision: str = "W1A1",
         decoupled: bool = False,
-        eta: float = 1e-4,
-        eta_psi: float = 1e-4,
-        epsilon: float = 0.2,
-        psi: float = 1.0,
-        lr: float = 0.025,
-        momentum: float = 0.9,
-        weight_decay: float = 3e-4,
-        clip: float = 5.0,
-        alpha_lr: float = 3e-4,
-        alpha_decay: float = 1e-3,
-        epochs: int = 50,
+        eta: Amount = 1e-4,
+        eta_psi: Amount = 1e-4,
+        epsilon: AboveZero = 0.2,
+        psi: Amount = 1.0,
+        lr: Amount = 0.025,
+        momentum: BelowOne = 0.9,
+        weight_decay: Amount = 3e-4,
+        clip: Positive = 5.0,
+        alpha_lr: Amount = 3e-4,
+        alpha_decay: Amount = 1e-3,
+        epochs: Count = 50,
     ) -> None:
         self.precision = precision
         self.decoupled = decoupled
@@ -81,9 +82,6 @@ class DARTS(SearchStrategy):
     def validate(self) -> None:
         if self.precision not in list(Precision):
             raise UnknownName("precision of darts", self.precision, Precision)
-        if self.epochs < 1:
-            raise BadValue(f"epochs={self.epochs} searches nothing; give at least 1")
-        Decoupling(self.eta, self.eta_psi, self.epsilon, self.psi)
 
     def search(
         self, space: SearchSpace, task: Task, meter: Meter, rng: np.random.Generator

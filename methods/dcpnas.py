@@ -34,9 +34,10 @@ from torch.nn.functional import cosine_similarity, cross_entropy
 
 from bnas_bench.core import SearchResult, SearchStrategy
 from bnas_bench.decoupled import Decoupling
-from bnas_bench.errors import BadValue, BudgetExceeded, UnknownName
+from bnas_bench.errors import BudgetExceeded, UnknownName
 from bnas_bench.learning import adam
 from bnas_bench.nn.binary import Precision
+from bnas_bench.options import AboveZero, Amount, Count, Positive
 from bnas_bench.relaxed import Relaxed, paired_batches, steps_per_epoch
 
 if TYPE_CHECKING:
@@ -229,20 +230,20 @@ class DCPNAS(SearchStrategy):
         self,
         *,
         tangent: bool = True,
-        lam: float = 1e-4,
-        mu: float = 0.2,
+        lam: Amount = 1e-4,
+        mu: Amount = 0.2,
         distance: str = "frobenius",
         hessian: str = "fisher",
         decoupled: bool = True,
-        eta: float = 1e-4,
-        eta_psi: float = 1e-4,
-        epsilon: float = 0.2,
-        psi: float = 1.0,
-        lr: float = 0.025,
-        weight_decay: float = 5e-4,
-        alpha_lr: float = 1e-4,
-        clip: float = 5.0,
-        epochs: int = 105,
+        eta: Amount = 1e-4,
+        eta_psi: Amount = 1e-4,
+        epsilon: AboveZero = 0.2,
+        psi: Amount = 1.0,
+        lr: Amount = 0.025,
+        weight_decay: Amount = 5e-4,
+        alpha_lr: Amount = 1e-4,
+        clip: Positive = 5.0,
+        epochs: Count = 105,
     ) -> None:
         self.tangent = tangent
         self.lam = lam
@@ -267,9 +268,6 @@ class DCPNAS(SearchStrategy):
         ):
             if name not in known:
                 raise UnknownName(f"{kind} of dcpnas", name, known)
-        if self.epochs < 1:
-            raise BadValue(f"epochs={self.epochs} searches nothing; give at least 1")
-        Decoupling(self.eta, self.eta_psi, self.epsilon, self.psi)
 
     def search(
         self, space: SearchSpace, task: Task, meter: Meter, rng: np.random.Generator

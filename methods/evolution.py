@@ -27,7 +27,7 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils import clip_grad_norm_
 
 from bnas_bench.core import Architecture, SearchResult, SearchStrategy
-from bnas_bench.errors import BadValue, BudgetExceeded, UnknownName
+from bnas_bench.errors import BudgetExceeded, UnknownName
 from bnas_bench.learning import (
     Division,
     accuracy,
@@ -37,6 +37,7 @@ from bnas_bench.learning import (
     set_lr,
     train_briefly,
 )
+from bnas_bench.options import Amount, Between, Count, Positive
 
 if TYPE_CHECKING:
     import numpy as np
@@ -83,15 +84,15 @@ class Evolution(SearchStrategy):
         self,
         *,
         score: str = "supernet",
-        population: int = 100,
-        sample: int = 25,
-        candidates: int = 20_000,
-        training_share: float = 0.75,
-        epochs: int = 120,
-        candidate_epochs: int = 4,
-        lr: float = 0.0025,
-        weight_decay: float = 1e-5,
-        clip: float = 5.0,
+        population: Count = 100,
+        sample: Count = 25,
+        candidates: Count = 20_000,
+        training_share: Between = 0.75,
+        epochs: Count = 120,
+        candidate_epochs: Count = 4,
+        lr: Amount = 0.0025,
+        weight_decay: Amount = 1e-5,
+        clip: Positive = 5.0,
     ) -> None:
         self.score = score
         self.population = population
@@ -107,14 +108,6 @@ class Evolution(SearchStrategy):
     def validate(self) -> None:
         if self.score not in SCORES:
             raise UnknownName("score of evolution", self.score, SCORES)
-        for name in ("population", "sample", "candidates", "epochs", "candidate_epochs"):
-            if (value := getattr(self, name)) < 1:
-                raise BadValue(f"{name} of evolution is {value}; it takes at least 1")
-        if not 0 < self.training_share < 1:
-            raise BadValue(
-                f"training_share of evolution is {self.training_share}; "
-                "it takes a number between 0 and 1"
-            )
 
     def search(
         self, space: SearchSpace, task: Task, meter: Meter, rng: np.random.Generator

@@ -38,6 +38,7 @@ from bnas_bench.errors import BadValue, UnknownName
 from bnas_bench.front import FrontSearch, scaled
 from bnas_bench.learning import Division, adam, cosine, divide, set_lr
 from bnas_bench.nn.binary import Precision
+from bnas_bench.options import Amount, Between, Count, Grid, Share, Whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -106,23 +107,23 @@ class NASBNN(SearchStrategy):
         self,
         *,
         teacher: str = "FWBA",
-        random_subnets: int = 2,
-        lr: float = 5e-4,
-        weight_decay: float = 5e-6,
-        epochs: int = 512,
-        training_share: float = 0.917,
-        fewest: int = 8,
-        low: float | None = None,
-        high: float | None = None,
-        bins: int = 80,
-        population: int = 512,
-        rounds: int = 20,
-        crossovers: int = 128,
-        mutations: int = 128,
-        mutation: float = 0.2,
-        recalibration: int = 10,
-        finetune: tuple[int, ...] = (),
-        finetune_lr: float = 1e-5,
+        random_subnets: Whole = 2,
+        lr: Amount = 5e-4,
+        weight_decay: Amount = 5e-6,
+        epochs: Count = 512,
+        training_share: Between = 0.917,
+        fewest: Count = 8,
+        low: Amount | None = None,
+        high: Amount | None = None,
+        bins: Grid = 80,
+        population: Count = 512,
+        rounds: Count = 20,
+        crossovers: Whole = 128,
+        mutations: Whole = 128,
+        mutation: Share = 0.2,
+        recalibration: Count = 10,
+        finetune: tuple[Count, ...] = (),
+        finetune_lr: Amount = 1e-5,
     ) -> None:
         self.teacher = teacher
         self.random_subnets = random_subnets
@@ -146,32 +147,10 @@ class NASBNN(SearchStrategy):
     def validate(self) -> None:
         if self.teacher not in TEACHERS:
             raise UnknownName("teacher of nasbnn", self.teacher, TEACHERS)
-        for name in ("epochs", "fewest", "bins", "population", "rounds", "recalibration"):
-            if (value := getattr(self, name)) < 1:
-                raise BadValue(f"{name} of nasbnn is {value}; it takes at least 1")
-        for name in ("random_subnets", "crossovers", "mutations"):
-            if (value := getattr(self, name)) < 0:
-                raise BadValue(f"{name} of nasbnn is {value}; it takes at least 0")
-        if not 0 < self.training_share < 1:
-            raise BadValue(
-                f"training_share of nasbnn is {self.training_share}; it takes a number between 0 and 1"
-            )
-        if not 0 <= self.mutation <= 1:
-            raise BadValue(f"mutation of nasbnn is {self.mutation}; it takes a probability")
-        for name in ("low", "high"):
-            if not isinstance(value := getattr(self, name), int | float | None):
-                raise BadValue(
-                    f"{name} of nasbnn is '{value}'; it takes a number of M OPs, or none"
-                )
         if self.low is not None and self.high is not None and self.low > self.high:
             raise BadValue(
                 f"low of nasbnn is {self.low} and high is {self.high} M OPs; give them in rising order"
             )
-        for epochs in self.finetune:
-            if not isinstance(epochs, int) or epochs < 1:
-                raise BadValue(
-                    f"finetune of nasbnn holds '{epochs}'; it takes numbers of epochs, as 25+100"
-                )
 
     def search(
         self, space: SearchSpace, task: Task, meter: Meter, rng: np.random.Generator

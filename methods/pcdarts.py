@@ -25,8 +25,9 @@ from torch import Tensor
 
 from bnas_bench.core import SearchResult, SearchStrategy
 from bnas_bench.decoupled import Decoupling
-from bnas_bench.errors import BadValue, UnknownName
+from bnas_bench.errors import UnknownName
 from bnas_bench.nn.binary import Precision
+from bnas_bench.options import AboveZero, Amount, BelowOne, Count, Few, Positive
 from bnas_bench.relaxed import Relaxation, Relaxed, epoch_passes, planned_steps, sgd
 
 if TYPE_CHECKING:
@@ -73,21 +74,21 @@ class PCDARTS(SearchStrategy):
     def __init__(
         self,
         *,
-        partial: int = 4,
-        warmup: float = 0.3,
+        partial: Few = 4,
+        warmup: BelowOne = 0.3,
         precision: str = "W1A1",
         decoupled: bool = False,
-        eta: float = 1e-4,
-        eta_psi: float = 1e-4,
-        epsilon: float = 0.2,
-        psi: float = 1.0,
-        lr: float = 0.1,
-        momentum: float = 0.9,
-        weight_decay: float = 3e-4,
-        clip: float = 5.0,
-        alpha_lr: float = 6e-4,
-        alpha_decay: float = 1e-3,
-        epochs: int = 50,
+        eta: Amount = 1e-4,
+        eta_psi: Amount = 1e-4,
+        epsilon: AboveZero = 0.2,
+        psi: Amount = 1.0,
+        lr: Amount = 0.1,
+        momentum: BelowOne = 0.9,
+        weight_decay: Amount = 3e-4,
+        clip: Positive = 5.0,
+        alpha_lr: Amount = 6e-4,
+        alpha_decay: Amount = 1e-3,
+        epochs: Count = 50,
     ) -> None:
         self.partial = partial
         self.warmup = warmup
@@ -108,12 +109,6 @@ class PCDARTS(SearchStrategy):
     def validate(self) -> None:
         if self.precision not in list(Precision):
             raise UnknownName("precision of pcdarts", self.precision, Precision)
-        if self.partial < 1 or not 0 <= self.warmup < 1 or self.epochs < 1:
-            raise BadValue(
-                f"partial={self.partial}, warmup={self.warmup}, epochs={self.epochs} make no search; "
-                "give partial >= 1, 0 <= warmup < 1 and epochs >= 1"
-            )
-        Decoupling(self.eta, self.eta_psi, self.epsilon, self.psi)
 
     def refuses(self, space: SearchSpace) -> str | None:
         if space.nodes:

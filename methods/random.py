@@ -22,8 +22,9 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils import clip_grad_norm_
 
 from bnas_bench.core import Architecture, SearchResult, SearchStrategy
-from bnas_bench.errors import BadValue, UnknownName
+from bnas_bench.errors import UnknownName
 from bnas_bench.learning import accuracy, adam, cosine, set_lr, train_briefly
+from bnas_bench.options import Amount, Count, Positive
 
 if TYPE_CHECKING:
     from bnas_bench.core import SearchSpace
@@ -49,11 +50,11 @@ class Random(SearchStrategy):
         self,
         *,
         form: str = "search",
-        epochs: int = 4,
-        lr: float = 0.0025,
-        weight_decay: float = 1e-5,
-        clip: float = 5.0,
-        candidates: int = 105,
+        epochs: Count = 4,
+        lr: Amount = 0.0025,
+        weight_decay: Amount = 1e-5,
+        clip: Positive = 5.0,
+        candidates: Count = 105,
     ) -> None:
         self.form = form
         self.epochs = epochs
@@ -65,8 +66,6 @@ class Random(SearchStrategy):
     def validate(self) -> None:
         if self.form not in FORMS:
             raise UnknownName("form of random", self.form, FORMS)
-        if self.epochs < 1 or self.candidates < 1:
-            raise BadValue("epochs and candidates of random must be at least 1")
 
     def search(
         self, space: SearchSpace, task: Task, meter: Meter, rng: np.random.Generator

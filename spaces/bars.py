@@ -66,6 +66,7 @@ from bnas_bench.layout import (
     share,
     stage_channels,
 )
+from bnas_bench.options import Few
 
 if TYPE_CHECKING:
     from bnas_bench.cost.formula import OpsFormula, Term
@@ -97,14 +98,12 @@ class Bars(SearchSpace):
     def __init__(
         self,
         *,
-        depth: int = 3,
+        depth: Few = 3,
         cells: str = "stage",
         search_width: bool = True,
         search_depth: bool = True,
         cell_shortcut: bool = True,
     ) -> None:
-        if depth < 1:
-            raise BadValue(f"depth={depth} leaves the stages without cells; give at least 1")
         if cells not in TOPOLOGIES:
             raise UnknownName("cells of bars", cells, TOPOLOGIES)
         self.depth = depth
@@ -296,7 +295,7 @@ class Bars(SearchSpace):
         ]
         yield Term((widths[-1],), np.array(head))
 
-    def draw(self, arch: Architecture, path: Path) -> None:
+    def draw(self, arch: Architecture, path: Path | str) -> None:
         from bnas_bench.drawing import draw_cells
 
         self.check(arch)

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from bnas_bench.cell_space import CellSpace
 from bnas_bench.core import IMAGENET_SIDE, NetworkSpec, Scale, next_multiple
 from bnas_bench.errors import BadValue
+from bnas_bench.options import Few
 from bnas_bench.topology import NONE
 
 if TYPE_CHECKING:
@@ -52,9 +53,7 @@ class Bats(CellSpace):
         zeroise: whether a node may keep fewer than two live edges (BNAS).
     """
 
-    def __init__(self, *, groups: int = 12, shuffle: int = 4, zeroise: bool = False) -> None:
-        if groups < 1 or shuffle < 1:
-            raise BadValue(f"groups={groups} and shuffle={shuffle} must be at least 1")
+    def __init__(self, *, groups: Few = 12, shuffle: Few = 4, zeroise: bool = False) -> None:
         super().__init__(OPERATIONS, zeroise)
         self.groups = groups
         self.shuffle = shuffle

@@ -6,8 +6,8 @@ import torch
 
 from bnas_bench.core import Decision
 from bnas_bench.errors import BadValue
+from bnas_bench.registry import find
 from methods.bars import (
-    BARS,
     capacity_penalty,
     entropy_penalty,
     frequencies,
@@ -77,8 +77,12 @@ def test_frequencies_are_means_over_the_decisions_that_offer_an_operation() -> N
 
 @pytest.mark.parametrize(
     ("options", "place"),
-    [({"tau": 0.0}, "tau=0.0"), ({"warmup": 1.0}, "warmup=1.0"), ({"target": 2.0}, "target=2.0")],
+    [
+        ({"tau": 0.0}, "'tau' is '0.0'"),
+        ({"warmup": 1.0}, "'warmup' is '1.0'"),
+        ({"target": 2.0}, "'target' is '2.0'"),
+    ],
 )
 def test_what_makes_no_search_is_refused(options, place) -> None:
     with pytest.raises(BadValue, match=place):
-        BARS(**options).validate()
+        find("method", "bars").make(options)

@@ -14,6 +14,7 @@ from bnas_bench.layout import CONV, EDGES, NONE, OPERATIONS, SHORTCUT
 from bnas_bench.nn.binary import BinaryConv2d, Precision
 from bnas_bench.nn.staged import StaggeredConv, aggregate, resized, shortcut, width_mask
 from bnas_bench.nn.staged_supernet import Fan, SoftWidth
+from bnas_bench.registry import find
 from spaces.bars import WIDTHS, Bars
 
 MILLION = 1e6
@@ -387,8 +388,8 @@ def test_bad_input_is_refused_with_the_options() -> None:
     fixed = make(search_width=False)
     with pytest.raises(InvalidArchitecture, match=r"'stage2.width'; its options: 1.0"):
         fixed.check(replace(arch, choices={**arch.choices, "stage2.width": 0.5}))
-    with pytest.raises(BadValue, match="depth=0"):
-        make(depth=0)
+    with pytest.raises(BadValue, match="'depth' is '0'"):
+        find("space", "bars").make({"depth": 0})
     with pytest.raises(UnknownName, match="did you mean stage"):
         make(cells="stages")
 

@@ -144,15 +144,15 @@ def test_a_short_training_does_what_it_says() -> None:
     ("options", "error", "words"),
     [
         ({"score": "trainig"}, UnknownName, "did you mean training"),
-        ({"sample": 0}, BadValue, "sample of evolution is 0"),
-        ({"training_share": 0.0}, BadValue, "between 0 and 1"),
+        ({"sample": 0}, BadValue, "'sample' is '0'"),
+        ({"training_share": 0.0}, BadValue, "above 0 and below 1"),
     ],
 )
 def test_hyperparameters_without_sense_are_refused(
     options: dict[str, Any], error: type[Exception], words: str
 ) -> None:
     with pytest.raises(error, match=words):
-        Evolution(**options).validate()
+        find("method", "evolution").make(options)
 
 
 @pytest.mark.parametrize("score", evolution.SCORES)

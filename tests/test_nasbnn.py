@@ -366,20 +366,20 @@ def test_a_mutation_changes_as_many_places_as_its_probability_says() -> None:
     ("options", "error", "words"),
     [
         ({"teacher": "FWAB"}, UnknownName, "did you mean .*FWBA"),
-        ({"training_share": 1.0}, BadValue, "between 0 and 1"),
+        ({"training_share": 1.0}, BadValue, "above 0 and below 1"),
         ({"low": 5.0, "high": 1.0}, BadValue, "rising order"),
-        ({"low": "small"}, BadValue, "a number of M OPs"),
-        ({"finetune": (25, 0)}, BadValue, "numbers of epochs"),
-        ({"bins": 0}, BadValue, "bins of nasbnn is 0"),
+        ({"low": "small"}, BadValue, "'low' is 'small'; it takes a number"),
+        ({"finetune": (25, 0)}, BadValue, "'finetune' is '0'; it takes a whole number"),
+        ({"bins": 0}, BadValue, "'bins' is '0'"),
         ({"random_subnets": -1}, BadValue, "at least 0"),
-        ({"mutation": 1.5}, BadValue, "a probability"),
+        ({"mutation": 1.5}, BadValue, "at most 1"),
     ],
 )
 def test_hyperparameters_without_sense_are_refused(
     options: dict[str, Any], error: type[Exception], words: str
 ) -> None:
     with pytest.raises(error, match=words):
-        NASBNN(**options).validate()
+        find("method", "nasbnn").make(options)
 
 
 def test_a_budget_of_one_step_is_too_small() -> None:

@@ -166,18 +166,18 @@ def test_every_switch_changes_the_search(digits, method, plain, changed) -> None
 
 
 @pytest.mark.parametrize(
-    ("method", "error", "place"),
+    ("method", "options", "error", "place"),
     [
-        (DARTS(precision="W2A2"), UnknownName, "W2A2"),
-        (DARTS(epsilon=0.0), BadValue, "epsilon=0.0"),
-        (BATS(temperature=0.0), BadValue, "0.0"),
-        (BNAS(tau=0.0), BadValue, "tau=0.0"),
-        (PCDARTS(partial=0), BadValue, "partial=0"),
+        ("darts", {"precision": "W2A2"}, UnknownName, "W2A2"),
+        ("darts", {"epsilon": 0.0}, BadValue, "'epsilon' is '0.0'"),
+        ("bats", {"temperature": 0.0}, BadValue, "'temperature' is '0.0'"),
+        ("bnas", {"tau": 0.0}, BadValue, "'tau' is '0.0'"),
+        ("pcdarts", {"partial": 0}, BadValue, "'partial' is '0'"),
     ],
 )
-def test_what_makes_no_search_is_refused(method, error, place) -> None:
+def test_what_makes_no_search_is_refused(method, options, error, place) -> None:
     with pytest.raises(error, match=place):
-        method.validate()
+        find("method", method).make(options)
 
 
 def test_pc_darts_refuses_decisions_that_are_no_edges(space) -> None:

@@ -69,7 +69,13 @@ def test_in_a_clone_it_is_found_by_its_name_and_its_test_passes(tmp_path: Path) 
     assert "1 passed" in python("-m", "pytest", "tests/test_my_idea.py")
 
 
-@pytest.mark.parametrize("name", ["", "My-Idea", "my_idea", "1st", "my--idea", "a/b", "mine.py"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("", "My-Idea", "my_idea", "1st", "my--idea", "a/b", "../x", "mine.py"),
+        *("class", "true", "١a", "ünique", "a" * 81, "a\n"),
+    ],
+)
 def test_names_that_are_none(name: str, tmp_path: Path) -> None:
     with pytest.raises(BadValue, match="is no name for a method: write lower-case words"):
         write_method(name, tmp_path)

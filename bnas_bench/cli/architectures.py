@@ -14,10 +14,7 @@ import click
 from bnas_bench.cli.costs import layer_csv, layer_lines, layer_values, lines
 from bnas_bench.cli.paths import kind_of
 from bnas_bench.cli.sizes import Shape, Size, running, sized
-from bnas_bench.core import Architecture, SearchSpace
-from bnas_bench.errors import BadValue, InvalidArchitecture, UnknownName
-from bnas_bench.registry import find, known
-from bnas_bench.spec import label, parse_spec, resolve
+from bnas_bench.errors import BadValue, UnknownName
 
 if TYPE_CHECKING:
     from torch import nn
@@ -72,7 +69,9 @@ def measure(
         import numpy as np
 
         instance, architecture = read_architecture(text, space)
-        network = instance.network(architecture, size.spec(instance), np.random.default_rng(0))
+        network = instance.network(
+            architecture, size.spec(instance, architecture), np.random.default_rng(0)
+        )
     with running(text, size.shape):
         entries = ledger(network, size.shape)
     if as_csv:
@@ -206,4 +205,18 @@ def torchvision_network(name: str, space: str | None, size: Size) -> nn.Module:
             f"torchvision's '{name}' has no space, width or depth to choose; leave out --space, "
             "--channels and --cells"
         )
-    return models.get_model(name, weights=None, num_classes=size.classes)
+
+    def make() -> nn.Module:
+        return models.get_model(name, weights=None, num_classes=size.classes)
+
+    if size.is_asked:
+        size.check_room(name, make)
+    return make()
+
+
+def _one(arch: str | None, named: str | None) -> str:
+    if (arch is None) == (named is None):
+        raise BadValue(
+            "name one architecture: a file, a finished cell's folder, or the text itself"
+        )
+    return arch or named or ""

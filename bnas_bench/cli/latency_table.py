@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bnas_bench.cli.latency import in_words, json_option, measured_on, threads_option
-from bnas_bench.cli.sizes import COUNT, Size, running, sized
+from bnas_bench.cli.numbers import Number
+from bnas_bench.cli.sizes import Size, running, sized
 from bnas_bench.core import Architecture, SearchSpace
 from bnas_bench.errors import BadValue
+from bnas_bench.options import Grid, Seed
 from bnas_bench.registry import find
-from bnas_bench.spec import parse_spec, resolve
+from bnas_bench.spec import parse_spec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,10 +34,14 @@ DRAWS = 1000
 @click.command("latency-table")
 @click.option("--space", default="darts-binary", show_default=True)
 @click.option(
-    "--count", type=COUNT, default=50, show_default=True, help="Architectures to predict."
+    "--count", type=Number(Grid), default=50, show_default=True, help="Architectures to predict."
 )
-@click.option("--fill", type=COUNT, help="Others that fill the table first [default: as many].")
-@click.option("--seed", type=int, default=0, show_default=True, help="What they are drawn from.")
+@click.option(
+    "--fill", type=Number(Grid), help="Others that fill the table first [default: as many]."
+)
+@click.option(
+    "--seed", type=Number(Seed), default=0, show_default=True, help="What they are drawn from."
+)
 @sized
 @threads_option
 @json_option
@@ -61,9 +67,9 @@ def latency_table(
     where = measured_on(threads)
     spec = parse_spec(space)
     plugin = find("space", spec.name)
-    instance = plugin.make(resolve(spec.options, plugin.defaults, f"option of {spec.name}"))
+    instance = plugin.make(plugin.resolve(spec.options))
     others = count if fill is None else fill
-    frame = size.spec(instance)
+    frame = size.spec(instance, instance.largest())
     rng = generator(seed, "latency-table", space)
     archs = list(islice(_distinct(instance, rng), others + count))
     if len(archs) < others + count:

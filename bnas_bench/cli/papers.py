@@ -7,8 +7,11 @@ from pathlib import Path
 
 import click
 
-from bnas_bench.cli.running import FOLDER, RESULTS, How, found, runs_cells
+from bnas_bench.cli.numbers import Number
+from bnas_bench.cli.running import FOLDER, RESULTS, How, found, results_name, runs_cells
 from bnas_bench.errors import UnknownName
+from bnas_bench.feasible import check_cells
+from bnas_bench.options import Grid, Seed
 from bnas_bench.papers.artefact import PAPERS, Artefact, ids, load
 from bnas_bench.recorded import defaults
 from bnas_bench.store import Store
@@ -57,9 +60,11 @@ def papers(artefact: str | None, as_markdown: bool) -> None:
     "--budget", default="quick", show_default=True, help="smoke, quick, standard or paper."
 )
 @click.option("--dataset", help="[default: digits below standard, then cifar10, then the paper's]")
-@click.option("--seeds", type=click.IntRange(1), default=3, show_default=True)
-@click.option("--seed", type=int, default=0, show_default=True, help="What all seeds derive from.")
-@click.option("--name", default="papers", show_default=True, help="Name of the results.")
+@click.option("--seeds", type=Number(Grid), default=3, show_default=True)
+@click.option(
+    "--seed", type=Number(Seed), default=0, show_default=True, help="What all seeds derive from."
+)
+@results_name("papers", "Name of the results.")
 @RESULTS
 @click.option("--reports", type=FOLDER, default="reports", show_default=True)
 @runs_cells
@@ -92,10 +97,10 @@ def reproduce(
         plan(item, budget, dataset, seeds, seed) for item in chosen if item.state == "regenerated"
     ]
     cells = list({cell.id: cell for each in plans for cell in each.cells}.values())
+    check_cells(cells)
     if dry_run:
         for cell in cells:
-            record = store.read(cell.id)
-            click.echo(f"{cell.id}  {record['status'] if record else 'to run'}")
+            click.echo(f"{cell.id}  {store.state(cell.id).word}")
         return
     if cells and not no_run:
         how.run(cells, store)

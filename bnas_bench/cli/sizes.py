@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from bnas_bench.core import NetworkSpec, Scale, SearchSpace
-from bnas_bench.errors import BadValue
+from bnas_bench.cli.numbers import Number
+from bnas_bench.core import Architecture, NetworkSpec, Scale, SearchSpace
+from bnas_bench.errors import BadValue, brief
+from bnas_bench.machine import is_modest
+from bnas_bench.options import Classes, Few, Width
+from bnas_bench.spec import read_number
 
-COUNT = click.IntRange(min=1)
+if TYPE_CHECKING:
+    from torch import nn
+
 Shape = tuple[int, int, int]
 LONGEST_NAME = 80
 
@@ -42,9 +47,25 @@ class Size:
     def classes(self) -> int:
         return self.asked_classes or 1000
 
-    def spec(self, space: SearchSpace) -> NetworkSpec:
-        scale = Scale(self.cells, self.channels)
-        return space.spec(scale, self.shape, self.classes, final=True)
+    def spec(self, space: SearchSpace, arch: Architecture) -> NetworkSpec:
+        """The frame that `arch` is built into.
+
+        Raises:
+            BadValue: if the space has no such network, or this machine no room for it.
+        """
+        spec = space.spec(Scale(self.cells, self.channels), self.shape, self.classes, final=True)
+        if not is_modest(spec):
+            import numpy as np
+
+            rng = np.random.default_rng(0)
+            self.check_room(space.name, lambda: space.network(arch, spec, rng))
+        return spec
+
+    def check_room(self, name: str, make: Callable[[], nn.Module]) -> None:
+        """Raise BadValue unless the network of that name fits into this machine's memory."""
+        from bnas_bench.capacity import check_fits
+
+        check_fits(f"a network of {name} of this size", make, self.shape)
 
 
 def sized(command: Callable[..., None]) -> Callable[..., None]:
@@ -62,11 +83,13 @@ def sized(command: Callable[..., None]) -> Callable[..., None]:
         command(size=Size(channels, cells, shape, classes), **others)
 
     for decorate in (
-        click.option("--classes", type=COUNT, help="[default: 1000]"),
+        click.option("--classes", type=Number(Classes), help="[default: 1000]"),
         click.option("--input", "shape", callback=_shape, help="[default: 3x224x224]"),
-        click.option("--cells", type=COUNT, help="Depth; the paper's if not given."),
+        click.option("--cells", type=Number(Few), help="Depth; the paper's if not given."),
         click.option(
-            "--channels", type=COUNT, help="Width of the first cell; the paper's if not given."
+            "--channels",
+            type=Number(Width),
+            help="Width of the first cell; the paper's if not given.",
         ),
     ):
         decorate(whole)
@@ -94,9 +117,10 @@ def running(name: str, shape: Shape) -> Iterator[None]:
 def _shape(_ctx: click.Context, _param: click.Parameter, text: str | None) -> Shape | None:
     if text is None:
         return None
-    numbers = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)x([1-9]\d*)", text)
-    if numbers is None:
+    sides = text.split("x")
+    if len(sides) != 3:
         raise BadValue(
-            f"'{text}' is no shape of an image: write channels x height x width, 3x224x224"
+            f"'{brief(text)}' is no shape of an image: write channels x height x width, 3x224x224"
         )
-    return int(numbers[1]), int(numbers[2]), int(numbers[3])
+    channels, height, width = (read_number(side, Width, "a side of --input") for side in sides)
+    return channels, height, width

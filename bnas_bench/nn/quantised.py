@@ -98,7 +98,8 @@ class QuantConv2d(nn.Module):
         self.running = Precision.W1A1
         self.weight = nn.Parameter(torch.empty(out_channels, in_channels, kernel_size, kernel_size))
         nn.init.kaiming_normal_(self.weight)
-        magnitude = float(self.weight.detach().abs().mean())
+        # On the meta device networks are weighed: no weight has a value there.
+        magnitude = 1.0 if self.weight.is_meta else float(self.weight.detach().abs().mean())
         self.weight_step = nn.Parameter(torch.tensor(initial_step(magnitude, bits)))
         self.input_step = nn.Parameter(torch.tensor(initial_step(sqrt(2 / pi), bits)))
 

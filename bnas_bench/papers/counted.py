@@ -9,7 +9,7 @@ from bnas_bench.core import Scale, SearchSpace
 from bnas_bench.errors import UnknownName
 from bnas_bench.papers.artefact import FOLDER, Count
 from bnas_bench.registry import find
-from bnas_bench.spec import parse_spec, resolve
+from bnas_bench.spec import parse_spec
 
 if TYPE_CHECKING:
     from bnas_bench.cost import Ledger
@@ -55,7 +55,7 @@ def space_of(text: str) -> SearchSpace:
     """The space that is written as on the command line, `darts-binary[binarise=depthwise]`."""
     spec = parse_spec(text)
     plugin = find("space", spec.name)
-    return plugin.make(resolve(spec.options, plugin.defaults, f"option of {plugin.name}"))
+    return plugin.make(plugin.resolve(spec.options))
 
 
 def architecture(count: Count) -> str:

@@ -16,7 +16,7 @@ from bnas_bench.grid import Cell, Choice, expand
 from bnas_bench.names import check_dataset
 from bnas_bench.papers.artefact import Artefact, Run
 from bnas_bench.registry import Kind, find
-from bnas_bench.spec import Spec, parse_spec, resolve, resolve_budget
+from bnas_bench.spec import Spec, parse_spec, resolve_budget
 
 SMALL = ("smoke", "quick")
 """Budgets below `standard`: a run's `small` holds what differs under them."""
@@ -118,7 +118,7 @@ def _cells(
 def _choice(kind: Kind, text: str) -> Choice:
     spec = parse_spec(text)
     plugin = find(kind, spec.name)
-    return plugin, resolve(spec.options, plugin.defaults, f"option of {plugin.name}")
+    return plugin, plugin.resolve(spec.options)
 
 
 def _budget(run: Run, space: Choice, asked: Spec, shape: tuple[int, int, int]) -> Budget:
