@@ -289,7 +289,7 @@ def test_table_prints_what_run_printed() -> None:
             ["--method", "cpnas[beta_p"],
             "'cpnas[beta_p' is not of the form name or name[key=value,key=value]",
         ),
-        (["--set", "beta_p"], "'beta_p' in 'all[beta_p]' is not of the form key=value"),
+        (["--set", "beta_p"], "'beta_p' in --set is not of the form key=value"),
         (["--method", "gone.py:X"], "gone.py cannot be read: No such file or directory"),
         (["--method", "random,random"], "is asked for twice"),
         (["--space", "darts-binary[without=none]"], "'none' cannot be left out"),

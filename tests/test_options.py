@@ -159,8 +159,11 @@ def test_a_dry_run_finds_what_cannot_run(arguments: tuple[str, ...], part: str) 
     ("arguments", "part"),
     [
         (("measure", "resnet18", "--classes", "99999999999"), "--classes is '99999999999'"),
-        (("measure", "resnet18", "--input", "3x99999999x8"), "a side of --input is '99999999'"),
-        (("measure", "resnet18", "--input", "3x22\u0664x224"), "a side of --input"),
+        (
+            ("measure", "resnet18", "--input", "3x99999999x8"),
+            "as a side is '99999999'; it takes a whole number",
+        ),
+        (("measure", "resnet18", "--input", "3x22\u0664x224"), "is no shape of an image"),
         (("measure", "resnet18", "--input", "3x90000x90000"), "GiB of its largest map"),
         (("measure", "resnet18", "--cells", HUGE), "--cells is '9999"),
         (("measure", "wrn22", "--space", "handcrafted", "--channels", "50000"), "TiB of weights"),

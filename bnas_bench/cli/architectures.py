@@ -14,7 +14,10 @@ import click
 from bnas_bench.cli.costs import layer_csv, layer_lines, layer_values, lines
 from bnas_bench.cli.paths import kind_of
 from bnas_bench.cli.sizes import Shape, Size, running, sized
-from bnas_bench.errors import BadValue, UnknownName
+from bnas_bench.core import Architecture, SearchSpace
+from bnas_bench.errors import BadValue, InvalidArchitecture, UnknownName
+from bnas_bench.registry import find, known
+from bnas_bench.spec import label, parse_spec
 
 if TYPE_CHECKING:
     from torch import nn
@@ -142,7 +145,7 @@ def read_architecture(text: str, space: str | None) -> tuple[SearchSpace, Archit
         where, content, beside = str(file), _read(file), file.with_name("record.json")
     spec = parse_spec(space or _space_of(content, beside))
     plugin = find("space", spec.name) if space else known("space", spec.name)
-    instance = plugin.make(resolve(spec.options, plugin.defaults, f"option of {spec.name}"))
+    instance = plugin.make(plugin.resolve(spec.options))
     try:
         return instance, instance.parse(content)
     except InvalidArchitecture as error:
@@ -212,11 +215,3 @@ def torchvision_network(name: str, space: str | None, size: Size) -> nn.Module:
     if size.is_asked:
         size.check_room(name, make)
     return make()
-
-
-def _one(arch: str | None, named: str | None) -> str:
-    if (arch is None) == (named is None):
-        raise BadValue(
-            "name one architecture: a file, a finished cell's folder, or the text itself"
-        )
-    return arch or named or ""

@@ -117,10 +117,15 @@ def running(name: str, shape: Shape) -> Iterator[None]:
 def _shape(_ctx: click.Context, _param: click.Parameter, text: str | None) -> Shape | None:
     if text is None:
         return None
-    sides = text.split("x")
-    if len(sides) != 3:
-        raise BadValue(
-            f"'{brief(text)}' is no shape of an image: write channels x height x width, 3x224x224"
-        )
-    channels, height, width = (read_number(side, Width, "a side of --input") for side in sides)
-    return channels, height, width
+    try:
+        channels, height, width = (read_number(n, Width, "a side") for n in text.split("x", 3))
+    except ValueError:  # not three of them
+        reason = "it has not three numbers"
+    except BadValue as error:
+        reason = str(error)
+    else:
+        return channels, height, width
+    raise BadValue(
+        f"'{brief(text)}' is no shape of an image, as {reason}: write channels x height x width, "
+        "3x224x224"
+    )
