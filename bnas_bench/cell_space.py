@@ -6,7 +6,6 @@ have two input nodes (0, 1), four intermediate nodes (2 to 5) and 14 edges.
 
 from __future__ import annotations
 
-import ast
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bnas_bench import genotype
 from bnas_bench.core import (
     IMAGENET_SIDE,
     Architecture,
@@ -25,7 +25,7 @@ from bnas_bench.core import (
     Scale,
     SearchSpace,
 )
-from bnas_bench.errors import InvalidArchitecture
+from bnas_bench.errors import InvalidArchitecture, brief
 from bnas_bench.topology import CELLS, EDGES, NODES, NONE, Pair, decision_name, plan
 
 if TYPE_CHECKING:
@@ -234,7 +234,7 @@ class CellSpace(SearchSpace):
             cost[self.operations.index(NONE)] = -np.inf
         return self.derive(costs)
 
-    def draw(self, arch: Architecture, path: Path) -> None:
+    def draw(self, arch: Architecture, path: Path | str) -> None:
         from bnas_bench.drawing import draw_cells
 
         titles = {"normal": "normal cell", "reduce": "reduction cell"}
@@ -249,11 +249,11 @@ class CellSpace(SearchSpace):
         return [tables[edge,] for edge in range(len(self.decisions))]
 
     def parse(self, text: str) -> Architecture:
-        """Read JSON, or DARTS' text form (parsed, never evaluated)."""
-        text = text.strip()
-        if text.startswith("{"):
+        """Read JSON, or DARTS' text form as `bnas_bench.genotype` finds it (never evaluated)."""
+        if text.lstrip("\ufeff \t\r\n").startswith("{") and not genotype.is_written(text):
             return super().parse(text)
-        arch = self.assemble({cell: self._nodes(cell, p) for cell, p in _read(text).items()})
+        cells = genotype.read(text)
+        arch = self.assemble({cell: self._nodes(cell, pairs) for cell, pairs in cells.items()})
         self.check(arch)
         return arch
 
@@ -281,7 +281,7 @@ class CellSpace(SearchSpace):
             for op, i in node:
                 if op not in (self.operations if self.zeroise else self.live):
                     raise InvalidArchitecture(
-                        f"'{op}' into node {j} of '{cell}' is no operation of this space; "
+                        f"'{brief(op)}' into node {j} of '{cell}' is no operation of this space; "
                         f"its operations: {', '.join(self.live)}"
                     )
                 if not 0 <= i < j:
@@ -294,72 +294,3 @@ class CellSpace(SearchSpace):
                     "they must come from two nodes"
                 )
         return nodes
-
-
-def _read(text: str) -> dict[str, list[Pair]]:
-    """The two lists of a `Genotype(...)` text, whatever stands before it (`NAME = `)."""
-    try:
-        tree = ast.parse(text, mode="exec")
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        line = getattr(error, "lineno", None) or 1
-        column = getattr(error, "offset", None) or 1
-        raise InvalidArchitecture(
-            f"the genotype stops making sense at line {line}, column {column}; "
-            "it is written Genotype(normal=[(operation, node), ...], normal_concat=[2, 3, 4, 5], "
-            "reduce=[...], reduce_concat=[2, 3, 4, 5])"
-        ) from None
-    match tree.body:
-        case [ast.Expr(value=ast.Call() as call)] | [ast.Assign(value=ast.Call() as call)]:
-            pass
-        case _:
-            raise InvalidArchitecture("the text is neither JSON nor one Genotype(...)")
-    if not (isinstance(call.func, ast.Name) and call.func.id == "Genotype") or call.args:
-        raise InvalidArchitecture(
-            "the text is no Genotype(normal=..., normal_concat=..., reduce=..., reduce_concat=...)"
-        )
-    fields = {str(keyword.arg): keyword.value for keyword in call.keywords}
-    wanted = {f"{cell}{ending}" for cell in CELLS for ending in ("", "_concat")}
-    if set(fields) != wanted or len(call.keywords) != len(wanted):
-        raise InvalidArchitecture(
-            f"the genotype has the fields {', '.join(sorted(fields)) or 'none'}; "
-            f"it needs {', '.join(sorted(wanted))}, each once"
-        )
-    for cell in CELLS:
-        concat = _concat(fields[f"{cell}_concat"])
-        if sorted(map(repr, concat)) != [repr(j) for j in NODES]:
-            raise InvalidArchitecture(
-                f"'{cell}_concat' is {concat}; a cell here concatenates the nodes 2, 3, 4, 5"
-            )
-    return {cell: _edge_list(cell, fields[cell]) for cell in CELLS}
-
-
-def _concat(node: ast.expr) -> list[object]:
-    """`[2, 3, 4, 5]`, `(2, 3, 4, 5)` or `range(2, 6)`; anything else is empty, which is no concat."""
-    match node:
-        case ast.Call(
-            func=ast.Name(id="range"),
-            args=[ast.Constant(value=int(start)), ast.Constant(value=int(stop))],
-            keywords=[],
-        ):
-            return list(range(start, min(stop, start + 100)))
-        case ast.List(elts=elements) | ast.Tuple(elts=elements):
-            return [e.value for e in elements if isinstance(e, ast.Constant)]
-    return []
-
-
-def _edge_list(cell: str, node: ast.expr) -> list[Pair]:
-    if not isinstance(node, ast.List | ast.Tuple):
-        raise InvalidArchitecture(f"'{cell}' is no list of (operation, node) pairs")
-    pairs = []
-    for position, element in enumerate(node.elts):
-        match element:
-            case ast.Tuple(elts=[ast.Constant(value=str(op)), ast.Constant(value=int(i))]) if not (
-                isinstance(i, bool)
-            ):
-                pairs.append((op, i))
-            case _:
-                raise InvalidArchitecture(
-                    f"entry {position} of '{cell}' is {ast.unparse(element)}; "
-                    "it must be an (operation, node) pair such as ('skip_connect', 0)"
-                )
-    return pairs

@@ -15,8 +15,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from bnas_bench.errors import InvalidArchitecture
+from bnas_bench.errors import InvalidArchitecture, brief
 from bnas_bench.options import Amount, Batch, BelowOne, Between, Count, Few, Passes, Share, Width
+from bnas_bench.strict import BadJson, read_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -79,7 +80,8 @@ class Architecture:
                 for decision, option in choices.items():
                     if not isinstance(option, str | int | float):
                         raise InvalidArchitecture(
-                            f"decision '{decision}' holds {option!r}; an option is a text or a number"
+                            f"decision '{brief(decision)}' holds a {type(option).__name__}; "
+                            "an option is a text or a number"
                         )
                 return cls(space, choices)
         raise InvalidArchitecture(
@@ -250,11 +252,9 @@ class SearchSpace(ABC):
             InvalidArchitecture: if the text is not one, or not of this space.
         """
         try:
-            arch = Architecture.from_json(json.loads(text))
-        except json.JSONDecodeError as error:
-            raise InvalidArchitecture(
-                f"the JSON stops making sense at line {error.lineno}, column {error.colno}: {error.msg}"
-            ) from None
+            arch = Architecture.from_json(read_json(text))
+        except BadJson as error:
+            raise InvalidArchitecture(f"the JSON {error}") from None
         self.check(arch)
         return arch
 
@@ -292,7 +292,7 @@ class SearchSpace(ABC):
         """
 
     @abstractmethod
-    def draw(self, arch: Architecture, path: Path) -> None:
+    def draw(self, arch: Architecture, path: Path | str) -> None:
         """Write a drawing of `arch`; the ending of `path` gives the format."""
 
     @abstractmethod
@@ -346,12 +346,12 @@ class SearchSpace(ABC):
         """The part of `check` that is the same for all spaces: the name, the decisions, the options."""
         if arch.space != self.name:
             raise InvalidArchitecture(
-                f"the architecture is of space '{arch.space}', not of '{self.name}'"
+                f"the architecture is of space '{brief(arch.space)}', not of '{self.name}'"
             )
         known = {d.name: d for d in self.decisions}
         for name in arch.choices:
             if name not in known:
-                raise InvalidArchitecture(f"'{name}' is no decision of space '{self.name}'")
+                raise InvalidArchitecture(f"'{brief(name)}' is no decision of space '{self.name}'")
         absent = self.absent(arch.choices)
         for decision in self.decisions:
             if decision.name in absent:
@@ -366,7 +366,7 @@ class SearchSpace(ABC):
             if not any(option == o and type(option) is type(o) for o in decision.options):
                 options = ", ".join(str(o) for o in decision.options)
                 raise InvalidArchitecture(
-                    f"'{option}' is no option of decision '{decision.name}'; its options: {options}"
+                    f"'{brief(option)}' is no option of decision '{decision.name}'; its options: {options}"
                 )
 
 
