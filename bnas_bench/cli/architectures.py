@@ -13,11 +13,9 @@ import click
 
 from bnas_bench.cli.costs import layer_csv, layer_lines, layer_values, lines
 from bnas_bench.cli.paths import kind_of
+from bnas_bench.cli.reading import read_architecture
 from bnas_bench.cli.sizes import Shape, Size, running, sized
-from bnas_bench.core import Architecture, SearchSpace
-from bnas_bench.errors import BadValue, InvalidArchitecture, UnknownName
-from bnas_bench.registry import find, known
-from bnas_bench.spec import label, parse_spec
+from bnas_bench.errors import BadValue, UnknownName
 
 if TYPE_CHECKING:
     from torch import nn
@@ -55,10 +53,10 @@ def measure(
     file. The maps are the most that is alive at once: 4 bytes a value in the float simulation, one
     bit a value of what only 1-bit convolutions read if they are packed.
 
-    ARCH is a file (JSON or Genotype(...)), the folder of a finished cell, the text itself, or
-    torchvision:NAME for a real-valued network of torchvision. With --space handcrafted a model's
-    name will do. Of a cell only the architecture is taken: it is counted at the size that the
-    options give, not at the one it was trained at (as `latency` and `pack` take it).
+    ARCH is a file (JSON or Genotype(...); of many, FILE:NAME), the folder of a finished cell, the
+    text itself, or torchvision:NAME for a real-valued network of torchvision. With --space
+    handcrafted a model's name will do. Of a cell only the architecture is taken: it is counted at the
+    size that the options give, not at the one it was trained at (as `latency` and `pack` take it).
     """
     from bnas_bench.cost import costs, ledger
 
@@ -113,10 +111,15 @@ def _file_bytes(network: nn.Module, shape: Shape) -> int | None:
 def show(arch: str | None, named: str | None, space: str | None, out: Path | None) -> None:
     """Print an architecture, or draw it.
 
-    ARCH is a file (JSON or Genotype(...)), the folder of a finished cell, or the text itself.
+    ARCH is a file (JSON or Genotype(...); of many, FILE:NAME), the folder of a finished cell, or the
+    text itself.
     """
     instance, architecture = read_architecture(_one(arch, named), space)
     if out is not None:
+        if kind_of(out) == "other":
+            raise BadValue(
+                f"'{out}' is a pipe or a device, and a drawing is a file: name one with -o"
+            )
         instance.draw(architecture, out)
         click.echo(f"wrote {out}")
         return
@@ -128,69 +131,6 @@ def show(arch: str | None, named: str | None, space: str | None, out: Path | Non
             click.echo(f"  {name}  {option}")
 
 
-def read_architecture(text: str, space: str | None) -> tuple[SearchSpace, Architecture]:
-    """The space and the architecture that a file, a finished cell's folder or a text tells.
-
-    Args:
-        space: overrides what the architecture says of its space.
-
-    Raises:
-        InvalidArchitecture: if it does not parse, or does not fit the space; with the file's name.
-        BadValue: if there is no such file.
-    """
-    if "{" in text or "Genotype(" in text or _is_name(text, space):
-        where, content, beside = "the text", text, None
-    else:
-        file = Path(text, "arch.json") if kind_of(text) == "folder" else Path(text)
-        where, content, beside = str(file), _read(file), file.with_name("record.json")
-    spec = parse_spec(space or _space_of(content, beside))
-    plugin = find("space", spec.name) if space else known("space", spec.name)
-    instance = plugin.make(plugin.resolve(spec.options))
-    try:
-        return instance, instance.parse(content)
-    except InvalidArchitecture as error:
-        raise InvalidArchitecture(f"{where}: {error}") from error
-
-
-def _is_name(text: str, space: str | None) -> bool:
-    """Whether the text can only be a name that the space knows."""
-    named = space is not None and re.fullmatch(r"[\w-]+", text) is not None
-    return named and kind_of(text) is None
-
-
-def _one(arch: str | None, named: str | None) -> str:
-    if (arch is None) == (named is None):
-        raise BadValue(
-            "name one architecture: a file, a finished cell's folder, or the text itself"
-        )
-    return arch or named or ""
-
-
-def _read(file: Path) -> str:
-    from bnas_bench.packed.file import is_packed
-
-    if kind_of(file) == "file" and is_packed(file):
-        raise BadValue(f"'{file}' is a packed network, not an architecture: `latency` reads it")
-    try:
-        return file.read_text("utf-8")
-    except UnicodeDecodeError:
-        raise InvalidArchitecture(f"{file}: this is no text") from None
-    except OSError as error:
-        raise BadValue(f"cannot read an architecture from '{file}': {error.strerror}") from error
-
-
-def _space_of(content: str, record: Path | None) -> str:
-    """The space as the record beside the architecture names it, or its JSON, or the usual one."""
-    for text in (_read(record) if record and kind_of(record) else "", content):
-        with suppress(ValueError):
-            match json.loads(text):
-                case {"space": str(name), "space_options": dict(options)}:
-                    return label(name, options)
-                case {"space": str(name)}:
-                    return name
-    return "darts-binary"
-
-
 def torchvision_network(name: str, space: str | None, size: Size) -> nn.Module:
     """A network of torchvision with random weights.
 
@@ -200,9 +140,9 @@ def torchvision_network(name: str, space: str | None, size: Size) -> nn.Module:
     """
     from torchvision import models
 
-    known = models.list_models(module=models)
-    if name not in known:
-        raise UnknownName("file or torchvision network", name, known)
+    names = models.list_models(module=models)
+    if name not in names:
+        raise UnknownName("file or torchvision network", name, names)
     if (space, size.channels, size.cells) != (None,) * 3:
         raise BadValue(
             f"torchvision's '{name}' has no space, width or depth to choose; leave out --space, "
@@ -215,3 +155,11 @@ def torchvision_network(name: str, space: str | None, size: Size) -> nn.Module:
     if size.is_asked:
         size.check_room(name, make)
     return make()
+
+
+def _one(arch: str | None, named: str | None) -> str:
+    if (arch is None) == (named is None):
+        raise BadValue(
+            "name one architecture: a file, a finished cell's folder, or the text itself"
+        )
+    return arch or named or ""

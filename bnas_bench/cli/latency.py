@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bnas_bench.cli.architectures import read_architecture, torchvision_network
+from bnas_bench.cli.architectures import torchvision_network
 from bnas_bench.cli.numbers import Number
 from bnas_bench.cli.packed import SPACE, space_of_a_cell
 from bnas_bench.cli.paths import kind_of
+from bnas_bench.cli.reading import read_architecture
 from bnas_bench.cli.sizes import Shape, Size, running, sized
 from bnas_bench.errors import BadValue, BenchError
 from bnas_bench.options import Threads

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bnas_bench.cli.architectures import read_architecture
 from bnas_bench.cli.paths import kind_of
+from bnas_bench.cli.reading import read_architecture
 from bnas_bench.cli.sizes import Shape, Size, running, sized
 from bnas_bench.core import options_of
 from bnas_bench.errors import BadValue
