@@ -99,6 +99,8 @@ def test_memory_counts_what_is_still_to_be_read() -> None:
     assert memory(program, check(program)) == [32, 48, 48, 20]
 
 
+WIDER = {"pad_height": 0, "pad_width": 1, "start": 0, "step": 1}
+
 BAD: dict[str, tuple[Program, str]] = {
     "no step": (replace(GOOD, steps=()), "no step"),
     "image without pixels": (replace(GOOD, shape=(3, 0, 9)), "an image's shape"),
@@ -211,6 +213,16 @@ BAD: dict[str, tuple[Program, str]] = {
         altered(GOOD, "concat", inputs=("input", "relu_15")),
         "one height and width",
     ),
+    "concat of widths": (
+        Program(
+            (1, 4, 4),
+            (
+                Step("window", ("input",), "wide", "", WIDER),
+                Step("concat", ("input", "wide"), "joined", ""),
+            ),
+        ),
+        "one height and width and gets real 4x4x1 and real 4x5x1",
+    ),
     "interleave of widths": (
         altered(GOOD, "interleave", inputs=("input", "add_3")),
         "interleaves maps of one shape",
@@ -299,6 +311,16 @@ HUGE: dict[str, tuple[Callable[[], Program], str]] = {
         ),
         f"bytes for its values, over {ALIVE_LIMIT}",
     ),
+    "memory in between": (
+        lambda: Program(
+            (1, 8192, 8192),
+            (
+                *(Step("relu", ("input",), f"{i}", "") for i in range(8)),
+                *(Step("global_pool", (f"{i}",), f"pooled {i}", "") for i in range(8)),
+            ),
+        ),
+        f"needs 2415919104 bytes for its values, over {ALIVE_LIMIT}",
+    ),
     "all values": (
         lambda: Program(
             (1, 8192, 8192),
@@ -323,6 +345,14 @@ HUGE: dict[str, tuple[Callable[[], Program], str]] = {
         lambda: single((1, 2**14 + 1, 2), "relu"),
         "real 16385x2x1, where a side has 16384 pixels at the most",
     ),
+    "other side": (
+        lambda: single((1, 2, 2**14 + 1), "relu"),
+        "real 2x16385x1, where a side has 16384 pixels at the most",
+    ),
+    "side in between": (
+        lambda: single((1, 2, 2**14), "window", pad_height=0, pad_width=1, start=0, step=1),
+        "step 1.*real 2x16385x1, where a side has 16384 pixels at the most",
+    ),
 }
 
 
@@ -333,6 +363,66 @@ def test_a_program_that_would_take_too_much(case: str) -> None:
     began = time.process_time()
     assert re.search(expected, refused(program))
     assert time.process_time() - began < 2
+
+
+def pooled(shape: tuple[int, int, int], relus: int, last: str = "input") -> Program:
+    """So many steps that read the images, and one that pools."""
+    steps = (Step("relu", ("input",), f"{i}", "") for i in range(relus))
+    return Program(shape, (*steps, Step("global_pool", (last,), "pooled", "")))
+
+
+JUST: dict[str, Callable[[], Program]] = {
+    "steps": lambda: pooled((1, 1, 1), 4095),
+    "inputs": lambda: single((1, 2, 2), "concat", sources=256),
+    "values of an image": lambda: pooled((2**26, 1, 1), 0),
+    "side": lambda: pooled((1, 2**14, 1), 0),
+    "other side": lambda: pooled((1, 1, 2**14), 0),
+    "name": lambda: altered(GOOD, "linear", name="a" * 256),
+    # 8 maps of 2^27 bytes, and all of them joined.
+    "memory": lambda: Program(
+        (1, 8192, 4096),
+        (
+            *(Step("relu", ("input",), f"{i}", "") for i in range(8)),
+            Step("concat", tuple(map(str, range(8))), "joined", ""),
+            Step("global_pool", ("joined",), "pooled", ""),
+        ),
+    ),
+    # 435 maps of 8 x 5461 x 113 values and a vector of 8 are 2^33 bytes.
+    "all values": lambda: pooled((8, 5461, 113), 434),
+    # 8 x 2^13 x 2^13 values are 2^31 bytes.
+    "padding": lambda: single(
+        (8, 1, 1), "window", pad_height=2**13 - 1, pad_width=2**13 - 1, start=0, step=2**13
+    ),
+}
+
+
+@pytest.mark.parametrize("case", JUST)
+def test_a_program_that_takes_just_what_it_may(case: str) -> None:
+    check(JUST[case]())
+
+
+CONV = {"inputs": 6, "outputs": 4, "kernel": 3, "stride": 1, "padding": 1, "dilation": 1}
+MAP = Shape("real", (5, 4, 6))
+
+
+@pytest.mark.parametrize(
+    ("op", "x", "attributes", "work"),
+    [
+        ("conv", MAP, {**CONV, "groups": 2}, 5 * 4 * 4 * 3 * 9),
+        ("conv_b", Shape("signs", (5, 4, 6)), {**CONV, "groups": 1}, 5 * 4 * 4 * 6 * 9),
+        ("linear", Shape("vector", (7,)), {"inputs": 7, "outputs": 3}, 7 * 3),
+        ("global_pool", MAP, {}, 5 * 4 * 6),
+        ("max_pool", MAP, {"kernel": 2, "stride": 2, "padding": 0, "ceil": False}, 2 * 2 * 6 * 4),
+        ("window", MAP, {"pad_height": 0, "pad_width": 0, "start": 0, "step": 2}, 3 * 2 * 6),
+        ("tile", MAP, {"channels": 9}, 5 * 4 * 9),
+        ("zeros", MAP, {"channels": 9, "stride": 2}, 3 * 2 * 9),
+        ("resize", MAP, {"parts": 2, "channels": 5}, 5 * 4 * 10),
+        ("sign", MAP, {}, 5 * 4 * 6),
+        ("relu", MAP, {}, 5 * 4 * 6),
+    ],
+)
+def test_work_is_what_is_read(op: str, x: Shape, attributes: dict[str, int], work: int) -> None:
+    assert RULES[op]((x,), attributes).work == work
 
 
 def test_values_that_nobody_reads_are_no_fault() -> None:

@@ -50,6 +50,20 @@ def test_paths_may_be_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         load("none.bnn")
 
 
+def test_a_file_has_so_many_bytes_at_the_most(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, size = tmp_path / "net.bnn", len(DATA)
+    monkeypatch.setattr("bnas_bench.packed.file.FILE_LIMIT", size)
+    assert write(GOOD, path) == size
+    assert same(load(path), GOOD)
+    monkeypatch.setattr("bnas_bench.packed.file.FILE_LIMIT", size - 1)
+    with pytest.raises(BadFile, match=f"takes {size} bytes"):
+        save(GOOD)
+    with pytest.raises(BadFile, match=f"is larger than {size - 1} bytes"):
+        load(path)
+
+
 def test_a_link_is_replaced_and_what_it_leads_to_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").write_text("not ours")
     (tmp_path / "net.bnn").symlink_to("elsewhere")
