@@ -203,7 +203,7 @@ class Handcrafted(SearchSpace):
 
     def parse(self, text: str) -> Architecture:
         """Read JSON, or the model's name."""
-        text = text.strip()
+        text = text.strip("\ufeff \t\r\n")
         if text.startswith("{"):
             return super().parse(text)
         if text not in MODELS:

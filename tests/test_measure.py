@@ -131,6 +131,17 @@ def test_texts_that_are_longer_than_names_may_be() -> None:
     assert "(300 characters)" in refuse("a" * 300, "--space", "handcrafted")
 
 
+@pytest.mark.parametrize(
+    ("name", "gmacs", "million"),
+    [("mobilenet_v2", 0.301, 3.505), ("vit_b_16", 17.564, 86.568), ("inception_v3", 2.838, 23.835)],
+)
+def test_torchvisions_networks_in_one_breath(name: str, gmacs: float, million: float) -> None:
+    """MACs and parameters that torchvision publishes; inception's are of 224x224 and one head."""
+    found = json.loads(succeed("measure", f"torchvision:{name}", "--json"))
+    assert round(found["macs"]["W32A32"] / 1e9, 3) == gmacs
+    assert round(found["parameters"] / 1e6, 3) == million
+
+
 def test_what_torchvisions_networks_cannot_take() -> None:
     for name in ("alexnet", "torchvision:alexnet"):
         assert refuse(name, "--cells", "3").endswith(

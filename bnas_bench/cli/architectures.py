@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
+from warnings import catch_warnings
 
 import click
 
@@ -150,7 +151,10 @@ def torchvision_network(name: str, space: str | None, size: Size) -> nn.Module:
         )
 
     def make() -> nn.Module:
-        return models.get_model(name, weights=None, num_classes=size.classes)
+        with catch_warnings(
+            action="ignore"
+        ):  # on how two of them draw weights, which none of us keeps
+            return models.get_model(name, weights=None, num_classes=size.classes)
 
     if size.is_asked:
         size.check_room(name, make)
