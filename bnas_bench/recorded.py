@@ -23,7 +23,9 @@ def space(name: str, options: Mapping[str, Any], plugin: Plugin | None = None) -
     """
     plugin = plugin or known("space", name)
     texts = dict(pair.split("=", 1) for pair in pairs(options))
-    return plugin.make(plugin.resolve(texts))
+    made = plugin.make(plugin.resolve(texts))
+    made.name = name  # as its architectures name it, wherever the person's file lies
+    return made
 
 
 @cache

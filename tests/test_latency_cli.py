@@ -152,7 +152,7 @@ def test_what_the_engine_cannot_run_is_told(monkeypatch: pytest.MonkeyPatch) -> 
         (["picture"], "picture: this is no text"),
         (["gone.json"], "cannot read an architecture from 'gone.json'"),
         (["folder"], "the folder 'folder' is no finished cell's: it has no record"),
-        (["folder", "--channels", "8"], "the network in 'folder' has its space and size"),
+        (["folder", "--channels", "8"], "the network in 'folder' has its size"),
         (["torchvision:resnt18"], "unknown file or torchvision network 'resnt18'"),
         (["birealnet18", "--space", "handcraft"], "unknown space 'handcraft'"),
         (["birealnet18", "--space", "handcrafted", "--input", "224"], "'224' is no shape"),

@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from bnas_bench import __version__, recorded
+from bnas_bench.capacity import check_fits
 from bnas_bench.core import Architecture, NetworkSpec, SearchSpace
 from bnas_bench.errors import BadValue, Damaged
 from bnas_bench.nn.binary import Precision
@@ -51,7 +52,13 @@ def rebuilt(
         space = recorded.space(name, options, plugin)
         arch = Architecture.from_json(built["architecture"])
         spec = NetworkSpec(**built["spec"] | {"shape": tuple(built["spec"]["shape"])})
-        network = space.network(arch, spec, np.random.default_rng(0))
+        space.check(arch)
+
+        def make() -> Network:
+            return space.network(arch, spec, np.random.default_rng(0))
+
+        check_fits(f"the network in '{folder}'", make, spec.shape)
+        network = make()
         network.load_state_dict(weights)
         recipe = record.get("recipe", {})
         network.precision = Precision(recipe.get("precision", "W1A1"))  # older records have none
