@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,24 +23,27 @@ from bnas_bench import provenance
 from bnas_bench.checkpoint import Checkpoint
 from bnas_bench.core import Architecture, Recipe, SearchSpace, SearchStrategy
 from bnas_bench.cost import costs, ledger
+from bnas_bench.crashes import TRIES, crashes, packing
 from bnas_bench.data import Dataset, Task, load, task
 from bnas_bench.errors import BadValue, MissingData
 from bnas_bench.learning import top_accuracies
+from bnas_bench.lent import Lent
 from bnas_bench.meter import Meter
 from bnas_bench.nn.binary import Precision
 from bnas_bench.nn.network import Network
 from bnas_bench.packed.latency import latency, simulated
 from bnas_bench.packed.record import packed_record, refused
 from bnas_bench.packed.runs import about, of_cell
-from bnas_bench.pipelines import Heir, accuracies, front_file, member
+from bnas_bench.pipelines import Heir, accuracies, front_file
 from bnas_bench.progress import Progress
+from bnas_bench.record import SCHEMA
+from bnas_bench.result import check_result, result_fields
 from bnas_bench.seeds import generator
 from bnas_bench.source import harness_digest
 from bnas_bench.spec import label
 from bnas_bench.store import (
     CHECKPOINT,
     DIGESTS,
-    SCHEMA,
     Record,
     Store,
     Unwritable,
@@ -48,30 +51,21 @@ from bnas_bench.store import (
     sha256,
 )
 from bnas_bench.train import TrainResult, train
+from bnas_bench.untouched import Watched, generators_put_back, untouched
 
 if TYPE_CHECKING:
     from bnas_bench.grid import Cell
 
 TIMING_FIELDS = frozenset(
     {
-        "when",
-        "seconds",
-        "search_seconds",
-        "harness_seconds",
-        "train_seconds",
-        "latency_ms",
-        "latency_lower_ms",
-        "latency_upper_ms",
-        "latency_repeats",
-        "packed_latency_ms",
-        "packed_latency_lower_ms",
-        "packed_latency_upper_ms",
-        "packed_latency_repeats",
-        "search_step_mib",
-        "peak_memory_mib",
-        "peak_device_memory_mib",
-        "load",
-        "log_sha256",
+        *("when", "seconds", "load", "log_sha256"),
+        *(f"{phase}_seconds" for phase in ("search", "harness", "train")),
+        *(
+            f"{kind}_{part}"
+            for kind in ("latency", "packed_latency")
+            for part in ("ms", "lower_ms", "upper_ms", "repeats")
+        ),
+        *("search_step_mib", "peak_memory_mib", "peak_device_memory_mib"),
     }
 )
 """What may differ between the records of two runs of one cell; on CPU all else is equal."""
@@ -83,12 +77,13 @@ def run_cell(
     *,
     device: str = "cpu",
     threads: int | None = None,
-    data: Path = Path("data"),
+    data: Path | str = "data",
     progress: Progress | None = None,
 ) -> Record:
     """Run a cell, or go on with one that was killed, and write its folder; the record comes last.
 
-    What goes wrong within the cell makes a record of status `failed` with the reason.
+    What goes wrong within the cell makes a record of status `failed` with the reason; so does code
+    of a method or a space that changes what others share (`untouched`).
 
     Args:
         device: `cpu`, `cuda` or `cuda:N`.
@@ -150,10 +145,6 @@ def find_device(name: str) -> torch.device:
     return device
 
 
-TRIES = 2
-"""Times that a cell may die in the packed engine, before it is recorded without."""
-
-
 class _Run:
     """The steps of one cell. What a step finds out goes to the record and the files at once."""
 
@@ -179,29 +170,38 @@ class _Run:
             **provenance.hardware(device),
         }
 
-    def run(self, data: Path) -> None:
-        space: SearchSpace = self.cell.space.make(self.cell.space_options)
-        method: SearchStrategy = self.cell.method.make(self.cell.method_options)
-        if reason := method.refuses(space):
-            self.record |= {"status": "refused", "reason": reason}
+    def run(self, data: Path | str) -> None:
+        with untouched(f"the file of space '{self.cell.space.name}' or its constructor"):
+            space, lent = self.space(), self.space()
+        with untouched(f"the file of method '{self.cell.method.name}', or what makes one of it"):
+            method: SearchStrategy = self.cell.method.make(self.cell.method_options)
+        with untouched("`refuses`", Lent(lent)):
+            reason = method.refuses(lent)
+        if reason:
+            self.record |= {"status": "refused", "reason": " ".join(str(reason).split())}
             return
         self.progress.enter("load")
         searched, dataset = self.load(data)
-        arch = self.search(space, method, searched)
-        network = self.train(space, arch, dataset)
-        heirs = self.deploy(space, searched)
+        arch = self.search(space, lent, method, searched)
+        with untouched("a network of the space"):
+            network = self.train(space, arch, dataset)
+            heirs = self.deploy(space, searched)
         self.test(network, dataset, heirs, searched)
         self.measure(network, dataset)
 
-    def load(self, folder: Path) -> tuple[Dataset, Dataset]:
+    def space(self) -> SearchSpace:
+        """A fresh one: what a search has had trains nothing."""
+        return self.cell.space.make(self.cell.space_options)
+
+    def load(self, folder: Path | str) -> tuple[Dataset, Dataset]:
         """The dataset at the search's and at the final scale."""
 
-        def at(image: int | None) -> Dataset:
-            return load(self.cell.dataset, image=image, device=self.device, folder=folder)
+        def at(image: int | None, say: Callable[[str], None]) -> Dataset:
+            return load(self.cell.dataset, image=image, device=self.device, folder=folder, say=say)
 
-        searched = dataset = at(self.budget.search.image)
+        searched = dataset = at(self.budget.search.image, self.progress.say)
         if self.budget.final.image != self.budget.search.image:
-            dataset = at(self.budget.final.image)
+            dataset = at(self.budget.final.image, lambda _: None)  # the same files
         self.record |= {
             "dataset_fingerprint": dataset.fingerprint,
             "train_images": len(dataset.train),
@@ -216,8 +216,14 @@ class _Run:
         self.identity = canonical([self.cell.id, *sources, *versions, *machine])
         return searched, dataset
 
-    def search(self, space: SearchSpace, method: SearchStrategy, dataset: Dataset) -> Architecture:
-        """Search, or read what a search that is over has found."""
+    def search(
+        self, space: SearchSpace, lent: SearchSpace, method: SearchStrategy, dataset: Dataset
+    ) -> Architecture:
+        """Search, or read what a search that is over has found.
+
+        Args:
+            lent: the instance that the search gets; what it finds is to fit `space`.
+        """
         spec = space.spec(
             space.fit(self.budget.search), dataset.shape, dataset.classes, final=False
         )
@@ -227,7 +233,7 @@ class _Run:
         began, over = time.perf_counter(), self.checkpoint("found")
         weights: dict[str, Tensor] = {}
         if (found := over.load({"heir": weights})) is None:
-            found = self.find(space, method, seen, weights)
+            found = self.find(space, lent, method, seen, weights)
             over.save({"heir": weights}, found, force=True)
         self.checkpoint("search").remove()
         self.log, front, (lr, epochs) = (found.pop(name) for name in ("log", "front", "finetune"))
@@ -244,6 +250,7 @@ class _Run:
     def find(
         self,
         space: SearchSpace,
+        lent: SearchSpace,
         method: SearchStrategy,
         seen: Task,
         weights: dict[str, Tensor],
@@ -253,29 +260,19 @@ class _Run:
         Args:
             weights: takes those of the network that the search hands on, if it does.
         """
-        meter = Meter(self.budget.passes, self.checkpoint("search"))
+        whole = Lent(lent)
+        meter = Meter(self.budget.passes, Watched(self.checkpoint("search"), whole))
         self.progress.enter("search", meter)
         try:
-            with meter:
+            with meter, generators_put_back(), untouched("the search", whole):
                 rng = self.rng("search", self.cell.space.name, self.cell.method.name)
-                result = method.search(space, seen, meter, rng)
+                result = check_result(method.search(lent, seen, meter, rng), space)
         finally:
             self.log = [{"phase": "search", **entry} for entry in meter.log]
             self.record |= (spent := _spent(meter))
-        for arch in (result.best, *(candidate.arch for candidate in result.front)):
-            space.check(arch)
         if result.heir is not None:
             weights |= _weights(result.heir)
-        return spent | {
-            "architecture": result.best.to_json(),
-            "architecture_id": result.best.id,
-            "valid_accuracy": None if result.valid is None else _percent(result.valid),
-            "notes": {name: _plain(value) for name, value in result.notes.items()},
-            "front_size": len(result.front),
-            "front": [member(candidate) for candidate in result.front],
-            "finetune": [result.finetune[0], list(result.finetune[1])],
-            "log": self.log,
-        }
+        return spent | result_fields(result) | {"log": self.log}
 
     def train(self, space: SearchSpace, arch: Architecture, dataset: Dataset) -> Network:
         """Build the derived network, count its cost, and train it from scratch."""
@@ -360,14 +357,11 @@ class _Run:
 
     def pack(self, network: Network, dataset: Dataset) -> Record:
         """The network as bits: size and latency. A crash of compiled code costs no trained cell."""
-        tries = self.store.folder(self.cell.id) / f"packed{CHECKPOINT}"
-        before = tries.stat().st_size if tries.exists() else 0
-        if before >= TRIES:
-            return refused(f"the engine ended the process {before} times")
-        tries.parent.mkdir(parents=True, exist_ok=True)
-        with tries.open("ab") as file:
-            file.write(b"x")
-        return packed_record(network, dataset.shape, self.about | of_cell(self.record))
+        folder = self.store.folder(self.cell.id)
+        if (times := crashes(folder)) >= TRIES:
+            return refused(f"the engine ended the process {times} times")
+        with packing(folder):
+            return packed_record(network, dataset.shape, self.about | of_cell(self.record))
 
     def finished(self) -> Record:
         """The record, with what is known only at the end; adds the log to the files."""
@@ -404,8 +398,3 @@ def _weights(network: Network) -> dict[str, Tensor]:
 
 def _percent(part: float) -> float:
     return round(100 * float(part), 6)
-
-
-def _plain(value: Any) -> Any:
-    """A NumPy or torch scalar as Python's own."""
-    return value.item() if hasattr(value, "item") else value

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from helpers.cells import BUDGET, toy_cell
+from helpers.cells import BUDGET, TOY, toy_cell
 
 from bnas_bench import data as data_module
 from bnas_bench import run as run_module
@@ -23,10 +23,13 @@ from bnas_bench.data import Dataset
 from bnas_bench.errors import BadValue, BudgetExceeded, MissingData
 from bnas_bench.grid import Cell
 from bnas_bench.learning import accuracy
+from bnas_bench.lent import Lent
 from bnas_bench.progress import Progress
+from bnas_bench.registry import find
 from bnas_bench.run import TIMING_FIELDS, run_cell
 from bnas_bench.seeds import generator
 from bnas_bench.store import Record, Store, canonical
+from bnas_bench.surroundings import Surroundings
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -196,6 +199,137 @@ def test_a_search_that_fails_leaves_a_record(store: Store, fault: str, reason: s
     assert record["passes"] == 0
     assert "test_accuracy" not in record
     assert "_go_wrong" in (store.folder(cell.id) / "error.txt").read_text()
+
+
+DOUBLE = "torch.set_default_dtype(torch.float64)"
+MEDDLERS = [
+    (DOUBLE, "the search changed torch's default dtype from float32 to float64; put it back"),
+    (
+        "torch.set_num_threads(2)",
+        "the search changed torch's number of threads from 1 to 2; put it back",
+    ),
+    ("space.rate = 0.1", "the search changed space.rate from 0.01 to 0.1; put it back"),
+    (
+        "space.recipe = lambda shape: None",
+        "the search changed space.recipe from nothing to <lambda>; put it back",
+    ),
+    (
+        "type(space).recipe = lambda self, shape: None",
+        "the search changed ToySpace.recipe from ToySpace.recipe to <lambda>; put it back",
+    ),
+    (
+        "object.__setattr__(DECISIONS[0], 'options', (1, 3, 5))",
+        "the search changed space.decisions[0].options from (1, 3) to (1, 3, 5); put it back",
+    ),
+]
+
+
+@pytest.mark.parametrize(("meddle", "sentence"), MEDDLERS)
+def test_what_a_search_changes_ends_with_it_and_the_cell_fails(
+    store: Store, tmp_path: Path, meddle: str, sentence: str
+) -> None:
+    before, cell = Surroundings(), toy_cell(meddle=meddle, space={"label": meddle})
+    whole = Lent(cell.space.make({}))
+    record = run_cell(cell, store, threads=1)
+    assert (record["status"], record["reason"]) == ("failed", f"Altered: {sentence}")
+    assert "recipe" not in record
+    assert "found.ckpt" not in names(store, cell)
+    assert before.changes() == []
+    assert whole.changes() == []
+    # and so it does where it was killed before its end
+    assert lasting(run_cell(cell, store, threads=1)) == lasting(record)
+    honest = toy_cell()
+    first, second = (run_cell(honest, Store(tmp_path / name), threads=1) for name in "ab")
+    assert lasting(first) == lasting(second)
+    assert first["recipe"]["lr"] == 0.01
+
+
+def test_what_a_search_changes_on_its_way_is_never_saved(store: Store) -> None:
+    """The cell would be another one if it was killed and resumed after that."""
+    cell = toy_cell(meddle=DOUBLE + "; torch.set_default_dtype(torch.float32)", meddle_at=3)
+    assert run_cell(cell, store, threads=1)["status"] == "ok"
+    record = run_cell(toy_cell(meddle="space.rate = 0.1", meddle_at=3), store, threads=1)
+    assert record["reason"] == (
+        "Altered: an epoch of the search changed space.rate from 0.01 to 0.1; put it back"
+    )
+    assert record["passes"] == round(4 * (4 * 64 + 64 / 3), 2)
+
+
+@pytest.mark.parametrize("kind", ["method", "space"])
+def test_a_file_that_changes_something_as_it_is_imported_fails(
+    store: Store, tmp_path: Path, kind: str
+) -> None:
+    before, cell = Surroundings(), toy_cell(fault="refuse")
+    file = tmp_path / "mine.py"
+    file.write_text(f"{TOY.read_text()}\n{DOUBLE}\n")
+    plugin = find(kind, f"{file}:Toy{kind.title()}")  # type: ignore[arg-type]
+    record = run_cell(replace(cell, **{kind: plugin}), store, threads=1)  # type: ignore[arg-type]
+    assert record["status"] == "failed"
+    assert f"the file of {kind} '{file}:Toy{kind.title()}'" in record["reason"]
+    assert record["reason"].endswith(
+        "changed torch's default dtype from float32 to float64; put it back"
+    )
+    assert before.changes() == []
+
+
+NO_RESULTS = [
+    ("(None,)[0]", "search returned None; return a SearchResult(...)"),
+    ("best", "search returned Architecture; return a SearchResult(...)"),
+    ("(best, 0.5)", "search returned (Architecture("),
+    ("replace(result, best=None)", "the result's best is None; give an Architecture"),
+    ("replace(result, best='x')", "the result's best is 'x'"),
+    (
+        "replace(result, best=Architecture(space.name, {1: 3}))",
+        "the result's best is Architecture; give an Architecture, as the space makes them",
+    ),
+    ("replace(result, best=Architecture('x', {}))", "the architecture is of space 'x'"),
+    ("replace(result, valid='x')", "the result's valid is 'x'; give an accuracy from 0 to 1"),
+    ("replace(result, valid=float('nan'))", "the result's valid is nan"),
+    ("replace(result, valid=87.5)", "the result's valid is 87.5"),
+    ("replace(result, valid=torch.ones(2))", "the result's valid is tensor([1., 1.])"),
+    ("replace(result, notes=None)", "the result's notes are None; give a dict"),
+    ("replace(result, notes=[1])", "the result's notes are [1]"),
+    ("replace(result, notes={'a': float('inf')})", "note 'a' is inf; a note is a finite number"),
+    ("replace(result, notes={'a': [1]})", "note 'a' is [1]; a note is a finite number or a text"),
+    ("replace(result, notes={'a': object})", "note 'a' is <class 'object'>"),
+    ("replace(result, notes={1: 2})", "a note's name is 1; give a text"),
+    ("replace(result, front=3)", "the result's front is 3; give a list of Candidate(...)"),
+    ("replace(result, front=[best])", "the result's front holds Architecture"),
+    (
+        "replace(result, front=[Candidate(best, 2.0, 1.0)])",
+        "the result's candidate's valid is 2.0",
+    ),
+    (
+        "replace(result, front=[Candidate(best, 0.5, float('nan'))])",
+        "a candidate's ops are nan",
+    ),
+    ("replace(result, heir=3)", "the result's heir is 3; give the network of `best`, or None"),
+    ("replace(result, heir=supernet)", "the result's heir is ToySupernet"),
+    ("replace(result, finetune=3)", "the result's finetune is 3; give a learning rate"),
+    ("replace(result, finetune=(-1.0, (1,)))", "the result's finetune is (-1.0, (1,))"),
+    ("replace(result, finetune=(0.1, (0,)))", "the result's finetune is (0.1, (0,))"),
+]
+
+
+@pytest.mark.parametrize(("returns", "sentence"), NO_RESULTS)
+def test_a_search_that_returns_no_result_fails_in_one_sentence(
+    store: Store, returns: str, sentence: str
+) -> None:
+    record = run_cell(toy_cell(replace(BUDGET, passes=300), returns=returns), store, threads=1)
+    assert record["status"] == "failed"
+    assert sentence in record["reason"]
+    assert record == store.read(record["id"])
+
+
+def test_numbers_of_numpy_and_torch_are_numbers(store: Store) -> None:
+    returns = (
+        "replace(result, valid=torch.tensor(0.5), notes={'a': np.int64(3), 'b': np.float32(0.5)}, "
+        "front=[Candidate(best, np.float64(0.25), np.int64(7))])"
+    )
+    record = run_cell(toy_cell(replace(BUDGET, passes=300), returns=returns), store, threads=1)
+    assert record["status"] == "ok", record["reason"]
+    assert record["valid_accuracy"] == 50
+    assert record["notes"] == {"a": 3, "b": 0.5}
 
 
 def test_a_training_that_fails_keeps_what_the_search_found(store: Store) -> None:

@@ -161,10 +161,12 @@ def test_killed_at_every_stage_it_ends_with_the_same_record(
         Stop("train", 11, saved=True),
         Stop("train", 20, saved=False),
         Stop("train", 20, saved=True),
+        *[Stop("pack", 1, saved=False)] * 3,  # whoever kills is no crash of the engine
     ]
     for stop in stops:
         run.kill_at(stop)
-        assert run.safe(stop.stage) == stop.epochs - (not stop.saved)
+        if stop.stage != "pack":
+            assert run.safe(stop.stage) == stop.epochs - (not stop.saved)
         assert run.store.read(CELL.id) is None
     assert run.finish() == [("started", ""), ("finished", "")]
     assert run.result() == whole
@@ -197,6 +199,24 @@ def test_the_commands_death_is_the_cells_and_it_can_be_given_again_at_once(
     assert not alive(worker)
     assert run.result() == whole
     assert run.epochs() == list(range(WAITS_AT + 1))
+
+
+def test_a_cell_stays_locked_for_as_long_as_its_orphan_lives(
+    run: Run, whole: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stopped process does not notice that its parent is gone, as one in a long kernel does not."""
+    command = run.start_command()
+    worker = run.worker()
+    os.kill(worker, signal.SIGSTOP)
+    os.kill(command.pid, signal.SIGKILL)
+    command.wait(60)
+    with monkeypatch.context() as patch:
+        patch.setattr(grid_module, "LOCK_WAIT", 0.5)
+        assert [kind for kind, _ in run.finish()] == ["busy"]
+    assert alive(worker)
+    os.kill(worker, signal.SIGKILL)
+    assert run.finish() == [("started", ""), ("finished", "")]
+    assert run.result() == whole
 
 
 def test_ctrl_c_ends_everything_and_leaves_a_checkpoint(

@@ -49,7 +49,8 @@ def toy_cell(budget: Budget = BUDGET, space: dict[str, Any] | None = None, **opt
 
 
 def run_and_wait(cell: Cell, root: Path, trace: Path, stop: Stop) -> None:
-    """Run a cell in this process, saving after every epoch, and wait for a signal at one save.
+    """Run a cell in this process, saving after every epoch, and wait for a signal at one save, or in
+    the engine, where the stage is `pack`.
 
     Args:
         trace: the file that takes a line at every epoch of the search.
@@ -69,7 +70,14 @@ def run_and_wait(cell: Cell, root: Path, trace: Path, stop: Stop) -> None:
             if there:
                 wait(trace)
 
+    def packed_record(*arguments: Any) -> Any:
+        if stop.stage == "pack":
+            wait(trace)
+        return measure(*arguments)
+
+    measure = run.packed_record
     os.environ["TOY_TRACE"] = str(trace)
+    run.packed_record = packed_record
     run.Checkpoint = partial(Waiting, share=math.inf)  # type: ignore[misc, assignment]
     run.run_cell(cell, Store(root), threads=1)
 

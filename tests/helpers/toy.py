@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from bnas_bench.core import (
     Architecture,
+    Candidate,  # noqa: F401
     Decision,
     Mix,
     NetworkSpec,
@@ -45,18 +46,27 @@ def layer(channels: int, kernel: int) -> nn.Module:
 
 
 class ToyNetwork(Network):
-    def __init__(self, spec: NetworkSpec, kernels: Sequence[int]) -> None:
+    def __init__(self, spec: NetworkSpec, kernels: Sequence[int], dies: str) -> None:
         super().__init__()
+        self.dies = dies
         self.stem = nn.Conv2d(spec.shape[0], spec.channels, 3, padding=1)
         self.layers = nn.ModuleList(layer(spec.channels, kernel) for kernel in kernels)
         self.pool, self.flatten = nn.AdaptiveAvgPool2d(1), nn.Flatten()
         self.head = nn.Linear(spec.channels, spec.classes)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
+        self._die()
         x_BCHW = self.stem(x_BCHW)
         for block in self.layers:
             x_BCHW = x_BCHW + block(x_BCHW)
         return self.head(self.flatten(self.pool(x_BCHW)))
+
+    def _die(self) -> None:
+        """Die in the pack step, by the signal whose name is in the file `die`."""
+        results = Path(self.dies)
+        if self.dies and [*results.glob("cells/*/packing.ckpt")] and (results / "die").exists():
+            os.kill(os.getpid(), signal.Signals[(results / "die").read_text()])
+            signal.pause()
 
 
 class ToySupernet(Supernet):
@@ -77,11 +87,16 @@ class ToySupernet(Supernet):
 
 
 class ToySpace(SearchSpace):
-    """Two layers, each with a kernel of 1 or 3."""
+    """Two layers, each with a kernel of 1 or 3.
 
-    def __init__(self, *, rate: float = 0.01, label: str = "") -> None:
+    Args:
+        dies: the folder of results in whose pack step the process dies.
+    """
+
+    def __init__(self, *, rate: float = 0.01, label: str = "", dies: str = "") -> None:
         self.rate = rate
         self.label = label
+        self.dies = dies
         self.decisions = DECISIONS
 
     def size(self) -> int:
@@ -109,7 +124,8 @@ class ToySpace(SearchSpace):
 
     def network(self, arch: Architecture, spec: NetworkSpec, rng: np.random.Generator) -> Network:
         with initialised_by(rng):
-            return ToyNetwork(spec, [int(kernel) for kernel in arch.choices.values()])
+            kernels = [int(kernel) for kernel in arch.choices.values()]
+            return ToyNetwork(spec, kernels, self.dies)
 
     def supernet(
         self,
@@ -155,10 +171,27 @@ class ToySpace(SearchSpace):
 
 
 class ToyMethod(SearchStrategy):
-    """Trains sampled paths and keeps the one that validates best; or goes wrong as it is told."""
+    """Trains sampled paths and keeps the one that validates best; or goes wrong as it is told.
 
-    def __init__(self, *, fault: str = "", pause: float = 0.0, tries: int = 4) -> None:
+    Args:
+        meddle: statements that the search runs, in the epoch `meddle_at` or, for -1, at its end.
+        returns: an expression for what it returns.
+    """
+
+    def __init__(
+        self,
+        *,
+        fault: str = "",
+        pause: float = 0.0,
+        tries: int = 4,
+        meddle: str = "",
+        meddle_at: int = -1,
+        returns: str = "",
+    ) -> None:
         self.fault = fault
+        self.meddle = meddle
+        self.meddle_at = meddle_at
+        self.returns = returns
         self.pause = pause
         self.tries = tries
 
@@ -183,6 +216,8 @@ class ToyMethod(SearchStrategy):
         }
         for epoch in meter.epochs(state=state, protocol=5):
             self._go_wrong(meter)
+            if epoch == self.meddle_at:
+                exec(self.meddle)
             self._leave_trace(epoch)
             mix = rng.integers(2, size=2).tolist()
             batches = task.train.batches(task.batch_size, rng, task.augment)
@@ -200,7 +235,10 @@ class ToyMethod(SearchStrategy):
             meter.report(valid=right)
         best = space.derive(list(alpha.detach().numpy()))
         meter.incumbent(best, valid=memory["best"])
-        return SearchResult(best, memory["best"], {"epochs": len(history)})
+        if self.meddle_at == -1:
+            exec(self.meddle)
+        result = SearchResult(best, memory["best"], {"epochs": len(history)})
+        return eval(self.returns) if self.returns else result
 
     def _leave_trace(self, epoch: int) -> None:
         if path := os.environ.get("TOY_TRACE"):
