@@ -18,8 +18,13 @@ TOYS = Path(__file__).parent / "toys"
 EPOCH = "            arch = space.sample(rng)\n"
 """Where a line can be put into the toy method's epoch."""
 
+IMPORTS = "from typing import Any\n"
+RETURN = "        return SearchResult("
+DOUBLE = "torch.set_default_dtype(torch.float64)\n"
+
 METHODS = [
     # check, what it says, passage of the toy method, what stands there instead
+    ("check_import", "default dtype from float32", IMPORTS, f"{IMPORTS}import torch\n{DOUBLE}"),
     ("check_constructor", "'lr' is not keyword-only", "self, *, lr", "self, lr"),
     ("check_constructor", "keeps 0.2", "self.lr = lr", "self.lr = 2 * lr"),
     ("check_constructor", "keeps ['a', 'b']", "= names", "= list(names)"),
@@ -58,6 +63,39 @@ METHODS = [
     ("check_resumes", "resumed differs in", ', "rng": rng', ""),
     ("check_resumes", "resumed differs in", '"optimiser": optimiser, ', ""),
     ("check_resumes", "starts over", "meter.epochs(state=state, protocol=3)", "range(8)"),
+    ("check_search", "valid is 'x'; give an accuracy", 'best["valid"])', '"x")'),
+    ("check_search", "a learning rate and", 'best["valid"])', 'best["valid"], finetune=3)'),
+    (
+        "check_space_unchanged",
+        "space.stride from 2 to 3",
+        RETURN,
+        f"        space.stride = 3\n{RETURN}",
+    ),
+    (
+        "check_space_unchanged",
+        "space.decisions[0].options from (1, 3, 5) to (1,)",
+        RETURN,
+        f"        object.__setattr__(space.decisions[0], 'options', (1,))\n{RETURN}",
+    ),
+    (
+        "check_space_unchanged",
+        "ToySpace.recipe from ToySpace.recipe to SearchSpace.recipe",
+        RETURN,
+        f"        type(space).recipe = SearchSpace.recipe\n{RETURN}",
+    ),
+    ("check_process_unchanged", "dtype from float32", RETURN, f"        {DOUBLE}{RETURN}"),
+    (
+        "check_process_unchanged",
+        "the search changed torch's number of threads from 1 to 2; put it back",
+        EPOCH,
+        EPOCH + "            torch.set_num_threads(2)\n",
+    ),
+    (
+        "check_resumes",
+        "an epoch of the search changed torch's number of threads from 1 to 2",
+        EPOCH,
+        EPOCH + "            torch.set_num_threads(2)\n",
+    ),
     (
         "check_task_unchanged",
         "altered the images",
@@ -67,6 +105,13 @@ METHODS = [
 ]
 
 SPACES = [
+    ("check_import", "default dtype from float32", "KERNELS = ", f"{DOUBLE}KERNELS = "),
+    (
+        "check_weights",
+        "the space changed torch's gradient mode from True to False; put it back",
+        "with initialised_by(rng):",
+        "torch.set_grad_enabled(False)\n        with initialised_by(rng):",
+    ),
     ("check_decisions", "same name", '("second", KERNELS)', '("first", KERNELS)'),
     ("check_decisions", "(1, 1)", '("second", KERNELS)', '("second", (1, 1))'),
     ("check_sample", "all the same", "rng.choice(KERNELS, 2)", "(5, 3)"),
@@ -169,8 +214,8 @@ def altered(folder: Path, kind: Kind, old: str, new: str) -> Plugin:
 
 
 def result_of(check: str, plugin: Plugin) -> CheckResult:
-    (case,) = (c for c in cases(plugin, [toy("space")]) if c.check.__name__ == check)
-    return case.run()
+    found = (c for c in cases(plugin, [toy("space")]) if c.check.__name__ == check)
+    return next(found).run()  # the file is imported by the checks that come after the first
 
 
 @pytest.mark.parametrize("kind", ["method", "space"])

@@ -19,6 +19,7 @@ from bnas_bench.checks.spaces import SPACE_CHECKS
 from bnas_bench.checks.trial import Trial
 from bnas_bench.errors import BenchError, UnknownName
 from bnas_bench.registry import Plugin, discover
+from bnas_bench.untouched import untouched
 
 __all__ = ["Case", "CheckResult", "ContractBroken", "cases", "run_checks"]
 
@@ -55,9 +56,9 @@ class Case:
     subject: Any
 
     def run(self) -> CheckResult:
-        expected = getattr(self.plugin.load(), "expected_failures", {}).get(self.check.__name__)
         with one_thread():
             wrong = self._wrong()
+        expected = getattr(self.plugin.load(), "expected_failures", {}).get(self.check.__name__)
         if expected is None:
             return CheckResult(self.name, not wrong, wrong)
         if wrong:
@@ -66,7 +67,8 @@ class Case:
 
     def _wrong(self) -> str:
         try:
-            self.check(self.subject)
+            with untouched(f"the {self.plugin.kind}"):
+                self.check(self.subject)
         except BenchError as error:
             return str(error)
         except Exception as error:
@@ -104,7 +106,10 @@ def cases(plugin: Plugin, spaces: Iterable[Plugin] | None = None) -> Iterator[Ca
         return
     for space in discover("space").values() if spaces is None else spaces:
         trial = Trial(plugin, space)
-        refused = trial.method.refuses(trial.space) is not None
+        try:
+            refused = trial.refusal() is not None
+        except BenchError:  # which the check tells
+            refused = True
         yield from on(trial, (check_refusal,) if refused else METHOD_CHECKS, f"[{space.name}]")
 
 

@@ -9,8 +9,15 @@ from typing import Any
 from bnas_bench.checks.contract import require
 from bnas_bench.core import options_of
 from bnas_bench.registry import Plugin
+from bnas_bench.untouched import untouched
 
 PLAIN = (type(None), bool, int, float, str)
+
+
+def check_import(plugin: Plugin) -> None:
+    """Importing the file leaves torch's switches, the environment and the like as they are."""
+    with untouched("the file, as it is imported,"):
+        plugin.load()
 
 
 def check_constructor(plugin: Plugin) -> None:
@@ -73,4 +80,4 @@ def check_docstring(plugin: Plugin) -> None:
         )
 
 
-FILE_CHECKS = (check_constructor, check_defaults, check_docstring)
+FILE_CHECKS = (check_import, check_constructor, check_defaults, check_docstring)

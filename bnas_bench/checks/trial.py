@@ -16,10 +16,14 @@ from bnas_bench.checks.contract import TINY
 from bnas_bench.core import Budget, SearchResult, SearchSpace, SearchStrategy
 from bnas_bench.data import Dataset, Task, load, task
 from bnas_bench.errors import BudgetExceeded
+from bnas_bench.lent import Lent
 from bnas_bench.meter import Meter
 from bnas_bench.nn.network import Counted
 from bnas_bench.registry import Plugin
+from bnas_bench.result import check_result
 from bnas_bench.seeds import generator
+from bnas_bench.surroundings import Surroundings
+from bnas_bench.untouched import Watched, complaint, untouched
 
 BUDGET = Budget(
     "check", passes=None, batch_size=32, search_fraction=0.025, valid_fraction=0.01, search=TINY
@@ -41,6 +45,7 @@ class Outcome:
         spent: passes.
         forwards: how often a network ran.
         task_changed: whether the task's images or labels were altered.
+        space_changed, process_changed: one sentence each; empty if nothing was.
     """
 
     result: SearchResult
@@ -48,6 +53,8 @@ class Outcome:
     spent: float
     forwards: int
     task_changed: bool
+    space_changed: str
+    process_changed: str
 
     def differs_from(self, other: Outcome) -> str:
         """What differs, in words; nothing if the two are the same."""
@@ -66,18 +73,42 @@ class Trial:
     """Searches with a method's defaults, always from the same seeds."""
 
     def __init__(self, method: Plugin, space: Plugin) -> None:
-        self._method = method
+        self._method, self._space = method, space
         self.passes, *self._more = PASSES
-        self.space: SearchSpace = space.make({})
+
+    @property
+    def space(self) -> SearchSpace:
+        """A fresh instance."""
+        return self._space.make({})
 
     @property
     def method(self) -> SearchStrategy:
         """A fresh instance."""
         return self._method.make({})
 
+    def refusal(self) -> str | None:
+        """What the method has against the space.
+
+        Raises:
+            Altered: if saying so changes the space.
+        """
+        space = self.space
+        with untouched("`refuses`", Lent(space)):
+            return self.method.refuses(space)
+
     @cached_property
     def outcome(self) -> Outcome:
-        """Of the undisturbed search."""
+        """Of the undisturbed search.
+
+        Raises:
+            BadResult, InvalidArchitecture: if it returned what no search returns.
+        """
+        check_result(self.whole.result, self.space)
+        return self.whole
+
+    @cached_property
+    def whole(self) -> Outcome:
+        """Of the undisturbed search, whatever it returned."""
         for more in self._more:
             try:
                 return self.search()
@@ -88,28 +119,39 @@ class Trial:
     def search(
         self, checkpoint: Checkpoint | None = None, kill_after: int | None = None
     ) -> Outcome:
-        """Search once.
+        """Search once; what it changes is put back.
 
         Raises:
             Killed: after that number of forward passes.
+            Altered: if the search changes something between two epochs, and a checkpoint is kept.
         """
-        task = self._task()
+        task, space = self._task(), self.space
         images = (task.train, task.valid)
         before = [part.digest() for part in images]
-        meter = Meter(self.passes, checkpoint)
-        with meter, _counted(kill_after) as forwards:
-            result = self.method.search(self.space, task, meter, generator(0, "check", "search"))
+        lent, around = Lent(space), Surroundings()
+        meter = Meter(self.passes, checkpoint and Watched(checkpoint, lent))
+        try:
+            with meter, _counted(kill_after) as forwards:
+                result = self.method.search(space, task, meter, generator(0, "check", "search"))
+            space_changed, process_changed = (
+                complaint("the search", kept.changes()) for kept in (lent, around)
+            )
+        finally:
+            lent.restore()
+            around.restore()
         return Outcome(
             result=result,
             log=[{k: v for k, v in row.items() if k != "seconds"} for row in meter.log],
             spent=meter.spent,
             forwards=len(forwards),
+            space_changed=space_changed,
+            process_changed=process_changed,
             task_changed=before != [part.digest() for part in images],
         )
 
     def _task(self) -> Task:
-        digits = _digits()
-        spec = self.space.spec(self.space.fit(TINY), digits.shape, digits.classes, final=False)
+        digits, space = _digits(), self.space
+        spec = space.spec(space.fit(TINY), digits.shape, digits.classes, final=False)
         return task(digits, spec, BUDGET, generator(0, "check", "task"))
 
 
