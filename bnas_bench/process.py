@@ -10,9 +10,10 @@ import multiprocessing
 import os
 import signal
 import sys
+import time
 import warnings
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
@@ -20,7 +21,7 @@ from pathlib import Path
 from threading import Event, Thread, current_thread, main_thread
 from threading import Lock as Mutex
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bnas_bench.errors import BenchError, MissingData
 from bnas_bench.parallel import Stopped
@@ -43,10 +44,14 @@ CONTEXT.set_forkserver_preload(["bnas_bench.run", "torch._dynamo", "sklearn.data
 
 STARTING = Mutex()
 
+LOST = 255
+"""The exit code that stands for one that nobody knows: the server died before the process did."""
+
 
 @dataclass(frozen=True)
 class Message:
-    """What a cell's process says: `note`, `progress`, `missing` (data) or `stop` (everything)."""
+    """What a cell's process says: `note`, `progress`, `missing` (data), `broken` (what ended it) or
+    `stop` (everything)."""
 
     kind: str
     text: str
@@ -54,13 +59,27 @@ class Message:
     done: float = 0.0
 
 
+class NotStarted(BenchError):
+    """A cell whose process never came to life; nothing is known of the cell."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(
+            f"its process could not be started ({' '.join(str(error).split()) or 'no answer'}); "
+            "see whether memory, processes and the temporary folder suffice, and give the command again"
+        )
+
+
 def start_server() -> None:
-    """Start the server that forks the cells' processes, deaf to Ctrl-C: that is for the parent."""
+    """Start the server that forks the cells' processes, deaf to Ctrl-C: that is for the parent.
+
+    Where it dies, the next cell's process starts another.
+    """
     if current_thread() is not main_thread():
         return
     handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        forkserver.ensure_running()
+        with suppress(OSError):  # a cell that needs it meets the same error, and says so
+            forkserver.ensure_running()
     finally:
         signal.signal(signal.SIGINT, handler)
 
@@ -78,27 +97,48 @@ def run_in_child(
 
     The child holds `lock` for as long as it lives. Closing this iterator ends it, and so does
     `stop`, at which it raises `Stopped`.
+
+    Raises:
+        NotStarted: if there is no child, for lack of memory or of a server that forks it.
     """
     receiver, sender = CONTEXT.Pipe(duplex=False)
     arguments = (cell, store.root, lock, sender, device, threads, data)
     process = CONTEXT.Process(target=_child, args=arguments, name=cell.id, daemon=True)
-    with STARTING, _no_main_module():
-        process.start()
-    sender.close()
-    try:
-        with suppress(EOFError, OSError):  # its end, in the middle of a message perhaps
-            while True:
-                if stop.is_set():
-                    raise Stopped
-                if receiver.poll(PROMPT):
-                    yield receiver.recv()
-        process.join()
-    finally:
-        if process.is_alive():
-            process.kill()
-            process.join()
-        receiver.close()
+    with closing(receiver):
+        with closing(sender), STARTING, _no_main_module():
+            _start(process)
+        try:
+            with suppress(EOFError, OSError):  # its end, in the middle of a message perhaps
+                while True:
+                    if stop.is_set():
+                        raise Stopped
+                    if receiver.poll(PROMPT):
+                        yield receiver.recv()
+        except BaseException:
+            _end(process)
+            raise
+    process.join()
     return process.exitcode
+
+
+def _start(process: Any) -> None:
+    """Start a process; again if the server has died, which for a moment looks alive as it does."""
+    for pause in (0.2, 1.0, None):
+        try:
+            process.start()
+            return
+        except (OSError, EOFError) as error:
+            if pause is None:
+                raise NotStarted(error) from error
+            time.sleep(pause)
+
+
+def _end(process: Any) -> None:
+    """End a process, also one whose server, which alone could say whether it lives, is gone."""
+    if process.is_alive() or process.exitcode == LOST:
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
+        process.join()
 
 
 @contextmanager
@@ -124,8 +164,6 @@ def _child(
     threads: int | None,
     data: Path,
 ) -> None:
-    from bnas_bench.run import run_cell
-
     # Third-party libraries that still script with TorchScript are not the user's business.
     warnings.filterwarnings("ignore", message=r"`torch\.jit\.", category=FutureWarning)
     signal.signal(
@@ -140,11 +178,16 @@ def _child(
     progress = Progress(lambda text: send(Message("note", text)))
     Thread(target=_watch, args=(progress, send), daemon=True).start()
     try:
+        from bnas_bench.run import run_cell
+
         run_cell(cell, Store(root), device=device, threads=threads, data=data, progress=progress)
     except MissingData as error:
         send(Message("missing", str(error)))
     except BenchError as error:
         send(Message("stop", str(error)))
+    except Exception as error:
+        send(Message("broken", " ".join(f"{type(error).__name__}: {error}".split())))
+        sys.exit(1)
 
 
 def _watch(progress: Progress, send: Callable[[Message], None]) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
@@ -17,10 +19,11 @@ from helpers.cells import BUDGET, TOY, toy_cell, toy_cells, toy_method, toy_spac
 
 from bnas_bench import grid as grid_module
 from bnas_bench.core import Scale
-from bnas_bench.errors import BadValue, BenchError
+from bnas_bench.errors import BadValue, BenchError, Damaged
 from bnas_bench.grid import Cell, Choice, Event, expand, run_cells
+from bnas_bench.process import start_server
 from bnas_bench.registry import Plugin, find
-from bnas_bench.store import Store, write_atomically
+from bnas_bench.store import Record, Store, write_atomically
 
 SMALL = replace(BUDGET, passes=600, epochs=1)
 
@@ -202,7 +205,8 @@ def ran(tmp_path: Path) -> Iterator[tuple[Cell, Store]]:
 def test_retrying_and_rerunning_move_aside_what_they_replace(ran: tuple[Cell, Store]) -> None:
     cell, store = ran
     assert kinds(list(run_cells([cell], store.root, retry_failed=True))) == ["skipped"]
-    store.write(cell.id, {"train.ckpt": b"x"}, {"schema": 1, "id": cell.id, "status": "failed"})
+    record = store.read(cell.id) or {}
+    store.write(cell.id, {"train.ckpt": b"x"}, record | {"status": "failed"})
     assert kinds(list(run_cells([cell], store.root, retry_failed=True))) == ["started", "finished"]
     old = store.cells / f"{cell.id}.old-1"
     assert json.loads((old / "record.json").read_text())["status"] == "failed"
@@ -212,11 +216,24 @@ def test_retrying_and_rerunning_move_aside_what_they_replace(ran: tuple[Cell, St
     assert not (store.folder(cell.id) / "train.ckpt").exists()
 
 
-def test_a_cell_that_was_killed_from_outside_is_taken_up_again(ran: tuple[Cell, Store]) -> None:
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM", "SIGHUP", "SIGINT"])
+def test_a_cell_that_was_killed_from_outside_is_taken_up_again(
+    ran: tuple[Cell, Store], name: str
+) -> None:
     cell, store = ran
-    record = {"schema": 1, "id": cell.id, "status": "failed", "reason": "", "signal": "SIGKILL"}
-    store.write(cell.id, {}, record)
+    record = store.read(cell.id) or {}
+    store.write(cell.id, {}, record | {"status": "failed", "reason": "", "signal": name})
     assert kinds(list(run_cells([cell], store.root))) == ["started", "finished"]
+
+
+@pytest.mark.parametrize("name", ["SIGSEGV", "SIGABRT", None])
+def test_a_cell_that_ended_by_its_own_fault_is_left_alone(
+    ran: tuple[Cell, Store], name: str | None
+) -> None:
+    cell, store = ran
+    record = store.read(cell.id) or {}
+    store.write(cell.id, {}, record | {"status": "failed", "reason": "", "signal": name})
+    assert kinds(list(run_cells([cell], store.root))) == ["skipped"]
 
 
 @pytest.mark.parametrize("damage", ["record", "weights"])
@@ -324,3 +341,146 @@ def test_a_plain_script_can_start_cells(tmp_path: Path) -> None:
         check=True,
     )
     assert (out.stdout, out.stderr) == ("finished it only plays\n", "")
+
+
+@pytest.fixture
+def dying(tmp_path: Path) -> Iterator[tuple[Cell, Store, Path]]:
+    """A cell that dies in the pack step for as long as there is a file with a signal's name."""
+    store = Store(tmp_path / "results")
+    store.root.mkdir()
+    yield toy_cell(SMALL, space={"dies": str(store.root)}), store, store.root / "die"
+    assert not list(store.cells.glob("*/pack*.ckpt"))
+
+
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM", "SIGHUP"])
+def test_whoever_kills_a_cell_in_the_pack_step_costs_it_nothing(
+    dying: tuple[Cell, Store, Path], name: str
+) -> None:
+    cell, store, die = dying
+    die.write_text(name)
+    for _ in range(3):
+        *_, event = run_cells([cell], store.root, threads=1)
+        assert (event.kind, (event.record or {}).get("signal")) == ("failed", name)
+    die.unlink()
+    *_, event = run_cells([cell], store.root, threads=1)
+    assert (event.kind, event.text) == ("finished", "it only plays")
+    assert event.record is not None
+    assert event.record["packed_reason"] is None
+    assert event.record["packed_bytes"] > 0
+
+
+@pytest.mark.parametrize("name", ["SIGSEGV", "SIGILL", "SIGBUS", "SIGABRT"])
+def test_two_crashes_in_the_pack_step_leave_a_record_without(
+    dying: tuple[Cell, Store, Path], name: str
+) -> None:
+    cell, store, die = dying
+    victim = store.root / "victim"
+    victim.write_text("untouched")
+    die.write_text(name)
+    for _ in range(2):
+        *_, event = run_cells([cell], store.root, threads=1, retry_failed=True)
+        assert (event.kind, event.text) == ("failed", f"its process was ended by {name}")
+        marker = store.folder(cell.id) / "packing.ckpt"
+        marker.unlink()
+        marker.symlink_to(victim)
+    *_, event = run_cells([cell], store.root, threads=1, retry_failed=True)
+    assert event.record is not None
+    assert (event.kind, event.record["status"]) == ("finished", "ok")
+    assert event.record["packed_reason"] == "the engine ended the process 2 times"
+    assert event.record["packed_bytes"] is None
+    assert event.record["test_accuracy"] > 0
+    assert victim.read_text() == "untouched"
+
+
+def test_a_crash_elsewhere_is_none_of_the_engine(dying: tuple[Cell, Store, Path]) -> None:
+    """A marker that a kill has left says nothing of the process after it."""
+    cell, store, die = dying
+    die.write_text("SIGKILL")
+    list(run_cells([cell], store.root, threads=1))
+    assert (store.folder(cell.id) / "packing.ckpt").exists()
+    crashed = replace(cell, method_options={**cell.method_options, "fault": "SIGSEGV"})
+    crashed.__dict__["id"] = cell.id
+    (store.folder(cell.id) / "found.ckpt").unlink()
+    *_, event = run_cells([crashed], store.root, threads=1)
+    assert (event.kind, event.text) == ("failed", "its process was ended by SIGSEGV")
+    assert not list(store.folder(cell.id).glob("pack*.ckpt"))
+
+
+def servers() -> list[int]:
+    """The process that forks cells, where there is one."""
+    found = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
+    return [found] if found else []
+
+
+def test_a_server_that_died_is_started_anew(tmp_path: Path) -> None:
+    start_server()
+    (server,) = servers()
+    os.kill(server, signal.SIGKILL)
+    *_, event = run_cells([toy_cell(fault="refuse")], tmp_path)
+    assert (event.kind, event.text) == ("finished", "it only plays")
+
+
+@pytest.fixture
+def another_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[forkserver.ForkServer]:
+    """One of this test's own, not started yet."""
+    server = forkserver.ForkServer()
+    for name in ("ensure_running", "connect_to_new_process"):
+        monkeypatch.setattr(forkserver, name, getattr(server, name))
+    monkeypatch.setattr(forkserver, "_forkserver", server)
+    yield server
+    server._stop()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("end", ["os._exit(1)", "os.kill(os.getpid(), 9)", "raise OSError('full')"])
+def test_a_server_that_dies_as_it_starts_is_one_sentence(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    another_server: forkserver.ForkServer,
+    end: str,
+) -> None:
+    (tmp_path / "dying.py").write_text(f"import os\n{end}\n")
+    paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *filter(None, paths)]))
+    another_server.set_forkserver_preload(["dying"])
+    cells = toy_cells({"fault": "refuse"}, {"tries": 1})
+    events = list(run_cells(cells, tmp_path / "results"))
+    assert kinds(events) == ["started", "failed"] * 2
+    for event in events[1::2]:
+        assert event.record is None
+        assert event.text.startswith("its process could not be started (")
+        assert event.text.endswith("and give the command again")
+    assert Store(tmp_path / "results").ids() == []
+    another_server.set_forkserver_preload([])
+    *_, event = run_cells(cells[:1], tmp_path / "results")
+    assert (event.kind, event.text) == ("finished", "it only plays")
+
+
+def test_a_server_that_is_killed_takes_no_cell_along(
+    tmp_path: Path, another_server: forkserver.ForkServer
+) -> None:
+    cell, killed = toy_cell(SMALL, pause=0.3), False
+    for event in run_cells([cell, toy_cell(fault="refuse")], tmp_path, threads=1):
+        if event.phase == "search" and not killed:
+            killed = True
+            os.kill(another_server._forkserver_pid, signal.SIGKILL)  # type: ignore[attr-defined]
+        if event.kind in ("finished", "failed"):
+            assert (event.kind, event.cell_id != cell.id) == ("finished", event.text != "")
+    assert killed
+
+
+def test_a_record_that_is_damaged_as_the_cell_ends_stops_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = toy_cells({"fault": "refuse"}, {"fault": "refuse", "tries": 1})
+    read = Store.read
+
+    def damaged(store: Store, cell_id: str) -> Record | None:
+        record = read(store, cell_id)
+        if record is not None and cell_id == first.id:
+            raise Damaged("record.json is truncated or altered")
+        return record
+
+    monkeypatch.setattr(Store, "read", damaged)
+    events = list(run_cells([first, second], tmp_path))
+    assert kinds(events) == ["started", "failed", "started", "finished"]
+    assert events[1].text == "record.json is truncated or altered"
