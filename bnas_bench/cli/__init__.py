@@ -22,7 +22,7 @@ from bnas_bench.cli.papers import papers, reproduce
 from bnas_bench.cli.plugins import budgets, check, datasets, list_all, methods, new_method, spaces
 from bnas_bench.cli.report import report
 from bnas_bench.cli.runs import run, status, table
-from bnas_bench.cli.streams import outputs
+from bnas_bench.cli.streams import outputs, sentence
 from bnas_bench.errors import BadValue, BenchError
 
 
@@ -43,7 +43,7 @@ class Commands(click.Group):
             with _limits():
                 return super().invoke(ctx)
         except BenchError as error:
-            click.echo(f"bnas-bench: {' '.join(str(error).split())}", err=True)
+            click.echo(f"bnas-bench: {sentence(error)}", err=True)
             ctx.exit(2)
         except KeyboardInterrupt:
             again = "; the same command goes on from here" * (ctx.invoked_subcommand == "run")

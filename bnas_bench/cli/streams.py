@@ -46,6 +46,12 @@ def spelt(text: str, encoding: str) -> str:
     return text.encode(encoding, "bnas-bench.spelt").decode(encoding)
 
 
+def sentence(text: object) -> str:
+    """One line of a text that may quote anything: what is no sign to be read is shown as Python writes it."""
+    line = " ".join(str(text).split())
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in line)
+
+
 def _spelling(error: UnicodeError) -> tuple[str, int]:
     assert isinstance(error, UnicodeEncodeError)
     signs = error.object[error.start : error.end]
