@@ -139,6 +139,10 @@ class Meter:
             Diverged: if a value is not finite.
         """
         began = time.perf_counter()
+        # NumPy's and torch's numbers as Python's own, which checkpoints and logs can hold.
+        values = {
+            name: getattr(value, "item", lambda v=value: v)() for name, value in values.items()
+        }
         for name, value in values.items():
             if not isinstance(value, str) and not isfinite(value):
                 raise Diverged(

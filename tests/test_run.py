@@ -326,8 +326,12 @@ def test_numbers_of_numpy_and_torch_are_numbers(store: Store) -> None:
         "replace(result, valid=torch.tensor(0.5), notes={'a': np.int64(3), 'b': np.float32(0.5)}, "
         "front=[Candidate(best, np.float64(0.25), np.int64(7))])"
     )
-    record = run_cell(toy_cell(replace(BUDGET, passes=300), returns=returns), store, threads=1)
+    meddle = "meter.report(a=np.float32(0.5), b=np.int64(3), c=torch.tensor(2.0))"
+    cell = toy_cell(replace(BUDGET, passes=300), returns=returns, meddle=meddle)
+    record = run_cell(cell, store, threads=1)
     assert record["status"] == "ok", record["reason"]
+    reported = next(entry for entry in read_log(store, cell) if "a" in entry)
+    assert [reported[name] for name in "abc"] == [0.5, 3, 2.0]
     assert record["valid_accuracy"] == 50
     assert record["notes"] == {"a": 3, "b": 0.5}
 
