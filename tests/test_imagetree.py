@@ -42,6 +42,25 @@ def test_a_link_that_leads_back_multiplies_nothing(tree: Path, target: str) -> N
     assert names(find_files(tree)) == OWN
 
 
+def test_a_link_into_a_class_is_not_followed(tree: Path) -> None:
+    (tree / "train" / "dog" / "more").mkdir()
+    Image.new("RGB", (4, 4)).save(tree / "train" / "dog" / "more" / "2.png")
+    (tree / "train" / "cat" / "link").symlink_to("../dog/more")
+    assert names(find_files(tree)) == [*OWN, "dog/more/2.png"]
+
+
+def test_of_test_and_val_it_is_test(tree: Path) -> None:
+    (tree / "val" / "cat").mkdir(parents=True)
+    assert find_files(tree).test.folder == tree / "test"
+
+
+def test_one_class_is_none(tree: Path) -> None:
+    for part in ("train", "test"):
+        (tree / part / "dog").rename(tree / f"{part} dog")
+    with pytest.raises(MissingData, match="holds 1 class folders and two are needed"):
+        find_files(tree)
+
+
 def test_a_loop_outside_of_the_tree_multiplies_nothing(tree: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
     (store / "more").mkdir(parents=True)
@@ -314,6 +333,13 @@ def test_what_is_no_whole_image_is_named(tmp_path: Path, data: bytes) -> None:
     with pytest.raises(BadValue, match=f"{path} cannot be read as an image \\(") as error:
         read(path)
     assert "\n" not in str(error.value)
+
+
+def test_another_format_under_the_name_of_one_is_named(tmp_path: Path) -> None:
+    """Only the decoders of the known endings see a file, so that no interpreter is ever started."""
+    Image.new("RGB", (2, 2)).save(tmp_path / "a.png", format="TGA")
+    with pytest.raises(BadValue, match=r"a\.png cannot be read as an image"):
+        read(tmp_path / "a.png")
 
 
 def test_the_tree_of_transparent_icons(tmp_path: Path) -> None:
