@@ -6,6 +6,7 @@ process dies with the process that started it, also when that one is killed with
 
 from __future__ import annotations
 
+import io
 import multiprocessing
 import os
 import signal
@@ -155,6 +156,23 @@ def _no_main_module() -> Iterator[None]:
         sys.modules["__main__"] = main
 
 
+class _Heedless(io.FileIO):
+    """A file that loses what it cannot take."""
+
+    def write(self, data: Any) -> int:
+        with suppress(OSError):
+            return super().write(data) or 0
+        return len(data)
+
+
+def _heedless(stream: Any) -> Any:
+    """stdout or stderr of a cell: no search ends because what it prints finds no room, reader or sign."""
+    if stream is None:
+        return None
+    raw = io.BufferedWriter(_Heedless(stream.fileno(), "w", closefd=False))
+    return io.TextIOWrapper(raw, stream.encoding, "backslashreplace", line_buffering=True)
+
+
 def _child(
     cell: Cell,
     root: Path,
@@ -177,6 +195,7 @@ def _child(
 
     progress = Progress(lambda text: send(Message("note", text)))
     Thread(target=_watch, args=(progress, send), daemon=True).start()
+    sys.stdout, sys.stderr = _heedless(sys.stdout), _heedless(sys.stderr)
     try:
         from bnas_bench.run import run_cell
 

@@ -129,12 +129,24 @@ def test_control_characters_of_others_are_shown_and_not_sent() -> None:
     assert "unknown method 'a\\x1b]0;title\\x07\\x1b[2J\\x08\\u202e'" in result.stderr
 
 
+LOUD = """
+from methods.random import Random
+
+
+class Loud(Random):
+    def search(self, *given):
+        print("\u03bb" * 20_000, flush=True)
+        return super().search(*given)
+"""
+
+
 def test_a_grid_is_whole_though_nobody_can_be_told(tmp_path: Path) -> None:
-    options = "--method random --budget smoke --seeds 1 --name n"
-    code, _ = shell(f"bench run {options} --results {tmp_path} >/dev/full 2>&- <&-")
-    assert code == LOST
+    (tmp_path / "loud.py").write_text(LOUD)
+    options = f"--method {tmp_path}/loud.py:Loud --budget smoke --seeds 1 --name n"
+    where = ">/dev/full 2>&- <&-"
+    code, _ = shell(f"bench run {options} --results {tmp_path} {where}", PYTHONIOENCODING="ascii")
     (record,) = tmp_path.glob("n/cells/*/record.json")
-    assert json.loads(record.read_text())["status"] == "ok"
+    assert (json.loads(record.read_text())["status"], code) == ("ok", LOST)
 
 
 def test_errors_of_paths_are_one_sentence(tmp_path: Path) -> None:
