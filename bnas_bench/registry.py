@@ -130,7 +130,9 @@ def find(kind: Kind, name: str) -> Plugin:
     """
     path, _, class_name = name.partition(":")
     if path.endswith(".py"):
-        plugin = _read(kind, name, _Place(path=Path(path).absolute(), class_name=class_name or None))
+        plugin = _read(
+            kind, name, _Place(path=Path(path).absolute(), class_name=class_name or None)
+        )
         plugin = replace(plugin, name=f"{Path(path).as_posix()}:{plugin.class_name}")
         _FILES[kind, plugin.name] = plugin
         return plugin

@@ -133,5 +133,7 @@ def _weights(folder: Path, record: Record) -> tuple[Mapping[str, Any], dict[str,
         size = int.from_bytes(data[:8], "little")
         built = json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["bnas_bench"])
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise Damaged(f"{file} is foreign: it holds no weights of ours; run the cell again") from error
+        raise Damaged(
+            f"{file} is foreign: it holds no weights of ours; run the cell again"
+        ) from error
     return built, weights
