@@ -28,7 +28,7 @@ bench: $(READY) ## time the packed engine, search steps, the harness and reports
 	$(BIN)/pytest tests/benchmarks -s -o python_files='bench_*.py'
 
 docs: $(READY) ## write docs/matrix.md, docs/papers.md and docs/audit.md
-	$(BIN)/python -c 'from bnas_bench.matrix import matrix; print(matrix(), end="")' > docs/matrix.md.new
+	$(BIN)/python -c 'from bnas_bench.plugins.matrix import matrix; print(matrix(), end="")' > docs/matrix.md.new
 	$(BIN)/bnas-bench papers --markdown > docs/papers.md.new
 	$(BIN)/bnas-bench audit --markdown > docs/audit.md.new
 	for page in matrix papers audit; do mv docs/$$page.md.new docs/$$page.md; done

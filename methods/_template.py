@@ -16,16 +16,17 @@ from typing import TYPE_CHECKING, Any
 
 from torch.nn.functional import cross_entropy
 
-from bnas_bench.core import Architecture, SearchResult, SearchStrategy
-from bnas_bench.learning import accuracy, adam, cosine, set_lr
-from bnas_bench.options import Amount, Count
+from bnas_bench.core.architecture import Architecture
+from bnas_bench.core.options import Amount, Count
+from bnas_bench.search.learning import accuracy, adam, cosine, set_lr
+from bnas_bench.search.strategy import SearchResult, SearchStrategy
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from bnas_bench.core import SearchSpace
-    from bnas_bench.data import Task
-    from bnas_bench.meter import Meter
+    from bnas_bench.data.datasets import Task
+    from bnas_bench.search.meter import Meter
+    from bnas_bench.search.space import SearchSpace
 
 
 class Template(SearchStrategy):

@@ -27,9 +27,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from bnas_bench.core import SearchResult, SearchStrategy
-from bnas_bench.options import AboveZero, Amount, BelowOne, Count, Few, Positive, Signed
-from bnas_bench.relaxed import (
+from bnas_bench.core.options import AboveZero, Amount, BelowOne, Count, Few, Positive, Signed
+from bnas_bench.search.relaxed import (
     Relaxation,
     Relaxed,
     entropy,
@@ -39,11 +38,13 @@ from bnas_bench.relaxed import (
     softmax_relaxation,
     temperature,
 )
+from bnas_bench.search.strategy import SearchResult, SearchStrategy
 
 if TYPE_CHECKING:
-    from bnas_bench.core import Architecture, SearchSpace
-    from bnas_bench.data import Task
-    from bnas_bench.meter import Meter
+    from bnas_bench.core.architecture import Architecture
+    from bnas_bench.data.datasets import Task
+    from bnas_bench.search.meter import Meter
+    from bnas_bench.search.space import SearchSpace
 
 PAPER_STEPS = 50 * (25_000 // 64)
 """Steps of alpha: 50 epochs of half of CIFAR-10 in batches of 64, as in DARTS."""
@@ -148,7 +149,7 @@ class BARS(SearchStrategy):
         model.fill(awake * PAPER_STEPS, awake * planned_steps(task, meter, self.epochs))
         probabilities = softmax_relaxation(model.sizes)
         formula = space.ops(task.spec)
-        budget = self.target * formula.of(space, space.largest())
+        budget = self.target * formula.of(space.path(space.largest()))
         found: dict[str, float] = {}
         state = {**model.state(), "found": found, "rng": rng}
         reserve = self.samples * len(task.valid) / 3 if self.sample else 0.0

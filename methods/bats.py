@@ -18,17 +18,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bnas_bench.core import SearchResult, SearchStrategy
+from bnas_bench.core.options import Amount, BelowOne, Count, Positive
 from bnas_bench.nn.binary import Precision
-from bnas_bench.options import Amount, BelowOne, Count, Positive
-from bnas_bench.relaxed import Relaxed, planned_steps, sgd, softmax_relaxation, temperature
+from bnas_bench.search.relaxed import Relaxed, planned_steps, sgd, softmax_relaxation, temperature
+from bnas_bench.search.strategy import SearchResult, SearchStrategy
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from bnas_bench.core import SearchSpace
-    from bnas_bench.data import Task
-    from bnas_bench.meter import Meter
+    from bnas_bench.data.datasets import Task
+    from bnas_bench.search.meter import Meter
+    from bnas_bench.search.space import SearchSpace
 
 PAPER_STEPS = 25 * (25_000 // 64)
 """Steps of alpha: 25 epochs of half of CIFAR-10 in batches of 64."""

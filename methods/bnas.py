@@ -24,16 +24,16 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from bnas_bench.core import SearchResult, SearchStrategy
-from bnas_bench.options import Amount, BelowOne, Count, Positive
-from bnas_bench.relaxed import Relaxed, entropy, planned_steps, sgd, softmax_relaxation
+from bnas_bench.core.options import Amount, BelowOne, Count, Positive
+from bnas_bench.search.relaxed import Relaxed, entropy, planned_steps, sgd, softmax_relaxation
+from bnas_bench.search.strategy import SearchResult, SearchStrategy
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from bnas_bench.core import SearchSpace
-    from bnas_bench.data import Task
-    from bnas_bench.meter import Meter
+    from bnas_bench.data.datasets import Task
+    from bnas_bench.search.meter import Meter
+    from bnas_bench.search.space import SearchSpace
 
 PAPER_STEPS = 50 * (25_000 // 64)
 """Steps of alpha: 50 epochs of half of CIFAR-10 in batches of 64."""

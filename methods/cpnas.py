@@ -32,17 +32,17 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import SGD
 
-from bnas_bench.core import SearchResult, SearchStrategy
-from bnas_bench.errors import BudgetExceeded
-from bnas_bench.learning import accuracy, cosine, cycle, set_lr
+from bnas_bench.core.errors import BudgetExceeded
+from bnas_bench.core.options import Amount, BelowOne, Few, Positive
 from bnas_bench.nn.binary import Filters, Precision, reconstruction_error
-from bnas_bench.options import Amount, BelowOne, Few, Positive
+from bnas_bench.search.learning import accuracy, cosine, cycle, set_lr
+from bnas_bench.search.strategy import SearchResult, SearchStrategy
 
 if TYPE_CHECKING:
-    from bnas_bench.core import SearchSpace
-    from bnas_bench.data import Task
-    from bnas_bench.meter import Meter
+    from bnas_bench.data.datasets import Task
     from bnas_bench.nn.network import Supernet
+    from bnas_bench.search.meter import Meter
+    from bnas_bench.search.space import SearchSpace
 
 
 def indicator(child: float, parent: float, beta_p: float) -> float:

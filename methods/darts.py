@@ -18,19 +18,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bnas_bench.core import SearchResult, SearchStrategy
-from bnas_bench.decoupled import Decoupling
-from bnas_bench.errors import UnknownName
+from bnas_bench.core.errors import UnknownName
+from bnas_bench.core.options import AboveZero, Amount, BelowOne, Count, Positive
 from bnas_bench.nn.binary import Precision
-from bnas_bench.options import AboveZero, Amount, BelowOne, Count, Positive
-from bnas_bench.relaxed import Relaxed, planned_steps, sgd, softmax_relaxation
+from bnas_bench.search.decoupled import Decoupling
+from bnas_bench.search.relaxed import Relaxed, planned_steps, sgd, softmax_relaxation
+from bnas_bench.search.strategy import SearchResult, SearchStrategy
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from bnas_bench.core import SearchSpace
-    from bnas_bench.data import Task
-    from bnas_bench.meter import Meter
+    from bnas_bench.data.datasets import Task
+    from bnas_bench.search.meter import Meter
+    from bnas_bench.search.space import SearchSpace
 
 PAPER_STEPS = 50 * (25_000 // 64)
 """Steps of alpha in section 3.1: 50 epochs of half of CIFAR-10 in batches of 64."""
@@ -42,7 +42,7 @@ class DARTS(SearchStrategy):
     Args:
         precision: of the supernet, `W1A1` (binary) or `W32A32` (real), DCP-NAS table 6.
         decoupled: whether alpha backtracks, DCP-NAS Eqs. (25) to (36).
-        eta, eta_psi, epsilon, psi: of these equations, see `bnas_bench.decoupled`.
+        eta, eta_psi, epsilon, psi: of these equations, see `bnas_bench.search.decoupled`.
         lr, momentum, weight_decay, clip: SGD on the weights, the rate annealed by a cosine.
         alpha_lr, alpha_decay: of Adam on alpha, whose first decay rate is 0.5.
         epochs: where the budget sets no limit.

@@ -12,7 +12,7 @@ Deviations
     paper's.
 
 Open in the paper
-    Eqs. (25) to (36) stand in `bnas_bench.decoupled`, with what they leave open.
+    Eqs. (25) to (36) stand in `bnas_bench.search.decoupled`, with what they leave open.
     How long Parent and Child train between two inheritances: one epoch each. Every weight step on a
     batch of training images is followed by a step of alpha on a batch of validation images, as in
     DARTS; the smaller validation set is gone through several times.
@@ -32,20 +32,21 @@ from torch import Tensor
 from torch.autograd import forward_ad, grad
 from torch.nn.functional import cosine_similarity, cross_entropy
 
-from bnas_bench.core import SearchResult, SearchStrategy
-from bnas_bench.decoupled import Decoupling
-from bnas_bench.errors import BudgetExceeded, UnknownName
-from bnas_bench.learning import adam
+from bnas_bench.core.errors import BudgetExceeded, UnknownName
+from bnas_bench.core.options import AboveZero, Amount, Count, Positive
 from bnas_bench.nn.binary import Precision
-from bnas_bench.options import AboveZero, Amount, Count, Positive
-from bnas_bench.relaxed import Relaxed, paired_batches, steps_per_epoch
+from bnas_bench.search.decoupled import Decoupling
+from bnas_bench.search.learning import adam
+from bnas_bench.search.relaxed import Relaxed, paired_batches, steps_per_epoch
+from bnas_bench.search.strategy import SearchResult, SearchStrategy
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from bnas_bench.core import Architecture, SearchSpace
-    from bnas_bench.data import Task
-    from bnas_bench.meter import Meter
+    from bnas_bench.core.architecture import Architecture
+    from bnas_bench.data.datasets import Task
+    from bnas_bench.search.meter import Meter
+    from bnas_bench.search.space import SearchSpace
 
 PAPER_STEPS = 105 * (25_000 // 512)
 """Steps of alpha in section 4.1.2: 105 epochs of half of CIFAR-10 in batches of 512."""

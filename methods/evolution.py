@@ -26,9 +26,10 @@ from typing import TYPE_CHECKING, Any
 from torch.nn.functional import cross_entropy
 from torch.nn.utils import clip_grad_norm_
 
-from bnas_bench.core import Architecture, SearchResult, SearchStrategy
-from bnas_bench.errors import BudgetExceeded, UnknownName
-from bnas_bench.learning import (
+from bnas_bench.core.architecture import Architecture
+from bnas_bench.core.errors import BudgetExceeded, UnknownName
+from bnas_bench.core.options import Amount, Between, Count, Positive
+from bnas_bench.search.learning import (
     Division,
     accuracy,
     adam,
@@ -37,16 +38,16 @@ from bnas_bench.learning import (
     set_lr,
     train_briefly,
 )
-from bnas_bench.options import Amount, Between, Count, Positive
+from bnas_bench.search.strategy import SearchResult, SearchStrategy
 
 if TYPE_CHECKING:
     import numpy as np
     from torch.optim import Optimizer
 
-    from bnas_bench.core import SearchSpace
-    from bnas_bench.data import Task
-    from bnas_bench.meter import Meter
+    from bnas_bench.data.datasets import Task
     from bnas_bench.nn.network import Supernet
+    from bnas_bench.search.meter import Meter
+    from bnas_bench.search.space import SearchSpace
 
 SCORES = ("supernet", "training")
 

@@ -33,21 +33,21 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, kl_div
 
-from bnas_bench.core import SearchResult, SearchStrategy
-from bnas_bench.errors import BadValue, UnknownName
-from bnas_bench.front import FrontSearch, scaled
-from bnas_bench.learning import Division, adam, cosine, divide, set_lr
+from bnas_bench.core.errors import BadValue, UnknownName
+from bnas_bench.core.options import Amount, Between, Count, Grid, Share, Whole
 from bnas_bench.nn.binary import Precision
-from bnas_bench.options import Amount, Between, Count, Grid, Share, Whole
+from bnas_bench.search.front import FrontSearch, scaled
+from bnas_bench.search.learning import Division, adam, cosine, divide, set_lr
+from bnas_bench.search.strategy import SearchResult, SearchStrategy
 
 if TYPE_CHECKING:
     import numpy as np
     from torch.optim import Optimizer
 
-    from bnas_bench.core import SearchSpace
-    from bnas_bench.data import Task
-    from bnas_bench.meter import Meter
+    from bnas_bench.data.datasets import Task
     from bnas_bench.nn.network import Supernet
+    from bnas_bench.search.meter import Meter
+    from bnas_bench.search.space import SearchSpace
 
 TEACHERS = {
     "FWBA": Precision.W32A1,

@@ -23,19 +23,19 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from bnas_bench.core import SearchResult, SearchStrategy
-from bnas_bench.decoupled import Decoupling
-from bnas_bench.errors import UnknownName
+from bnas_bench.core.errors import UnknownName
+from bnas_bench.core.options import AboveZero, Amount, BelowOne, Count, Few, Positive
 from bnas_bench.nn.binary import Precision
-from bnas_bench.options import AboveZero, Amount, BelowOne, Count, Few, Positive
-from bnas_bench.relaxed import Relaxation, Relaxed, epoch_passes, planned_steps, sgd
+from bnas_bench.search.decoupled import Decoupling
+from bnas_bench.search.relaxed import Relaxation, Relaxed, epoch_passes, planned_steps, sgd
+from bnas_bench.search.strategy import SearchResult, SearchStrategy
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from bnas_bench.core import SearchSpace
-    from bnas_bench.data import Task
-    from bnas_bench.meter import Meter
+    from bnas_bench.data.datasets import Task
+    from bnas_bench.search.meter import Meter
+    from bnas_bench.search.space import SearchSpace
 
 PAPER_STEPS = 35 * (25_000 // 256)
 """Steps of alpha in section 4.2: the last 35 of 50 epochs of half of CIFAR-10 in batches of 256."""
@@ -65,7 +65,7 @@ class PCDARTS(SearchStrategy):
         warmup: part of the search in which only the weights learn (15 of 50 epochs).
         precision: of the supernet, `W1A1` (binary) or `W32A32` (real), DCP-NAS table 6.
         decoupled: whether alpha backtracks, DCP-NAS Eqs. (25) to (36).
-        eta, eta_psi, epsilon, psi: of these equations, see `bnas_bench.decoupled`.
+        eta, eta_psi, epsilon, psi: of these equations, see `bnas_bench.search.decoupled`.
         lr, momentum, weight_decay, clip: SGD on the weights, the rate annealed by a cosine.
         alpha_lr, alpha_decay: of Adam on alpha and beta, whose first decay rate is 0.5.
         epochs: where the budget sets no limit.

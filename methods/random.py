@@ -21,15 +21,16 @@ import numpy as np
 from torch.nn.functional import cross_entropy
 from torch.nn.utils import clip_grad_norm_
 
-from bnas_bench.core import Architecture, SearchResult, SearchStrategy
-from bnas_bench.errors import UnknownName
-from bnas_bench.learning import accuracy, adam, cosine, set_lr, train_briefly
-from bnas_bench.options import Amount, Count, Positive
+from bnas_bench.core.architecture import Architecture
+from bnas_bench.core.errors import UnknownName
+from bnas_bench.core.options import Amount, Count, Positive
+from bnas_bench.search.learning import accuracy, adam, cosine, set_lr, train_briefly
+from bnas_bench.search.strategy import SearchResult, SearchStrategy
 
 if TYPE_CHECKING:
-    from bnas_bench.core import SearchSpace
-    from bnas_bench.data import Task
-    from bnas_bench.meter import Meter
+    from bnas_bench.data.datasets import Task
+    from bnas_bench.search.meter import Meter
+    from bnas_bench.search.space import SearchSpace
 
 FORMS = ("search", "draw", "supernet")
 

@@ -42,17 +42,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bnas_bench.core import (
-    Architecture,
-    Decision,
-    NetworkSpec,
-    Option,
-    Scale,
-    SearchSpace,
-    next_multiple,
-)
-from bnas_bench.errors import BadValue, UnknownName
-from bnas_bench.layout import (
+from bnas_bench.core.architecture import Architecture, Decision, Option
+from bnas_bench.core.budget import NetworkSpec, Scale, next_multiple
+from bnas_bench.core.errors import BadValue, UnknownName
+from bnas_bench.core.options import Few
+from bnas_bench.nn.bars.layout import (
     CONV,
     EDGES,
     GROUPS,
@@ -66,12 +60,12 @@ from bnas_bench.layout import (
     share,
     stage_channels,
 )
-from bnas_bench.options import Few
+from bnas_bench.search.space import SearchSpace
 
 if TYPE_CHECKING:
     from bnas_bench.cost.formula import OpsFormula, Term
-    from bnas_bench.nn.staged import StagedNetwork
-    from bnas_bench.nn.staged_supernet import StagedSupernet
+    from bnas_bench.nn.bars.network import StagedNetwork
+    from bnas_bench.nn.bars.supernet import StagedSupernet
 
 WIDTHS = (0.25, 0.5, 0.75, 1.0)
 TOPOLOGIES = {
@@ -221,8 +215,8 @@ class Bars(SearchSpace):
     def network(
         self, arch: Architecture, spec: NetworkSpec, rng: np.random.Generator
     ) -> StagedNetwork:
+        from bnas_bench.nn.bars.network import StagedNetwork
         from bnas_bench.nn.network import initialised_by
-        from bnas_bench.nn.staged import StagedNetwork
 
         self.check(arch)
         with initialised_by(rng):
@@ -231,8 +225,8 @@ class Bars(SearchSpace):
     def supernet(
         self, spec: NetworkSpec, rng: np.random.Generator, *, partial: int = 1
     ) -> StagedSupernet:
+        from bnas_bench.nn.bars.supernet import StagedSupernet
         from bnas_bench.nn.network import initialised_by
-        from bnas_bench.nn.staged_supernet import StagedSupernet
 
         if partial < 1 or spec.channels % partial:
             raise BadValue(
@@ -296,7 +290,7 @@ class Bars(SearchSpace):
         yield Term((widths[-1],), np.array(head))
 
     def draw(self, arch: Architecture, path: Path | str) -> None:
-        from bnas_bench.drawing import draw_cells
+        from bnas_bench.search.drawing import draw_cells
 
         self.check(arch)
         layout = self.options(arch)

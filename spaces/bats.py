@@ -21,17 +21,17 @@ from dataclasses import replace
 from math import gcd, lcm
 from typing import TYPE_CHECKING, Any
 
-from bnas_bench.cell_space import CellSpace
-from bnas_bench.core import IMAGENET_SIDE, NetworkSpec, Scale, next_multiple
-from bnas_bench.errors import BadValue
-from bnas_bench.options import Few
-from bnas_bench.topology import NONE
+from bnas_bench.core.budget import IMAGENET_SIDE, NetworkSpec, Scale, next_multiple
+from bnas_bench.core.errors import BadValue
+from bnas_bench.core.options import Few
+from bnas_bench.nn.darts.topology import NONE
+from bnas_bench.search.cell_space import CellSpace
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from bnas_bench.nn.bundled import Bundle, Kernel
-    from bnas_bench.nn.cells import Parts
+    from bnas_bench.nn.darts.bundled import Bundle, Kernel
+    from bnas_bench.nn.darts.network import Parts
 
 KERNELS = {
     "group_conv_3x3": (3, 1),
@@ -91,9 +91,9 @@ class Bats(CellSpace):
         """Partial supernets keep the channels of a group: they have fewer groups."""
         from bnas_bench.nn.binary import Precision
         from bnas_bench.nn.blocks import FactorisedReduction, RealPreprocess
-        from bnas_bench.nn.bundled import GroupedBundle, Kernel
-        from bnas_bench.nn.bundles import Convolutions
-        from bnas_bench.nn.cells import Parts
+        from bnas_bench.nn.darts.bundled import GroupedBundle, Kernel
+        from bnas_bench.nn.darts.bundles import Convolutions
+        from bnas_bench.nn.darts.network import Parts
 
         def preprocess(in_channels: int, channels: int, *, reduce: bool, affine: bool) -> nn.Module:
             if reduce:

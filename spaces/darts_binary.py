@@ -18,16 +18,16 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
-from bnas_bench.cell_space import CellSpace
-from bnas_bench.core import NetworkSpec, Scale
-from bnas_bench.errors import BadValue, UnknownName
-from bnas_bench.topology import NONE
+from bnas_bench.core.budget import NetworkSpec, Scale
+from bnas_bench.core.errors import BadValue, UnknownName
+from bnas_bench.nn.darts.topology import NONE
+from bnas_bench.search.cell_space import CellSpace
 
 if TYPE_CHECKING:
     from torch import nn
 
     from bnas_bench.nn.binary import Precision
-    from bnas_bench.nn.cells import Parts
+    from bnas_bench.nn.darts.network import Parts
 
 OPERATIONS = (
     NONE,
@@ -88,9 +88,9 @@ class DartsBinary(CellSpace):
     def parts(self, *, partial: int = 1) -> Parts:  # noqa: ARG002
         from bnas_bench.nn.binary import Precision
         from bnas_bench.nn.blocks import FactorisedReduction, Preprocess
-        from bnas_bench.nn.bundled import Kernel, SeparableBundle
-        from bnas_bench.nn.bundles import Convolutions
-        from bnas_bench.nn.cells import Parts
+        from bnas_bench.nn.darts.bundled import Kernel, SeparableBundle
+        from bnas_bench.nn.darts.bundles import Convolutions
+        from bnas_bench.nn.darts.network import Parts
 
         def preprocess(in_channels: int, channels: int, *, reduce: bool, affine: bool) -> nn.Module:
             make = FactorisedReduction if reduce else Preprocess

@@ -56,30 +56,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from bnas_bench.core import (
-    Architecture,
-    Decision,
-    NetworkSpec,
-    Scale,
-    SearchSpace,
-    next_multiple,
-)
-from bnas_bench.errors import BadValue, InvalidArchitecture, UnknownName
+from bnas_bench.core.architecture import Architecture, Decision
+from bnas_bench.core.budget import NetworkSpec, Scale, next_multiple
+from bnas_bench.core.errors import BadValue, InvalidArchitecture, UnknownName
+from bnas_bench.search.space import SearchSpace
 
 if TYPE_CHECKING:
     import numpy as np
 
     from bnas_bench.cost.formula import OpsFormula
     from bnas_bench.cost.ledger import Layer
-    from bnas_bench.nn.handcrafted import HandcraftedNetwork, HandcraftedSupernet, Plan
-    from bnas_bench.nn.residual import Row
+    from bnas_bench.nn.handmade.network import HandcraftedNetwork, HandcraftedSupernet, Plan
+    from bnas_bench.nn.handmade.residual import Row
 
 
 class Stage(NamedTuple):
     """Blocks of one kind and width.
 
     Attributes:
-        block: what they are, a key of `bnas_bench.nn.handcrafted.BLOCKS`.
+        block: what they are, a key of `bnas_bench.nn.handmade.network.BLOCKS`.
         depth: how many.
         width: channels of the last maps at the papers' scale.
         halves: whether the first of them halves the map.
@@ -243,7 +238,7 @@ class Handcrafted(SearchSpace):
     def network(
         self, arch: Architecture, spec: NetworkSpec, rng: np.random.Generator
     ) -> HandcraftedNetwork:
-        from bnas_bench.nn.handcrafted import HandcraftedNetwork
+        from bnas_bench.nn.handmade.network import HandcraftedNetwork
         from bnas_bench.nn.network import initialised_by
 
         self.check(arch)
@@ -253,7 +248,7 @@ class Handcrafted(SearchSpace):
     def supernet(
         self, spec: NetworkSpec, rng: np.random.Generator, *, partial: int = 1
     ) -> HandcraftedSupernet:
-        from bnas_bench.nn.handcrafted import HandcraftedSupernet
+        from bnas_bench.nn.handmade.network import HandcraftedSupernet
         from bnas_bench.nn.network import initialised_by
 
         if partial != 1:
@@ -265,7 +260,7 @@ class Handcrafted(SearchSpace):
 
     def plan(self, name: str, spec: NetworkSpec) -> Plan:
         """What one model's network is built and its cost is counted from."""
-        from bnas_bench.nn.handcrafted import BLOCKS, Plan, StagePlan
+        from bnas_bench.nn.handmade.network import BLOCKS, Plan, StagePlan
 
         model, stages = MODELS[name], []
         for block, depth, width, halves in model.stages:
@@ -296,7 +291,7 @@ class Handcrafted(SearchSpace):
 
     def draw(self, arch: Architecture, path: Path | str) -> None:
         """Per stage a row of its blocks, at the papers' width and image size."""
-        from bnas_bench.drawing import draw_rows
+        from bnas_bench.search.drawing import draw_rows
 
         name = str(arch.choices["model"])
         model = MODELS[name]

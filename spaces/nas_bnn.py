@@ -20,7 +20,7 @@ Open in the paper
     Which layers the L of Eq. (3) are: the stem and all layers that the depths leave in. As the widest
     option of the stem and of every stage is the next stage's narrowest, the rule binds within stages
     alone, and they are independent. The space then has 3.324e17 members (the paper: 3.3e17).
-    How groups share weights: as in the published code, see `bnas_bench.nn.elastic`.
+    How groups share weights: as in the published code, see `bnas_bench.nn.nasbnn.supernet`.
     Bi-Transformation has one matrix per layer and kernel size, also where a derived network is trained
     from scratch; a 1x1 kernel has none, as a scalar would cancel in Eq. (6).
     Real weights pass Eq. (6) too.
@@ -52,22 +52,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bnas_bench.core import (
-    Architecture,
-    Decision,
-    NetworkSpec,
-    Option,
-    Scale,
-    SearchSpace,
-    next_multiple,
-)
-from bnas_bench.errors import BadValue, InvalidArchitecture
-from bnas_bench.stages import Layer, Stage
+from bnas_bench.core.architecture import Architecture, Decision, Option
+from bnas_bench.core.budget import NetworkSpec, Scale, next_multiple
+from bnas_bench.core.errors import BadValue, InvalidArchitecture
+from bnas_bench.nn.nasbnn.stage import Layer, Stage
+from bnas_bench.search.space import SearchSpace
 
 if TYPE_CHECKING:
     from bnas_bench.cost.formula import OpsFormula, Term
-    from bnas_bench.nn.elastic import ElasticSupernet
-    from bnas_bench.nn.mobile import MobileNetwork, Treatment
+    from bnas_bench.nn.nasbnn.network import MobileNetwork, Treatment
+    from bnas_bench.nn.nasbnn.supernet import ElasticSupernet
 
 STEM = (24, 32, 48)
 STAGES = (
@@ -388,7 +382,7 @@ class NasBnn(SearchSpace):
     def network(
         self, arch: Architecture, spec: NetworkSpec, rng: np.random.Generator
     ) -> MobileNetwork:
-        from bnas_bench.nn.mobile import MobileNetwork
+        from bnas_bench.nn.nasbnn.network import MobileNetwork
         from bnas_bench.nn.network import initialised_by
 
         self.check(arch)
@@ -412,7 +406,7 @@ class NasBnn(SearchSpace):
     def supernet(
         self, spec: NetworkSpec, rng: np.random.Generator, *, partial: int = 1
     ) -> ElasticSupernet:
-        from bnas_bench.nn.elastic import ElasticSupernet
+        from bnas_bench.nn.nasbnn.supernet import ElasticSupernet
         from bnas_bench.nn.network import initialised_by
 
         if partial != 1:
@@ -425,7 +419,7 @@ class NasBnn(SearchSpace):
 
     @property
     def _treatment(self) -> Treatment:
-        from bnas_bench.nn.mobile import Treatment
+        from bnas_bench.nn.nasbnn.network import Treatment
 
         return Treatment(self.bi_transformation, self.weight_normalisation)
 
@@ -475,7 +469,7 @@ class NasBnn(SearchSpace):
             yield term((before,), head, gates)
 
     def draw(self, arch: Architecture, path: Path | str) -> None:
-        from bnas_bench.drawing import draw_rows
+        from bnas_bench.search.drawing import draw_rows
 
         rows = {"stem": [f"c{arch.choices['stem.width']} k3 8 bit"]}
         for i, stage in enumerate(STAGES, start=1):

@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from bnas_bench.cli import main
-from bnas_bench.registry import names
-from bnas_bench.store import Store
+from bnas_bench.plugins.registry import names
+from bnas_bench.runs.store import Store
 
 ROOT = Path(__file__).parent.parent
 GRIDS = {"digits-quick": (len(names("method")), 5), "cifar10-jpeg": (9, 3)}
@@ -21,20 +21,22 @@ GRIDS = {"digits-quick": (len(names("method")), 5), "cifar10-jpeg": (9, 3)}
 
 def records(name: str) -> list[dict[str, Any]]:
     store = Store(ROOT / "results" / name)
-    return [store.read(cell) or {} for cell in store.ids()]
+    return [store.read(trial) or {} for trial in store.ids()]
 
 
 @pytest.mark.parametrize("name", GRIDS)
-def test_every_cell_of_the_grid_is_there_and_of_committed_code(name: str) -> None:
+def test_every_trial_of_the_grid_is_there_and_of_committed_code(name: str) -> None:
     rows, seeds = GRIDS[name]
     found = records(name)
-    cells = {(cell["method"], json.dumps(cell["method_options"]), cell["seed"]) for cell in found}
-    assert len(found) == len(cells) == rows * seeds
-    for cell in found:
-        assert (cell["status"], cell["dirty"]) == ("ok", False)
-        Store(ROOT / "results" / name).verify(cell)
+    trials = {
+        (trial["method"], json.dumps(trial["method_options"]), trial["seed"]) for trial in found
+    }
+    assert len(found) == len(trials) == rows * seeds
+    for trial in found:
+        assert (trial["status"], trial["dirty"]) == ("ok", False)
+        Store(ROOT / "results" / name).verify(trial)
     for field in ("commit", "harness_source", "dataset_fingerprint", "budget", "space_source"):
-        assert len({cell[field] for cell in found}) == 1, field
+        assert len({trial[field] for trial in found}) == 1, field
 
 
 @pytest.mark.parametrize("name", GRIDS)
@@ -64,5 +66,5 @@ def test_readme_shows_the_reports_numbers(name: str) -> None:
     for row in rows:
         lower, upper = (float(row[f"test_accuracy_{end}"]) for end in ("lower", "upper"))
         accuracy = f"{row['test_accuracy_text']} [{lower:.2f}, {upper:.2f}]"
-        cells = (f"`{row['method']}`", row["n"], accuracy, row["ops_text"], row["passes_text"])
-        assert f"| {' | '.join(cells)} |" in readme
+        trials = (f"`{row['method']}`", row["n"], accuracy, row["ops_text"], row["passes_text"])
+        assert f"| {' | '.join(trials)} |" in readme

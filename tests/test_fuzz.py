@@ -10,7 +10,7 @@ import pytest
 from helpers import fuzz
 from helpers.fuzz import ANY, GOOD, Input, Rng, fault
 
-from bnas_bench.store import Store
+from bnas_bench.runs.store import Store
 
 FEW = 12
 """Inputs of a kind that `make test` tries; the slow set tries the others."""
@@ -48,16 +48,16 @@ def test_texts(kind: Callable[[Rng], Input]) -> None:
     assert not faults(drawn(kind, range(FEW, 300)))
 
 
-def readers(store: Store, cell_id: str, seed: int) -> list[Input]:
-    """The commands that meet a cell: those on all cells show the others, and so end well."""
+def readers(store: Store, trial_id: str, seed: int) -> list[Input]:
+    """The commands that meet a trial: those on all trials show the others, and so end well."""
     name, results = store.root.name, f"--results={store.root.parent}"
-    cell = str(store.folder(cell_id))
+    trial = str(store.folder(trial_id))
     grid = [("table", name), ("status", name), ("table", name, "--json"), ("report", name)]
     one = [
-        ("show", cell),
-        ("measure", cell, *fuzz.SMALL),
-        ("latency", cell),
-        ("pack", cell, "-o", "n.bnn"),
+        ("show", trial),
+        ("measure", trial, *fuzz.SMALL),
+        ("latency", trial),
+        ("pack", trial, "-o", "n.bnn"),
     ]
     dry = ("run", "--method=random", "--budget=smoke", "--dry-run", f"--name={name}", results)
     return [
@@ -71,17 +71,17 @@ def spoilt(seeds: range, folder: Path) -> list[str]:
     """The faults of the commands on results of which one record is spoilt."""
     planted = folder / "evil.py"
     planted.write_text(PLANTED)
-    store, cell_id = fuzz.lay_out(folder / "results" / "some")
-    file = store.folder(cell_id) / "record.json"
-    data, record = file.read_bytes(), store.read(cell_id) or {}
+    store, trial_id = fuzz.lay_out(folder / "results" / "some")
+    file = store.folder(trial_id) / "record.json"
+    data, record = file.read_bytes(), store.read(trial_id) or {}
     found = []
     for seed in seeds:
         rng = np.random.default_rng(seed)
         is_lie = seed % 3 == 0
         bad = pick_bad(rng, seed, data) if not is_lie else fuzz.lying(rng, record, planted)
         file.write_bytes(bad)
-        wrong = faults(readers(store, cell_id, seed))
-        if not is_lie and store.state(cell_id).word != "damaged":
+        wrong = faults(readers(store, trial_id, seed))
+        if not is_lie and store.state(trial_id).word != "damaged":
             wrong.append("not damaged")
         found += [f"seed {seed}: {text}" for text in wrong]
     if (folder / "it-ran").exists():

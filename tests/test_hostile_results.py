@@ -9,16 +9,17 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from bnas_bench import registry
 from bnas_bench.cli import main
-from bnas_bench.record import encode
-from bnas_bench.store import Store, sha256
-from tests.helpers.records import cells, done, put, unchecked
+from bnas_bench.core.files import sha256
+from bnas_bench.plugins import registry
+from bnas_bench.runs.record import encode
+from bnas_bench.runs.store import Store
+from tests.helpers.records import done, put, trials, unchecked
 
 PLANTED = """
 from pathlib import Path
 Path("it-ran").touch()
-from bnas_bench.core import SearchSpace, SearchStrategy
+from bnas_bench.search.space import SearchSpace; from bnas_bench.search.strategy import SearchStrategy
 class Evil(SearchStrategy): pass
 class Space(SearchSpace): pass
 """
@@ -35,17 +36,17 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(registry, "_FILES", {})
     store = Store(Path("results/some"))
-    for cell in cells("random", seeds=2):
-        put(store, done(cell, 90.0 + cell.repetition))
+    for trial in trials("random", seeds=2):
+        put(store, done(trial, 90.0 + trial.repetition))
     return store
 
 
 def spoil(store: Store, **fields: Any) -> str:
     """Change fields of the first cell's record, whose digest is then right again."""
-    cell_id = store.ids()[0]
-    record = (store.read(cell_id) or {}) | fields
-    (store.folder(cell_id) / "record.json").write_bytes(unchecked(record))
-    return cell_id
+    trial_id = store.ids()[0]
+    record = (store.read(trial_id) or {}) | fields
+    (store.folder(trial_id) / "record.json").write_bytes(unchecked(record))
+    return trial_id
 
 
 @pytest.mark.parametrize("kind", ["method", "space"])
@@ -56,9 +57,9 @@ def test_no_code_that_results_name_is_run(store: Store, kind: str, name: str) ->
     name = name.replace("/abs/evil.py", str(planted))
     arch = json.dumps({"space": name, "choices": {"normal.edge(0,2)": "none"}}).encode()
     config = {"method": {"name": name}, "space": {"name": name}, "dataset": "digits", "budget": {}}
-    cell_id = spoil(store, **{kind: name, "config": config, "arch_sha256": sha256(arch)})
-    (store.folder(cell_id) / "arch.json").write_bytes(arch)
-    folder = store.folder(cell_id)
+    trial_id = spoil(store, **{kind: name, "config": config, "arch_sha256": sha256(arch)})
+    (store.folder(trial_id) / "arch.json").write_bytes(arch)
+    folder = store.folder(trial_id)
     assert name in invoke("table", "some").output
     for command in (["table", "some", "--json"], ["status", "some"], ["report", "some"]):
         assert invoke(*command).exit_code == 0
@@ -90,45 +91,45 @@ def test_no_code_that_results_name_is_run(store: Store, kind: str, name: str) ->
 def test_a_record_that_is_none_is_damaged_and_the_others_are_shown(
     store: Store, spoilt: dict[str, Any]
 ) -> None:
-    cell_id, good = spoil(store, **spoilt), store.ids()[1]
+    trial_id, good = spoil(store, **spoilt), store.ids()[1]
     table = invoke("table", "some")
     assert "91.00" in table.output
-    assert f"{cell_id} is damaged and not in the table: " in table.output
+    assert f"{trial_id} is damaged and not in the table: " in table.output
     assert json.loads(invoke("table", "some", "--json").stdout)[0]["n"] == 1
     told = invoke("status", "some").output.splitlines()
-    assert told[0].startswith(f"{cell_id}  damaged: ")
+    assert told[0].startswith(f"{trial_id}  damaged: ")
     assert told[1] == f"{good}  ok"
     assert invoke("report", "some").exit_code == 0
     listed = Path("reports/some/tables/missing.csv").read_text()
     assert "damaged" in listed
-    assert cell_id in listed
+    assert trial_id in listed
 
 
 def test_an_edited_accuracy_is_seen(store: Store) -> None:
-    cell_id = store.ids()[0]
-    file = store.folder(cell_id) / "record.json"
+    trial_id = store.ids()[0]
+    file = store.folder(trial_id) / "record.json"
     file.write_bytes(file.read_bytes().replace(b"90.0", b"99.0"))
-    assert f"{cell_id}  damaged: " in invoke("status", "some").output
+    assert f"{trial_id}  damaged: " in invoke("status", "some").output
 
 
 @pytest.mark.parametrize("name", ["log.jsonl", "front.json", "arch.json"])
 def test_a_report_shows_nothing_that_its_record_does_not_vouch_for(store: Store, name: str) -> None:
-    cell_id = store.ids()[0]
-    record = store.read(cell_id) or {}
+    trial_id = store.ids()[0]
+    record = store.read(trial_id) or {}
     field = f"{name.partition('.')[0]}_sha256"
-    store.write(cell_id, {name: b"{}"}, record | {field: sha256(b"{}")})
+    store.write(trial_id, {name: b"{}"}, record | {field: sha256(b"{}")})
     assert invoke("report", "some").exit_code == 0
     assert not Path("reports/some/tables/missing.csv").exists()
-    (store.folder(cell_id) / name).write_bytes(b"{ }")
+    (store.folder(trial_id) / name).write_bytes(b"{ }")
     assert invoke("report", "some").exit_code == 0
     assert f"{name} is truncated or altered" in Path("reports/some/tables/missing.csv").read_text()
 
 
 def test_a_record_of_a_linked_folder_is_damaged(store: Store, tmp_path: Path) -> None:
-    cell_id = store.ids()[0]
-    store.folder(cell_id).rename(tmp_path / "elsewhere")
-    store.folder(cell_id).symlink_to(tmp_path / "elsewhere")
-    assert f"{cell_id}  damaged: " in invoke("status", "some").output
+    trial_id = store.ids()[0]
+    store.folder(trial_id).rename(tmp_path / "elsewhere")
+    store.folder(trial_id).symlink_to(tmp_path / "elsewhere")
+    assert f"{trial_id}  damaged: " in invoke("status", "some").output
     assert "is a link" in invoke("table", "some").output
 
 
@@ -144,6 +145,6 @@ def test_a_name_of_results_is_one_folders(tmp_path: Path, name: str) -> None:
 
 
 def test_a_record_is_written_as_it_is_read(store: Store) -> None:
-    for cell_id in store.ids():
-        file = store.folder(cell_id) / "record.json"
-        assert encode(store.read(cell_id) or {}) == file.read_bytes()
+    for trial_id in store.ids():
+        file = store.folder(trial_id) / "record.json"
+        assert encode(store.read(trial_id) or {}) == file.read_bytes()

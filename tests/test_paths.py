@@ -5,15 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bnas_bench.data import load
-from bnas_bench.errors import BenchError
-from bnas_bench.packed.runs import rebuilt
-from bnas_bench.registry import find, names
+from bnas_bench.core.errors import BenchError
+from bnas_bench.data.datasets import load
+from bnas_bench.plugins.registry import find, names
+from bnas_bench.plugins.scaffold import write_method
 from bnas_bench.report.folder import replaced
-from bnas_bench.scaffold import write_method
-from bnas_bench.store import Store
+from bnas_bench.runs.network import rebuilt
+from bnas_bench.runs.store import Store
 
-CELL = "dcpnas-darts-binary-digits-quick-s0-426b2242"
+TRIAL = "dcpnas-darts-binary-digits-quick-s0-426b2242"
 RESULTS = Path(__file__).parents[1] / "results" / "digits-quick"
 
 
@@ -31,12 +31,12 @@ def test_a_drawing(name: str) -> None:
 
 def test_a_store() -> None:
     assert Store("results").root == Path.cwd() / "results"
-    assert Store(str(RESULTS)).read(CELL) == Store(RESULTS).read(CELL) is not None
+    assert Store(str(RESULTS)).read(TRIAL) == Store(RESULTS).read(TRIAL) is not None
 
 
-def test_a_cell_whose_network_is_rebuilt() -> None:
-    """Of a committed cell, which has no weights, the sentence is the same."""
-    folder, said = RESULTS / "cells" / CELL, set()
+def test_a_trial_whose_network_is_rebuilt() -> None:
+    """Of a committed trial, which has no weights, the sentence is the same."""
+    folder, said = RESULTS / "trials" / TRIAL, set()
     for text_or_path in (str(folder), folder):
         with pytest.raises(BenchError, match="weights") as error:
             rebuilt(text_or_path)

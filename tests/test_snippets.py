@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from helpers.packed import GOOD
 
 from bnas_bench.cli import main
-from bnas_bench.packed.file import write
+from bnas_bench.packed.format.file import write
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

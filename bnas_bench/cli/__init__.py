@@ -23,7 +23,7 @@ from bnas_bench.cli.plugins import budgets, check, datasets, list_all, methods, 
 from bnas_bench.cli.report import report
 from bnas_bench.cli.runs import run, status, table
 from bnas_bench.cli.streams import outputs, sentence
-from bnas_bench.errors import BadValue, BenchError
+from bnas_bench.core.errors import BadValue, BenchError
 
 
 class Commands(click.Group):

@@ -16,7 +16,7 @@ from bnas_bench.cli.costs import layer_csv, layer_lines, layer_values, lines
 from bnas_bench.cli.paths import kind_of
 from bnas_bench.cli.reading import read_architecture
 from bnas_bench.cli.sizes import Shape, Size, running, sized
-from bnas_bench.errors import BadValue, UnknownName
+from bnas_bench.core.errors import BadValue, UnknownName
 
 if TYPE_CHECKING:
     from torch import nn
@@ -54,9 +54,9 @@ def measure(
     file. The maps are the most that is alive at once: 4 bytes a value in the float simulation, one
     bit a value of what only 1-bit convolutions read if they are packed.
 
-    ARCH is a file (JSON or Genotype(...); of many, FILE:NAME), the folder of a finished cell, the
+    ARCH is a file (JSON or Genotype(...); of many, FILE:NAME), the folder of a finished trial, the
     text itself, or torchvision:NAME for a real-valued network of torchvision. With --space
-    handcrafted a model's name will do. Of a cell only the architecture is taken: it is counted at the
+    handcrafted a model's name will do. Of a trial only the architecture is taken: it is counted at the
     size that the options give, not at the one it was trained at (as `latency` and `pack` take it).
     """
     from bnas_bench.cost import costs, ledger
@@ -94,8 +94,8 @@ def measure(
 def _file_bytes(network: nn.Module, shape: Shape) -> int | None:
     """Of the packed file, its header included; None where the network cannot be packed."""
     from bnas_bench.nn.network import Network
-    from bnas_bench.packed.file import save
-    from bnas_bench.packed.lower import CannotPack, lower
+    from bnas_bench.packed.format.file import save
+    from bnas_bench.packed.lowering.lower import CannotPack, lower
 
     with suppress(CannotPack):
         return len(save(lower(network, shape))) if isinstance(network, Network) else None
@@ -112,7 +112,7 @@ def _file_bytes(network: nn.Module, shape: Shape) -> int | None:
 def show(arch: str | None, named: str | None, space: str | None, out: Path | None) -> None:
     """Print an architecture, or draw it.
 
-    ARCH is a file (JSON or Genotype(...); of many, FILE:NAME), the folder of a finished cell, or the
+    ARCH is a file (JSON or Genotype(...); of many, FILE:NAME), the folder of a finished trial, or the
     text itself.
     """
     instance, architecture = read_architecture(_one(arch, named), space)
@@ -164,6 +164,6 @@ def torchvision_network(name: str, space: str | None, size: Size) -> nn.Module:
 def _one(arch: str | None, named: str | None) -> str:
     if (arch is None) == (named is None):
         raise BadValue(
-            "name one architecture: a file, a finished cell's folder, or the text itself"
+            "name one architecture: a file, a finished trial's folder, or the text itself"
         )
     return arch or named or ""

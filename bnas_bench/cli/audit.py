@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bnas_bench.errors import BadValue
+from bnas_bench.core.errors import BadValue
 
 if TYPE_CHECKING:
     from bnas_bench.papers.audit.check import Finding

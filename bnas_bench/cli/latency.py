@@ -14,19 +14,19 @@ import click
 
 from bnas_bench.cli.architectures import torchvision_network
 from bnas_bench.cli.numbers import Number
-from bnas_bench.cli.packed import SPACE, space_of_a_cell
+from bnas_bench.cli.packed import SPACE, space_of_a_trial
 from bnas_bench.cli.paths import kind_of
 from bnas_bench.cli.reading import read_architecture
 from bnas_bench.cli.sizes import Shape, Size, running, sized
-from bnas_bench.errors import BadValue, BenchError
-from bnas_bench.options import Threads
+from bnas_bench.core.errors import BadValue, BenchError
+from bnas_bench.core.options import Threads
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from bnas_bench.packed.engine import Engine, Timing
-    from bnas_bench.packed.latency import Latency, Subject
-    from bnas_bench.packed.program import Program
+    from bnas_bench.cost.latency import Latency, Subject
+    from bnas_bench.packed.engine.engine import Engine, Timing
+    from bnas_bench.packed.format.program import Program
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,10 @@ def latency(
 ) -> None:
     """Time one image through a network: packed, simulated in floats, and its real-valued twin.
 
-    WHAT is a packed file, the folder of a finished cell, an architecture (a file, or the text), or
+    WHAT is a packed file, the folder of a finished trial, an architecture (a file, or the text), or
     torchvision:NAME. Of an architecture the network has untrained weights: enough for its latency.
     """
-    from bnas_bench.packed.latency import latencies, packed
+    from bnas_bench.cost.latency import latencies, packed
 
     where = measured_on(threads)
     found = _read(what, space, size)
@@ -100,7 +100,7 @@ def _read(what: str, space: str | None, size: Size) -> Found:
     Raises:
         BenchError: if there is no such thing, or it is of the wrong form.
     """
-    from bnas_bench.packed.file import is_packed, load
+    from bnas_bench.packed.format.file import is_packed, load
 
     path = Path(what)
     kind = kind_of(what)
@@ -115,9 +115,9 @@ def _read(what: str, space: str | None, size: Size) -> Found:
         program = load(path)
         return Found("as packed", program.shape, program=program)
     if is_folder:
-        from bnas_bench.packed.runs import rebuilt
+        from bnas_bench.runs.network import rebuilt
 
-        trained, shape, _ = rebuilt(path, space_of_a_cell(space))
+        trained, shape, _ = rebuilt(path, space_of_a_trial(space))
         return Found("trained", shape, trained)
     if what.startswith("torchvision:"):
         network = torchvision_network(what.removeprefix("torchvision:"), space, size)
@@ -132,8 +132,8 @@ def _read(what: str, space: str | None, size: Size) -> Found:
 def _engine(found: Found, threads: int) -> tuple[Engine | None, str | None]:
     """The engine, or one sentence on why it cannot run the network; a packed file it must run."""
     from bnas_bench.nn.network import Network
-    from bnas_bench.packed.engine import Engine
-    from bnas_bench.packed.lower import lower
+    from bnas_bench.packed.engine.engine import Engine
+    from bnas_bench.packed.lowering.lower import lower
 
     if found.program is not None:
         return Engine(found.program, threads=threads), None
@@ -147,8 +147,8 @@ def _engine(found: Found, threads: int) -> tuple[Engine | None, str | None]:
 
 def _floats(found: Found) -> dict[str, Subject]:
     """The network as torch runs it: simulated if it has 1-bit layers, and its real-valued twin."""
+    from bnas_bench.cost.latency import real, simulated
     from bnas_bench.nn.binary import BinaryConv2d
-    from bnas_bench.packed.latency import real, simulated
 
     if (network := found.network) is None:
         return {}
@@ -170,7 +170,7 @@ def _profile(engine: Engine, shape: Shape) -> list[dict[str, Any]]:
     """The median milliseconds of every kernel."""
     from statistics import median
 
-    from bnas_bench.packed.latency import FEWEST, probe_image
+    from bnas_bench.cost.latency import FEWEST, probe_image
 
     image = probe_image(shape)
     rounds: Sequence[Sequence[Timing]] = [engine.profile(image) for _ in range(FEWEST)]
@@ -208,7 +208,7 @@ def _share(layer: str, kind: str, ms: float, total: float) -> str:
 
 def measured_on(threads: int) -> dict[str, Any]:
     """The machine, and its load over the last minute: what else ran spoils the times."""
-    from bnas_bench.packed.latency import machine
+    from bnas_bench.cost.latency import machine
 
     return {**machine(threads), "load": round(os.getloadavg()[0], 2)}
 

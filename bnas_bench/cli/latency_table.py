@@ -14,18 +14,19 @@ import click
 from bnas_bench.cli.latency import in_words, json_option, measured_on, threads_option
 from bnas_bench.cli.numbers import Number
 from bnas_bench.cli.sizes import Size, running, sized
-from bnas_bench.core import Architecture, SearchSpace
-from bnas_bench.errors import BadValue
-from bnas_bench.options import Grid, Seed
-from bnas_bench.registry import find
-from bnas_bench.spec import parse_spec
+from bnas_bench.core.architecture import Architecture
+from bnas_bench.core.errors import BadValue
+from bnas_bench.core.options import Grid, Seed
+from bnas_bench.plugins.registry import find
+from bnas_bench.plugins.spec import parse_spec
+from bnas_bench.search.space import SearchSpace
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from bnas_bench.packed.prediction import Prediction
-    from bnas_bench.packed.program import Program
-    from bnas_bench.packed.table import LatencyTable
+    from bnas_bench.cost.kernel_times import LatencyTable
+    from bnas_bench.cost.prediction import Prediction
+    from bnas_bench.packed.format.program import Program
 
 DRAWS = 1000
 """Draws in a row that may bring nothing new, before a space is taken to have no more."""
@@ -59,10 +60,10 @@ def latency_table(
     The table is filled by other architectures than those that are predicted; a kernel that none of
     them has is timed when it is met. The kernels' times are kept for predictions in searches.
     """
-    from bnas_bench.packed.engine import Engine
-    from bnas_bench.packed.prediction import predictions, summary
-    from bnas_bench.packed.table import LatencyTable
-    from bnas_bench.seeds import generator
+    from bnas_bench.core.seeds import generator
+    from bnas_bench.cost.kernel_times import LatencyTable
+    from bnas_bench.cost.prediction import predictions, summary
+    from bnas_bench.packed.engine.engine import Engine
 
     where = measured_on(threads)
     spec = parse_spec(space)
@@ -79,7 +80,7 @@ def latency_table(
         )
 
     def programs(some: Sequence[Architecture]) -> Iterator[Program]:
-        from bnas_bench.packed.lower import lower
+        from bnas_bench.packed.lowering.lower import lower
 
         for arch in some:
             network = instance.network(arch, frame, rng)

@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 
-from bnas_bench.spec import read_number
+from bnas_bench.plugins.spec import read_number
 
 
 class Number(click.ParamType):
-    """A number of one of the kinds in `bnas_bench.options`: `Number(Count)`."""
+    """A number of one of the kinds in `bnas_bench.core.options`: `Number(Count)`."""
 
     name = "integer"
 

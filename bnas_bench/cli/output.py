@@ -1,4 +1,4 @@
-"""What the commands on runs print: progress while cells run, and the table."""
+"""What the commands on runs print: progress while trials run, and the table."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from rich.table import Table as Grid
 from bnas_bench.cli.streams import spelt
 
 if TYPE_CHECKING:
-    from bnas_bench.grid import Event
-    from bnas_bench.report.model import Table as ReportTable
-    from bnas_bench.table import Table
+    from bnas_bench.analysis.summary import Table
+    from bnas_bench.analysis.table import Table as ReportTable
+    from bnas_bench.runs.grid import Event
 
 WIDE = 250
 """Columns of a line that no terminal shows: nothing is to be cut off in a file."""
 
 
 class Watch:
-    """Shows on stderr what happens to the cells: a bar per cell on a terminal, lines elsewhere."""
+    """Shows on stderr what happens to the trials: a bar per trial on a terminal, lines elsewhere."""
 
     def __init__(self, total: int) -> None:
         self.total, self.begun = total, 0
@@ -62,19 +62,19 @@ class Watch:
                 return
             case "started" | "skipped" | "busy":
                 self.begun += 1
-        if event.kind not in ("started", "note") and event.cell_id in self.bars:
-            self.bar.remove_task(self.bars.pop(event.cell_id))
+        if event.kind not in ("started", "note") and event.trial_id in self.bars:
+            self.bar.remove_task(self.bars.pop(event.trial_id))
         if event.kind != "started" or not self.console.is_terminal:
             text = f": {event.text}" if event.text else ""
             place = f"{self.begun}/{self.total}"
-            self.console.print(escape(f"{place} {event.cell_id} {event.kind}{text}"))
+            self.console.print(escape(f"{place} {event.trial_id} {event.kind}{text}"))
 
     def _advance(self, event: Event) -> None:
-        if event.cell_id not in self.bars:
-            self.bars[event.cell_id] = self.bar.add_task("", total=1.0, line="")
+        if event.trial_id not in self.bars:
+            self.bars[event.trial_id] = self.bar.add_task("", total=1.0, line="")
         self.bar.update(
-            self.bars[event.cell_id],
-            description=f"{event.cell_id} {event.phase}",
+            self.bars[event.trial_id],
+            description=f"{event.trial_id} {event.phase}",
             completed=event.done,
             line=event.text,
         )

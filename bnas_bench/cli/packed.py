@@ -12,27 +12,27 @@ import click
 from bnas_bench.cli.paths import kind_of
 from bnas_bench.cli.reading import read_architecture
 from bnas_bench.cli.sizes import Shape, Size, running, sized
-from bnas_bench.core import options_of
-from bnas_bench.errors import BadValue
-from bnas_bench.registry import Plugin, find
-from bnas_bench.spec import label, parse_spec
+from bnas_bench.core.errors import BadValue
+from bnas_bench.plugins.registry import Plugin, find
+from bnas_bench.plugins.spec import label, parse_spec
+from bnas_bench.search.strategy import options_of
 
 if TYPE_CHECKING:
-    from bnas_bench.packed.program import Program
+    from bnas_bench.packed.format.program import Program
 
 SPACE = (
-    "The space of an architecture, as darts-binary[binarise=depthwise]; or of a cell, where it is a "
+    "The space of an architecture, as darts-binary[binarise=depthwise]; or of a trial, where it is a "
     "file of yours: no record gets to run one."
 )
 
 
-def space_of_a_cell(text: str | None) -> Plugin | None:
-    """What --space says of a finished cell, whose options are those of its record."""
+def space_of_a_trial(text: str | None) -> Plugin | None:
+    """What --space says of a finished trial, whose options are those of its record."""
     if text is None:
         return None
     spec = parse_spec(text)
     if spec.options:
-        raise BadValue(f"the options of a finished cell's space are recorded: write {spec.name}")
+        raise BadValue(f"the options of a finished trial's space are recorded: write {spec.name}")
     return find("space", spec.name)
 
 
@@ -49,22 +49,22 @@ def space_of_a_cell(text: str | None) -> Plugin | None:
 def pack(run: str, out: Path, space: str | None, size: Size) -> None:
     """Write a network as one file: 1-bit weights in 64-bit words, all else as it is needed to run.
 
-    RUN is the folder of a finished cell. Of an architecture (a file, or the text itself; see
+    RUN is the folder of a finished trial. Of an architecture (a file, or the text itself; see
     `bnas-bench measure`) the network has untrained weights: enough for its size and its latency.
     """
-    from bnas_bench.packed.file import payload, write
-    from bnas_bench.packed.lower import lower
-    from bnas_bench.packed.runs import float_bytes, rebuilt
+    from bnas_bench.packed.format.file import payload, write
+    from bnas_bench.packed.lowering.lower import lower
+    from bnas_bench.runs.network import float_bytes, rebuilt
 
     _refuse_other_files(out)
-    is_cell = kind_of(run) == "folder"
-    if is_cell and size.is_asked:
+    is_trial = kind_of(run) == "folder"
+    if is_trial and size.is_asked:
         raise BadValue(
-            f"'{run}' is a finished cell, whose network has its size; leave out --channels, --cells, "
+            f"'{run}' is a finished trial, whose network has its size; leave out --channels, --cells, "
             "--input and --classes, or name its arch.json"
         )
-    if is_cell:
-        network, images, about = rebuilt(Path(run), space_of_a_cell(space))
+    if is_trial:
+        network, images, about = rebuilt(Path(run), space_of_a_trial(space))
     else:
         network, images, about = _drawn(run, space, size)
     with running(run, images):
@@ -81,8 +81,8 @@ def pack(run: str, out: Path, space: str | None, size: Size) -> None:
 
 
 def _drawn(text: str, space: str | None, size: Size) -> tuple[Any, Shape, dict[str, str]]:
-    """The network of an architecture, as `rebuilt` gives that of a cell."""
-    from bnas_bench.packed.runs import untrained
+    """The network of an architecture, as `rebuilt` gives that of a trial."""
+    from bnas_bench.runs.network import untrained
 
     instance, arch = read_architecture(text, space)
     options = {name: getattr(instance, name) for name in options_of(type(instance))}
@@ -106,7 +106,7 @@ def _amount(size: int) -> str:
 
 def _refuse_other_files(out: Path) -> None:
     """Raise BadValue where something stands that is not a packed file."""
-    from bnas_bench.packed.file import is_packed
+    from bnas_bench.packed.format.file import is_packed
 
     kind = kind_of(out)
     if kind is not None and not (kind == "file" and is_packed(out)):

@@ -8,13 +8,13 @@ from pathlib import Path
 import click
 
 from bnas_bench.cli.numbers import Number
-from bnas_bench.cli.running import FOLDER, RESULTS, How, found, results_name, runs_cells
-from bnas_bench.errors import UnknownName
-from bnas_bench.feasible import check_cells
-from bnas_bench.options import Grid, Seed
+from bnas_bench.cli.running import FOLDER, RESULTS, How, found, results_name, runs_trials
+from bnas_bench.core.errors import UnknownName
+from bnas_bench.core.options import Grid, Seed
 from bnas_bench.papers.artefact import PAPERS, Artefact, ids, load
-from bnas_bench.recorded import defaults
-from bnas_bench.store import Store
+from bnas_bench.plugins.recorded import defaults
+from bnas_bench.runs.feasible import check_trials
+from bnas_bench.runs.store import Store
 
 
 @click.command()
@@ -67,9 +67,9 @@ def papers(artefact: str | None, as_markdown: bool) -> None:
 @results_name("papers", "Name of the results.")
 @RESULTS
 @click.option("--reports", type=FOLDER, default="reports", show_default=True)
-@runs_cells
+@runs_trials
 @click.option("--no-run", is_flag=True, help="Make the table of the runs that are there.")
-@click.option("--dry-run", is_flag=True, help="List the cells and stop.")
+@click.option("--dry-run", is_flag=True, help="List the trials and stop.")
 def reproduce(
     artefacts: Sequence[str],
     budget: str,
@@ -85,7 +85,7 @@ def reproduce(
 ) -> None:
     """Run a paper's table or figure, and set our numbers beside the paper's.
 
-    ARTEFACT is PAPER/NAME, as dcp-nas/table-4, or PAPER for all of its. Cells that two artefacts share
+    ARTEFACT is PAPER/NAME, as dcp-nas/table-4, or PAPER for all of its. Trials that two artefacts share
     run once; an interrupted command goes on where it was. Under a budget other than `paper`, or on other
     images, the numbers compare the rows with each other; they reproduce no paper's numbers.
     """
@@ -96,15 +96,15 @@ def reproduce(
     plans = [
         plan(item, budget, dataset, seeds, seed) for item in chosen if item.state == "regenerated"
     ]
-    cells = list({cell.id: cell for each in plans for cell in each.cells}.values())
-    check_cells(cells)
+    trials = list({trial.id: trial for each in plans for trial in each.trials}.values())
+    check_trials(trials)
     if dry_run:
-        for cell in cells:
-            click.echo(f"{cell.id}  {store.state(cell.id).word}")
+        for trial in trials:
+            click.echo(f"{trial.id}  {store.state(trial.id).word}")
         return
-    if cells and not no_run:
-        how.run(cells, store)
-    records = {cell.id: found(cell, store) for cell in cells}
+    if trials and not no_run:
+        how.run(trials, store)
+    records = {trial.id: found(trial, store) for trial in trials}
 
     from bnas_bench.cli.output import print_report_table
     from bnas_bench.papers.reproduce import write

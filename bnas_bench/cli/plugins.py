@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from bnas_bench.names import DATASETS
-from bnas_bench.registry import Kind, discover, find, kinds_of
-from bnas_bench.spec import budget_fields, pairs
+from bnas_bench.data.names import DATASETS
+from bnas_bench.plugins.registry import Kind, discover, find, kinds_of
+from bnas_bench.plugins.spec import budget_fields, pairs
 
 
 @click.command("list")
@@ -49,7 +49,7 @@ def budgets() -> None:
 
     Some can be replaced, as in quick[passes=20000,final.cells=5].
     """
-    from bnas_bench.budgets import BUDGETS
+    from bnas_bench.core.budgets import BUDGETS
 
     _definitions((name, _options(budget_fields(budget))) for name, budget in BUDGETS.items())
 
@@ -61,7 +61,7 @@ def check(names: tuple[str, ...]) -> None:
 
     The exit code is 1 if one of them breaks it.
     """
-    from bnas_bench.checks import run_checks
+    from bnas_bench.plugins.checks import run_checks
 
     failed = 0
     for plugin in [find(kind, name) for name in names for kind in kinds_of(name)]:
@@ -82,7 +82,7 @@ def check(names: tuple[str, ...]) -> None:
 )
 def new_method(name: str, folder: Path | None) -> None:
     """Write a method that works, to be changed into yours."""
-    from bnas_bench.scaffold import write_method
+    from bnas_bench.plugins.scaffold import write_method
 
     written, spec = write_method(name, folder)
     for file in written:

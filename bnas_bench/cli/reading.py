@@ -1,4 +1,4 @@
-"""The architecture that an argument names: in a file, in a finished cell's folder, or as a text."""
+"""The architecture that an argument names: in a file, in a finished trial's folder, or as a text."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from bnas_bench import recorded
 from bnas_bench.cli.paths import kind_of
-from bnas_bench.core import Architecture, SearchSpace
-from bnas_bench.errors import BadValue, InvalidArchitecture, UnknownName, brief
-from bnas_bench.genotype import is_written, named
-from bnas_bench.registry import find, known
-from bnas_bench.spec import parse_spec
-from bnas_bench.store import Record, read_record, read_whole
-from bnas_bench.strict import BadJson, read_json
+from bnas_bench.core.architecture import Architecture
+from bnas_bench.core.errors import BadValue, InvalidArchitecture, UnknownName, brief
+from bnas_bench.core.strict import BadJson, read_json
+from bnas_bench.plugins import recorded
+from bnas_bench.plugins.registry import find, known
+from bnas_bench.plugins.spec import parse_spec
+from bnas_bench.runs.store import Record, read_record, read_whole
+from bnas_bench.search.genotype import is_written, named
+from bnas_bench.search.space import SearchSpace
 
 ARCH = "arch.json"
 LARGEST = 2**24
@@ -28,7 +29,7 @@ class _Source:
 
     Attributes:
         where: for errors.
-        record: of the cell that found it, if it is a cell's.
+        record: of the trial that found it, if it is a trial's.
     """
 
     where: str
@@ -37,7 +38,7 @@ class _Source:
 
 
 def read_architecture(text: str, space: str | None) -> tuple[SearchSpace, Architecture]:
-    """The space and the architecture that a file, a finished cell's folder or a text tells.
+    """The space and the architecture that a file, a finished trial's folder or a text tells.
 
     Args:
         text: of many genotypes in a file, `FILE:NAME` is one.
@@ -46,7 +47,7 @@ def read_architecture(text: str, space: str | None) -> tuple[SearchSpace, Archit
     Raises:
         InvalidArchitecture: if it does not parse, or does not fit the space; with the file's name.
         BadValue: if there is no such file.
-        Damaged: if the files of a finished cell are truncated or altered.
+        Damaged: if the files of a finished trial are truncated or altered.
     """
     source = _found(text, space)
     instance = _space(source, space)
@@ -104,7 +105,7 @@ def _verified(file: Path, record: Record) -> str:
 
 def _bytes(file: Path, *, may_be_a_pipe: bool = False) -> bytes:
     """What a file holds; of a pipe only if a person has named it."""
-    from bnas_bench.packed.file import is_packed
+    from bnas_bench.packed.format.file import is_packed
 
     kind = kind_of(file)
     if kind == "other" and not may_be_a_pipe:

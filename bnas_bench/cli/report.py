@@ -8,7 +8,7 @@ import click
 
 from bnas_bench.cli.running import FOLDER, RESULTS
 from bnas_bench.cli.runs import store_of
-from bnas_bench.recorded import defaults
+from bnas_bench.plugins.recorded import defaults
 
 
 @click.command()

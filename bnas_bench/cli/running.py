@@ -1,4 +1,4 @@
-"""Options that say how cells run, and the loop that runs them: shared by `run` and `reproduce`."""
+"""Options that say how trials run, and the loop that runs them: shared by `run` and `reproduce`."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from typing import Any
 import click
 
 from bnas_bench.cli.numbers import Number
-from bnas_bench.errors import BadValue
-from bnas_bench.grid import Cell, run_cells
-from bnas_bench.options import Threads
-from bnas_bench.store import Record, Store
+from bnas_bench.core.errors import BadValue
+from bnas_bench.core.options import Threads
+from bnas_bench.runs.grid import run_trials
+from bnas_bench.runs.store import Record, Store
+from bnas_bench.runs.trial import Trial
 
 LONGEST_NAME = 200
 """Bytes of a name: file systems take 255, and other endings are put to it."""
@@ -33,7 +34,7 @@ RESULTS = click.option(
 
 @dataclass(frozen=True)
 class How:
-    """Where and how cells run."""
+    """Where and how trials run."""
 
     device: str
     threads: int
@@ -43,17 +44,17 @@ class How:
     rerun: bool
     fail_fast: bool
 
-    def run(self, cells: Sequence[Cell], store: Store) -> list[Record]:
-        """Run the cells that are not over, showing how far they are.
+    def run(self, trials: Sequence[Trial], store: Store) -> list[Record]:
+        """Run the trials that are not over, showing how far they are.
 
         Returns:
-            for every cell its record or, where it has none, its configuration, `id` and a `reason`.
+            for every trial its record or, where it has none, its configuration, `id` and a `reason`.
         """
         from bnas_bench.cli.output import Watch
 
         place = _device(self.device)
-        events = run_cells(
-            cells,
+        events = run_trials(
+            trials,
             store.root,
             device=place,
             threads=self.threads,
@@ -63,21 +64,21 @@ class How:
             rerun=self.rerun,
         )
         told = {}
-        with closing(events), Watch(len(cells)) as watch:
+        with closing(events), Watch(len(trials)) as watch:
             for event in events:
                 watch.show(event)
-                told[event.cell_id] = event.text
+                told[event.trial_id] = event.text
                 if event.kind == "failed" and self.fail_fast:
                     break
-        return [found(cell, store, told.get(cell.id)) for cell in cells]
+        return [found(trial, store, told.get(trial.id)) for trial in trials]
 
 
-def found(cell: Cell, store: Store, reason: str | None = None) -> Record:
-    """A cell's record or, where it has none, its configuration, `id` and a `reason`."""
-    state = store.state(cell.id)
+def found(trial: Trial, store: Store, reason: str | None = None) -> Record:
+    """A trial's record or, where it has none, its configuration, `id` and a `reason`."""
+    state = store.state(trial.id)
     known = {"status": "damaged"} if state.word == "damaged" else {}
-    missing = {"id": cell.id, "reason": state.reason or reason, **known}
-    return state.record or cell.description() | missing
+    missing = {"id": trial.id, "reason": state.reason or reason, **known}
+    return state.record or trial.description() | missing
 
 
 def results_name(default: str, about: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -98,7 +99,7 @@ def results_name(default: str, about: str) -> Callable[[Callable[..., None]], Ca
     return click.option("--name", default=default, show_default=True, callback=check, help=about)
 
 
-def runs_cells(command: Callable[..., None]) -> Callable[..., None]:
+def runs_trials(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options of `How`, as one argument: `how`."""
 
     @wraps(command)
@@ -117,23 +118,23 @@ def runs_cells(command: Callable[..., None]) -> Callable[..., None]:
         command(how=how, **others)
 
     for decorate in (
-        click.option("--fail-fast", is_flag=True, help="Stop at the first cell that fails."),
+        click.option("--fail-fast", is_flag=True, help="Stop at the first trial that fails."),
         click.option(
-            "--rerun", is_flag=True, help="Run all cells again; the old ones are kept aside."
+            "--rerun", is_flag=True, help="Run all trials again; the old ones are kept aside."
         ),
-        click.option("--retry-failed", is_flag=True, help="Run failed cells again."),
+        click.option("--retry-failed", is_flag=True, help="Run failed trials again."),
         click.option("--data-folder", type=FOLDER, default="data", show_default=True),
         click.option(
             "--jobs",
             type=Number(Threads),
-            help="Cells at a time [default: one per CPU core and --threads; 1 on a GPU].",
+            help="Trials at a time [default: one per CPU core and --threads; 1 on a GPU].",
         ),
         click.option(
             "--threads",
             type=Number(Threads),
             default=1,  # the same on every machine, as the record depends on it; and fastest on small ones
             show_default=True,
-            help="CPU threads of a cell; the record depends on it.",
+            help="CPU threads of a trial; the record depends on it.",
         ),
         click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda."),
     ):

@@ -1,4 +1,4 @@
-"""Commands on results: run cells, tell how far they are, print their table."""
+"""Commands on results: run trials, tell how far they are, print their table."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from pathlib import Path
 
 import click
 
-from bnas_bench.budgets import BUDGETS
+from bnas_bench.analysis.summary import rows
+from bnas_bench.analysis.summary import table as lay_out
 from bnas_bench.cli.numbers import Number
-from bnas_bench.cli.running import RESULTS, How, results_name, runs_cells
-from bnas_bench.errors import BadValue, UnknownName
-from bnas_bench.feasible import check_cells
-from bnas_bench.grid import Choice, expand
-from bnas_bench.names import check_dataset, split_datasets
-from bnas_bench.options import Grid, Seed
-from bnas_bench.recorded import defaults
-from bnas_bench.registry import Kind, find, names
-from bnas_bench.spec import Spec, parse_options, parse_specs, resolve_budget
-from bnas_bench.store import Record, Store
-from bnas_bench.table import rows
-from bnas_bench.table import table as lay_out
+from bnas_bench.cli.running import RESULTS, How, results_name, runs_trials
+from bnas_bench.core.budgets import BUDGETS
+from bnas_bench.core.errors import BadValue, UnknownName
+from bnas_bench.core.options import Grid, Seed
+from bnas_bench.data.names import check_dataset, split_datasets
+from bnas_bench.plugins.recorded import defaults
+from bnas_bench.plugins.registry import Kind, find, names
+from bnas_bench.plugins.spec import Spec, parse_options, parse_specs, resolve_budget
+from bnas_bench.runs.feasible import check_trials
+from bnas_bench.runs.store import Record, Store
+from bnas_bench.runs.trial import Choice, expand
 
 
 @click.command()
@@ -44,8 +44,8 @@ from bnas_bench.table import table as lay_out
 )
 @results_name("local", "Name of these results.")
 @RESULTS
-@runs_cells
-@click.option("--dry-run", is_flag=True, help="List the cells and stop.")
+@runs_trials
+@click.option("--dry-run", is_flag=True, help="List the trials and stop.")
 @click.option("--json", "as_json", is_flag=True, help="Print the rows for programs.")
 def run(
     methods: Sequence[str],
@@ -61,12 +61,12 @@ def run(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Run a grid of cells and print its table.
+    """Run a grid of trials and print its table.
 
-    A cell is one method on one space, dataset, budget and seed; each of these options may list
-    several, separated by commas. Cells that are done are skipped, those that were killed go on.
+    A trial is one method on one space, dataset, budget and seed; each of these options may list
+    several, separated by commas. Trials that are done are skipped, those that were killed go on.
     """
-    cells = expand(
+    trials = expand(
         _choices("method", methods, settings),
         _choices("space", spaces, ()),
         _datasets(datasets),
@@ -74,15 +74,15 @@ def run(
         seeds,
         seed,
     )
-    check_cells(cells)
+    check_trials(trials)
     store = Store(results / name)
     if dry_run:
-        for cell in cells:
-            click.echo(f"{cell.id}  {store.state(cell.id).word}")
+        for trial in trials:
+            click.echo(f"{trial.id}  {store.state(trial.id).word}")
         return
-    records = how.run(cells, store)
+    records = how.run(trials, store)
     _print(records, as_json)
-    click.echo(f"records: {results / name / 'cells'}", err=as_json)
+    click.echo(f"records: {results / name / 'trials'}", err=as_json)
     if any(record.get("status") not in ("ok", "refused") for record in records):
         raise SystemExit(1)
 
@@ -94,24 +94,24 @@ def run(
 def table(name: str, results: Path, as_json: bool) -> None:
     """Print the table of NAME's results, from its records."""
     store = store_of(results, name)
-    found = {cell_id: store.state(cell_id) for cell_id in store.ids()}
+    found = {trial_id: store.state(trial_id) for trial_id in store.ids()}
     records = [state.record for state in found.values() if state.record]
     if records or as_json:
         _print(records, as_json)
-    for cell_id, state in found.items():
+    for trial_id, state in found.items():
         if not state.record:
             why = f": {state.reason}" if state.reason else ""
-            click.echo(f"{cell_id} is {state.word} and not in the table{why}", err=as_json)
+            click.echo(f"{trial_id} is {state.word} and not in the table{why}", err=as_json)
 
 
 @click.command()
 @click.argument("name", default="local")
 @RESULTS
 def status(name: str, results: Path) -> None:
-    """List the cells of NAME's results and how they ended."""
+    """List the trials of NAME's results and how they ended."""
     store = store_of(results, name)
-    for cell_id in store.ids():
-        click.echo(f"{cell_id}  {store.state(cell_id)}")
+    for trial_id in store.ids():
+        click.echo(f"{trial_id}  {store.state(trial_id)}")
 
 
 def _specs(texts: Sequence[str]) -> list[Spec]:
@@ -150,7 +150,7 @@ def store_of(results: Path, name: str) -> Store:
         UnknownName: if there are none of that name.
         BadValue: if there are none at all.
     """
-    known = [path.parent.name for path in results.glob("*/cells") if Store(path.parent).ids()]
+    known = [path.parent.name for path in results.glob("*/trials") if Store(path.parent).ids()]
     if not known:
         raise BadValue(f"there are no results in {results}/: bnas-bench run makes some")
     if name not in known:

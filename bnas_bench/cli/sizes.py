@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bnas_bench.cli.numbers import Number
-from bnas_bench.core import Architecture, NetworkSpec, Scale, SearchSpace
-from bnas_bench.errors import BadValue, brief
-from bnas_bench.machine import is_modest
-from bnas_bench.options import Classes, Few, Width
-from bnas_bench.spec import read_number
+from bnas_bench.core.architecture import Architecture
+from bnas_bench.core.budget import NetworkSpec, Scale
+from bnas_bench.core.errors import BadValue, brief
+from bnas_bench.core.machine import is_modest
+from bnas_bench.core.options import Classes, Few, Width
+from bnas_bench.plugins.spec import read_number
+from bnas_bench.search.space import SearchSpace
 
 if TYPE_CHECKING:
     from torch import nn
@@ -63,7 +65,7 @@ class Size:
 
     def check_room(self, name: str, make: Callable[[], nn.Module]) -> None:
         """Raise BadValue unless the network of that name fits into this machine's memory."""
-        from bnas_bench.capacity import check_fits
+        from bnas_bench.cost.capacity import check_fits
 
         check_fits(f"a network of {name} of this size", make, self.shape)
 

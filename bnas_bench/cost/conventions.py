@@ -9,9 +9,9 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
+from bnas_bench.core.errors import UnknownName
 from bnas_bench.cost.ledger import Layer, Ledger
 from bnas_bench.cost.memory import MEMORY, memory
-from bnas_bench.errors import UnknownName
 
 
 def bireal_ops(layer: Layer) -> Fraction:

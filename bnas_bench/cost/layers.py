@@ -8,7 +8,7 @@ from math import prod
 from torch import Tensor, nn
 
 from bnas_bench.nn.binary import BinaryConv2d, Precision, RPReLU, RSign
-from bnas_bench.nn.mobile import NormalisedConv2d
+from bnas_bench.nn.nasbnn.network import NormalisedConv2d
 from bnas_bench.nn.quantised import QuantConv2d
 
 KINDS: dict[type[nn.Module], str] = {

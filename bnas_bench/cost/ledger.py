@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from bnas_bench.core.errors import BenchError
 from bnas_bench.cost.layers import (
     COPIES,
     OUTSIDE,
@@ -36,9 +37,8 @@ from bnas_bench.cost.layers import (
 )
 from bnas_bench.cost.maps import Map, Maps
 from bnas_bench.cost.work import Work, name_of, tensors
-from bnas_bench.errors import BenchError
 from bnas_bench.nn.binary import RSign
-from bnas_bench.nn.mobile import NormalisedConv2d
+from bnas_bench.nn.nasbnn.network import NormalisedConv2d
 
 
 @dataclass(frozen=True)

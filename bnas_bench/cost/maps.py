@@ -10,7 +10,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils.weak import WeakIdKeyDictionary
 
 from bnas_bench.nn.binary import BinaryConv2d, Precision, RSign
-from bnas_bench.nn.mobile import NormalisedConv2d
+from bnas_bench.nn.nasbnn.network import NormalisedConv2d
 
 NO_THRESHOLD = None
 """The threshold of a plain sign, among those that are named by the layer which has them."""

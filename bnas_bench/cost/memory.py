@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import prod
 
+from bnas_bench.core.errors import UnknownName
 from bnas_bench.cost.ledger import Layer, Ledger
-from bnas_bench.errors import UnknownName
 
 
 def dcp_nas_bits(ledger: Ledger) -> int:

@@ -15,7 +15,7 @@ from bnas_bench.nn.quantised import QuantConv2d
 if TYPE_CHECKING:
     import numpy as np
 
-    from bnas_bench.core import Mix
+    from bnas_bench.core.architecture import Mix
 
 
 M = TypeVar("M", bound=nn.Module)
@@ -103,7 +103,7 @@ class Network(Counted):
 
 
 class Supernet(Counted):
-    """A weight-sharing network: `forward(x_BCHW, mix) -> logits_BN`; see `bnas_bench.core.Mix`.
+    """A weight-sharing network: `forward(x_BCHW, mix) -> logits_BN`; see `bnas_bench.core.architecture.Mix`.
 
     Batch normalisation uses the batch's own statistics throughout: a path's running averages would
     be those of other paths.

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
-from bnas_bench.errors import BadValue, UnknownName
+from bnas_bench.core.errors import BadValue, UnknownName
 
 FOLDER = Path(__file__).parent
 PAPERS: Mapping[str, str] = {

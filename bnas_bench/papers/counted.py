@@ -5,11 +5,12 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from bnas_bench.core import Scale, SearchSpace
-from bnas_bench.errors import UnknownName
+from bnas_bench.core.budget import Scale
+from bnas_bench.core.errors import UnknownName
 from bnas_bench.papers.artefact import FOLDER, Count
-from bnas_bench.registry import find
-from bnas_bench.spec import parse_spec
+from bnas_bench.plugins.registry import find
+from bnas_bench.plugins.spec import parse_spec
+from bnas_bench.search.space import SearchSpace
 
 if TYPE_CHECKING:
     from bnas_bench.cost import Ledger

@@ -9,15 +9,15 @@ from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
-from bnas_bench.core import Architecture
+from bnas_bench.core.architecture import Architecture
 from bnas_bench.papers.artefact import Artefact, Column, FigureSpec, Row, number
 from bnas_bench.papers.counted import architecture, space_of
 from bnas_bench.papers.tables import heading
 from bnas_bench.papers.values import Reader, Runs
+from bnas_bench.plugins.spec import label
 from bnas_bench.report.figures import Point, bars, curves, distribution, scatter, sweep
 from bnas_bench.report.style import Titles
-from bnas_bench.spec import label
-from bnas_bench.store import Record, Store
+from bnas_bench.runs.store import Record, Store
 
 Points = dict[str, list[Point]]
 
@@ -142,8 +142,8 @@ def _logs(
         for field in spec.y:
             found = [
                 series
-                for cells in runs.values()
-                for record in cells
+                for trials in runs.values()
+                for record in trials
                 if record.get("status") == "ok" and (series := _series(record, field, store))
             ]
             if found:

@@ -1,4 +1,4 @@
-"""The cells that regenerate an artefact under a budget: what `reproduce` runs.
+"""The trials that regenerate an artefact under a budget: what `reproduce` runs.
 
 Nothing here imports torch, so that a plan is there at once.
 """
@@ -9,14 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from bnas_bench.budgets import BUDGETS
-from bnas_bench.core import Budget, Scale
-from bnas_bench.errors import BadValue
-from bnas_bench.grid import Cell, Choice, expand
-from bnas_bench.names import check_dataset
+from bnas_bench.core.budget import Budget, Scale
+from bnas_bench.core.budgets import BUDGETS
+from bnas_bench.core.errors import BadValue
+from bnas_bench.data.names import check_dataset
 from bnas_bench.papers.artefact import Artefact, Run
-from bnas_bench.registry import Kind, find
-from bnas_bench.spec import Spec, parse_spec, resolve_budget
+from bnas_bench.plugins.registry import Kind, find
+from bnas_bench.plugins.spec import Spec, parse_spec, resolve_budget
+from bnas_bench.runs.trial import Choice, Trial, expand
 
 SMALL = ("smoke", "quick")
 """Budgets below `standard`: a run's `small` holds what differs under them."""
@@ -34,32 +34,32 @@ OWN: Mapping[str, str] = {
 
 CIFAR, IMAGENET = (3, 32, 32), (3, 224, 224)
 
-Cells = Mapping[str, list[Cell]]
-"""By the name of a row's run its cells, one a seed."""
+Trials = Mapping[str, list[Trial]]
+"""By the name of a row's run its trials, one a seed."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """An artefact, and the cells behind its rows.
+    """An artefact, and the trials behind its rows.
 
     Attributes:
         budget, dataset: as they were asked for; a row's own budget may differ in width or recipe.
-        rows: for each row of the artefact its runs' cells.
+        rows: for each row of the artefact its runs' trials.
     """
 
     artefact: Artefact
     budget: str
     dataset: str
     seeds: int
-    rows: tuple[Cells, ...]
+    rows: tuple[Trials, ...]
 
     @cached_property
-    def cells(self) -> list[Cell]:
-        """Every cell once, seed by seed, so that an interrupted table is complete early."""
+    def trials(self) -> list[Trial]:
+        """Every trial once, seed by seed, so that an interrupted table is complete early."""
         every = {
-            cell.id: cell for row in self.rows for cells in row.values() for cell in cells
+            trial.id: trial for row in self.rows for trials in row.values() for trial in trials
         }.values()
-        return sorted(every, key=lambda cell: cell.repetition)
+        return sorted(every, key=lambda trial: trial.repetition)
 
 
 def plan(
@@ -69,7 +69,7 @@ def plan(
     seeds: int = 3,
     root_seed: int = 0,
 ) -> Plan:
-    """The cells of an artefact.
+    """The trials of an artefact.
 
     Args:
         budget: as on the command line, `quick` or `quick[passes=5000]`.
@@ -85,7 +85,7 @@ def plan(
     check_dataset(images)
     rows = tuple(
         {
-            name: _cells(artefact, run, asked, images, seeds, root_seed)
+            name: _trials(artefact, run, asked, images, seeds, root_seed)
             for name, run in row.runs.items()
         }
         for row in artefact.rows
@@ -104,9 +104,9 @@ def _dataset(artefact: Artefact, budget: str) -> str:
     )
 
 
-def _cells(
+def _trials(
     artefact: Artefact, run: Run, asked: Spec, dataset: str, seeds: int, root_seed: int
-) -> list[Cell]:
+) -> list[Trial]:
     if asked.name in SMALL:
         run = replace(run, **run.small)
     method = _choice("method", run.method)
@@ -138,7 +138,7 @@ def _budget(run: Run, space: Choice, asked: Spec, shape: tuple[int, int, int]) -
 
 
 def _channels(space: Choice, scale: Scale, shape: tuple[int, int, int], *, final: bool) -> int:
-    """Of the first cell at a scale; what the scale leaves open is the space's."""
+    """Of the first trial at a scale; what the scale leaves open is the space's."""
     plugin, options = space
     instance = plugin.make(options)
     return instance.spec(instance.fit(scale), shape, 10, final=final).channels

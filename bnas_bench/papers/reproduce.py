@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bnas_bench.grid import Cell
+from bnas_bench.analysis.table import Table
 from bnas_bench.papers.artefact import Artefact
 from bnas_bench.papers.figures import draw, drawn
 from bnas_bench.papers.plan import Plan
@@ -17,10 +17,11 @@ from bnas_bench.papers.values import Runs
 from bnas_bench.report.commands import Origin
 from bnas_bench.report.folder import replaced
 from bnas_bench.report.folder import write as write_report
-from bnas_bench.report.model import Picture, Report, RunView, Table
+from bnas_bench.report.model import Picture, Report, RunView
 from bnas_bench.report.style import save
 from bnas_bench.report.views import views
-from bnas_bench.store import Record, Store
+from bnas_bench.runs.store import Record, Store
+from bnas_bench.runs.trial import Trial
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def write(
 
     Args:
         plan: of the artefact, unless nothing of it is run.
-        records: by the cells' ids; a cell that is not over has its configuration, `id` and `reason`.
+        records: by the trials' ids; a trial that is not over has its configuration, `id` and `reason`.
         origin: of the results.
     """
     if plan is None:
@@ -57,14 +58,14 @@ def write(
             write_report(_report(artefact, found), new)
         return Reproduction(found, folder, True)
     rows = [
-        {name: [records[cell.id] for cell in cells] for name, cells in row.items()}
+        {name: [records[trial.id] for trial in trials] for name, trials in row.items()}
         for row in plan.rows
     ]
     found = table(plan, rows, commands(plan, origin))
     folder = Path(reports) / artefact.id / slug(f"{plan.budget}-{plan.dataset}")
     with replaced(folder) as new:
         pictures = list(_pictures(plan, rows, store, new))
-        runs = list(views(store, origin, new, only={cell.id for cell in plan.cells}))
+        runs = list(views(store, origin, new, only={trial.id for trial in plan.trials}))
         write_report(_report(artefact, found, pictures, runs), new)
     ours = (value for row in found.rows for key, value in row.items() if key.endswith("_here"))
     shows = bool(pictures) or any(value.number is not None for value in ours)
@@ -77,13 +78,13 @@ def commands(plan: Plan, origin: Origin) -> list[str]:
     words += ["--dataset", plan.dataset, "--seeds", str(plan.seeds), "--name", origin.name]
     if origin.folder != "results":
         words += ["--results", origin.folder]
-    cells = [cells[-1] for row in plan.rows for cells in row.values()]
-    runs = (_command(cell, origin) for cell in cells)
+    trials = [trials[-1] for row in plan.rows for trials in row.values()]
+    runs = (_command(trial, origin) for trial in trials)
     return [shlex.join(words), *dict.fromkeys(runs)]
 
 
-def _command(cell: Cell, origin: Origin) -> str:
-    return origin.run(cell.description() | {"threads": 1, "device": "auto"})
+def _command(trial: Trial, origin: Origin) -> str:
+    return origin.run(trial.description() | {"threads": 1, "device": "auto"})
 
 
 def slug(text: str) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from bnas_bench.analysis.stats import Interval, NotEnough, winner
+from bnas_bench.analysis.summary import machine
+from bnas_bench.analysis.table import Column, Table, Value
 from bnas_bench.papers.artefact import PAPERS, Artefact, Row, number
 from bnas_bench.papers.plan import Plan
 from bnas_bench.papers.values import Reader, Runs
-from bnas_bench.report.model import Column, Table, Value
-from bnas_bench.stats import Interval, NotEnough, winner
-from bnas_bench.store import Record
-from bnas_bench.table import machine
+from bnas_bench.runs.store import Record
 
 LEVEL = "an interval in brackets is the 95 % t interval of the mean over the seeds"
 STAND_IN = (
@@ -23,7 +23,7 @@ def table(plan: Plan, records: Sequence[Runs], commands: Sequence[str]) -> Table
     """The artefact's rows, in the paper's order.
 
     Args:
-        records: for each row the records of its runs; a cell that is not over has its configuration
+        records: for each row the records of its runs; a trial that is not over has its configuration
             and `id` alone.
         commands: what makes the runs.
     """

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bnas_bench.analysis.stats import Interval, NotEnough, summary
+from bnas_bench.analysis.table import Kind, Value, missing
 from bnas_bench.papers.artefact import Artefact, Column, Row, decimals
 from bnas_bench.papers.counted import counted
-from bnas_bench.report.model import Kind, Value, missing
-from bnas_bench.stats import Interval, NotEnough, summary
-from bnas_bench.store import Record
+from bnas_bench.runs.store import Record
 
 COUNTED = ("ops", "macs", "memory", "parameters", "memory_bits")
 """Fields of a record that follow from the network alone."""
 
 Runs = Mapping[str, Sequence[Record]]
-"""By the name of a row's run the records of its cells; one that is not over has its configuration."""
+"""By the name of a row's run the records of its trials; one that is not over has its configuration."""
 
 
 def field(record: Mapping[str, Any], path: str) -> float | None:

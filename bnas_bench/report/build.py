@@ -11,7 +11,9 @@ from pathlib import Path
 
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from bnas_bench.errors import BadValue
+from bnas_bench.analysis.frame import Results, Row, Setting, read
+from bnas_bench.analysis.table import Table
+from bnas_bench.core.errors import BadValue
 from bnas_bench.report.aside import aside
 from bnas_bench.report.cells import draw_cells
 from bnas_bench.report.commands import Origin
@@ -19,12 +21,11 @@ from bnas_bench.report.contrasts import RANDOM, against_random, rank_table
 from bnas_bench.report.datasets import Family, dataset_table, difference_in_words, families
 from bnas_bench.report.folder import replaced, write_tables, write_texts
 from bnas_bench.report.fronts import front_table
-from bnas_bench.report.model import Report, Table
+from bnas_bench.report.model import Report
 from bnas_bench.report.pictures import FAMILIES, FIGURED, Pictures
-from bnas_bench.report.records import Results, Row, Setting, read
 from bnas_bench.report.tables import comparison, lost
 from bnas_bench.report.views import views
-from bnas_bench.store import Store
+from bnas_bench.runs.store import Store
 
 DRAWN = 12
 """Rows whose cells are drawn, those of the settings with most runs: each takes a second."""
@@ -73,11 +74,11 @@ def build(store: Store, origin: Origin, folder: Path | str) -> None:
 
 
 def _nothing(results: Results, origin: Origin) -> str:
-    states = Counter(cell.state for row in results.rows for cell in row.missing)
-    states.update(cell.state for cell in results.stray)
+    states = Counter(trial.state for row in results.rows for trial in row.missing)
+    states.update(trial.state for trial in results.stray)
     words = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
     return (
-        f"no cell of results '{origin.name}' has finished ({words or 'there is none'}), so there is nothing "
+        f"no trial of results '{origin.name}' has finished ({words or 'there is none'}), so there is nothing "
         f"to report: bnas-bench status {origin.name} tells more"
     )
 
@@ -121,10 +122,10 @@ def _tables(
 
 def _facts(results: Results, found: Sequence[Family], drawn: int) -> Iterator[str]:
     runs = [run for row in results.rows for run in row.runs]
-    states = Counter(cell.state for row in results.rows for cell in row.missing)
-    states.update(cell.state for cell in results.stray)
+    states = Counter(trial.state for row in results.rows for trial in row.missing)
+    states.update(trial.state for trial in results.stray)
     others = "".join(f", {count} {state}" for state, count in sorted(states.items()))
-    yield f"Cells: {len(runs):,} finished{others}. Methods: {len(results.methods)}."
+    yield f"Trials: {len(runs):,} finished{others}. Methods: {len(results.methods)}."
     for name, title in (("machine", "Machines"), ("code", "Code")):
         yield f"{title}: {'; '.join(sorted({run.facts[name] for run in runs}))}."
     if any(setting.budget != "paper" for setting in results.settings):

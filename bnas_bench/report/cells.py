@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from bnas_bench import recorded
-from bnas_bench.core import Architecture
-from bnas_bench.errors import BenchError
-from bnas_bench.report.records import Row, Run
-from bnas_bench.store import Store, Unwritable
+from bnas_bench.analysis.frame import Row, Run
+from bnas_bench.core.architecture import Architecture
+from bnas_bench.core.errors import BenchError
+from bnas_bench.core.files import Unwritable
+from bnas_bench.plugins import recorded
+from bnas_bench.runs.store import Store
 
 
 def draw_cells(rows: Iterable[Row], store: Store, folder: Path) -> None:

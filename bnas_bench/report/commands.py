@@ -6,9 +6,9 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bnas_bench.report.records import Row
-from bnas_bench.store import Record
-from bnas_bench.table import Defaults, labelled
+from bnas_bench.analysis.frame import Row
+from bnas_bench.analysis.summary import Defaults, labelled
+from bnas_bench.runs.store import Record
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,12 @@ class Origin:
     defaults: Defaults
 
     def run(self, record: Record) -> str:
-        """Runs the cell of a record again, and those of the seeds before it."""
+        """Runs the trial of a record again, and those of the seeds before it."""
         method = labelled(record, "method", self.defaults)
         return self.command([method], record, record["root_seed"], record["seed"])
 
     def rows(self, rows: Sequence[Row]) -> list[str]:
-        """Runs all cells of the rows of a setting; a line for each root seed."""
+        """Runs all trials of the rows of a setting; a line for each root seed."""
         lines = []
         seeds = {seed for row in rows for seed in row.seeds}
         for root in sorted({root for root, _ in seeds}):

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from bnas_bench.report.model import Column, Table, Value, missing
-from bnas_bench.report.records import Row, Setting
-from bnas_bench.report.tables import METHOD, N, circumstances, warnings
-from bnas_bench.report.values import estimate, p_value
-from bnas_bench.stats import (
+from bnas_bench.analysis.frame import Row, Setting
+from bnas_bench.analysis.stats import (
     Estimate,
     NotEnough,
     Paired,
@@ -18,6 +15,9 @@ from bnas_bench.stats import (
     probability_of_improvement,
     rank_correlation,
 )
+from bnas_bench.analysis.table import Column, Table, Value, missing
+from bnas_bench.report.tables import METHOD, N, circumstances, warnings
+from bnas_bench.report.values import estimate, p_value
 
 RANDOM = "random"
 """The method that all others are compared with."""

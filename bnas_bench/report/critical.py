@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
+from bnas_bench.analysis.stats import CriticalDifference
 from bnas_bench.report.style import PAPER, Titles, canvas, folded, style
-from bnas_bench.stats import CriticalDifference
 
 
 def critical(found: CriticalDifference, titles: Titles) -> Figure:

@@ -10,18 +10,18 @@ from statistics import fmean
 
 import numpy as np
 
-from bnas_bench.report.measures import MEASURES
-from bnas_bench.report.model import Column, Table, Value, missing
-from bnas_bench.report.records import Results, Row
-from bnas_bench.report.tables import METHOD
-from bnas_bench.report.values import mean
-from bnas_bench.stats import (
+from bnas_bench.analysis.frame import Results, Row
+from bnas_bench.analysis.measures import MEASURES
+from bnas_bench.analysis.stats import (
     CriticalDifference,
     Curve,
     NotEnough,
     critical_difference,
     performance_profile,
 )
+from bnas_bench.analysis.table import Column, Table, Value, missing
+from bnas_bench.report.tables import METHOD
+from bnas_bench.report.values import mean
 
 GRID = 100
 """Accuracies at which a performance profile is taken."""

@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+from bnas_bench.analysis.stats import Band, Curve, anytime
 from bnas_bench.report.style import (
     PAPER,
     SIDE_LENGTH,
@@ -28,7 +29,6 @@ from bnas_bench.report.style import (
     looks,
     style,
 )
-from bnas_bench.stats import Band, Curve, anytime
 
 AXES = 2.3
 """Inches of height that a form without rows of names has."""

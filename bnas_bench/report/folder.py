@@ -7,12 +7,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bnas_bench.errors import BadValue
+from bnas_bench.analysis.table import Table
+from bnas_bench.core.errors import BadValue
+from bnas_bench.core.files import Unwritable, write_atomically
 from bnas_bench.report.latex import document, latex
-from bnas_bench.report.model import Report, Table
+from bnas_bench.report.model import Report
 from bnas_bench.report.page import page
 from bnas_bench.report.write import csv_text, markdown_report
-from bnas_bench.store import Unwritable, write_atomically
 
 OURS = ("index.html", "tables", "figures", "cells")
 """What stands in a report's folder, beside `report.*`, which LaTeX adds to."""

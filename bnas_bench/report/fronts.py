@@ -6,13 +6,14 @@ import json
 from collections.abc import Sequence
 from math import isfinite
 
-from bnas_bench.report.logs import NO_LOG
-from bnas_bench.report.model import Column, Table, Value
-from bnas_bench.report.records import Row, Setting
+from bnas_bench.analysis.frame import Row, Setting
+from bnas_bench.analysis.logs import NO_LOG
+from bnas_bench.analysis.stats import hypervolume
+from bnas_bench.analysis.table import Column, Table, Value
+from bnas_bench.core.files import read_regular
 from bnas_bench.report.tables import METHOD, N, circumstances, warnings
 from bnas_bench.report.values import average, counted
-from bnas_bench.stats import hypervolume
-from bnas_bench.store import Store, read_regular
+from bnas_bench.runs.store import Store
 
 BEYOND = 1.1
 """OPs of the reference point, as a multiple of the dearest network's, so that this one counts too."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from bnas_bench.analysis.table import Column, Table
 from bnas_bench.report.layout import lay_out, relative
-from bnas_bench.report.model import Column, Report, Table
+from bnas_bench.report.model import Report
 from bnas_bench.report.tex import comment, escape
 
 LONG = 40

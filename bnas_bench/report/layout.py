@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bnas_bench.report.model import Column, Picture, Table, Value
+from bnas_bench.analysis.table import Column, Table, Value
+from bnas_bench.report.model import Picture
 
 EMPTY = Value(text="")
 PLAIN = ("text", "missing")

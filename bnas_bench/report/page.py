@@ -24,9 +24,10 @@ from urllib.parse import quote
 import jinja2
 from markupsafe import Markup
 
-from bnas_bench.errors import BadValue
+from bnas_bench.analysis.table import Column, Kind, Table, Value
+from bnas_bench.core.errors import BadValue
 from bnas_bench.report.embed import BLOCK, beside, blocks
-from bnas_bench.report.model import Column, Kind, Picture, Report, RunView, Table, Value
+from bnas_bench.report.model import Picture, Report, RunView
 
 PLAIN = 200
 """With up to so many runs a page also says them without JavaScript, and compresses nothing."""

@@ -10,18 +10,18 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from bnas_bench.analysis.frame import Results, Row, Setting
+from bnas_bench.analysis.logs import incumbents
+from bnas_bench.analysis.stats import NotEnough, summary
 from bnas_bench.report import figures
 from bnas_bench.report.critical import critical
 from bnas_bench.report.datasets import Family, difference_in_words
 from bnas_bench.report.figures import Point
-from bnas_bench.report.logs import incumbents
 from bnas_bench.report.model import Picture
-from bnas_bench.report.records import Results, Row, Setting
 from bnas_bench.report.style import Look, Titles, looks, save
 from bnas_bench.report.tables import circumstances
 from bnas_bench.report.values import ends
-from bnas_bench.stats import NotEnough, summary
-from bnas_bench.store import Store
+from bnas_bench.runs.store import Store
 
 FIGURED = 4
 """Settings that have figures, those with most runs: each takes two seconds."""

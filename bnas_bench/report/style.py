@@ -23,7 +23,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import LogFormatter
 from matplotlib.transforms import Bbox
 
-from bnas_bench.store import write_atomically
+from bnas_bench.core.files import write_atomically
 
 SMALL = 6
 """Points of a label within the axes."""

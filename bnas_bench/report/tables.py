@@ -1,15 +1,15 @@
-"""The table of a setting that compares its methods, and the table of the cells that are missing."""
+"""The table of a setting that compares its methods, and the table of the trials that are missing."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from bnas_bench.report.measures import MEASURES
-from bnas_bench.report.model import Column, Table, Value
-from bnas_bench.report.records import Missing, Results, Row, Setting, differing
+from bnas_bench.analysis.frame import Missing, Results, Row, Setting, differing
+from bnas_bench.analysis.measures import MEASURES
+from bnas_bench.analysis.stats import NotEnough, summary, winner
+from bnas_bench.analysis.table import Column, Table, Value
 from bnas_bench.report.values import IQM_RUNS, counted, mean, middle, seed_text, short
-from bnas_bench.stats import NotEnough, summary, winner
 
 METHOD = Column(key="method", title="method", numeric=False)
 N = Column(key="n", title="n")
@@ -84,37 +84,37 @@ def warnings(rows: Sequence[Row]) -> list[str]:
 
 
 def lost(results: Results) -> Table | None:
-    """Every cell that should be there and did not finish; None if all did."""
+    """Every trial that should be there and did not finish; None if all did."""
     names = ("method", "space", "dataset", "budget")
     lines = [
         {
             name: Value(text=text)
             for name, text in zip(names, (row.method, *row.setting), strict=True)
         }
-        | {"seed": Value(text=seed_text(cell.seed), number=cell.seed[1]), **_state(cell)}
+        | {"seed": Value(text=seed_text(trial.seed), number=trial.seed[1]), **_state(trial)}
         for row in results.rows
-        for cell in row.missing
+        for trial in row.missing
     ]
-    lines += [{"method": Value(text="unknown"), **_state(cell)} for cell in results.stray]
+    lines += [{"method": Value(text="unknown"), **_state(trial)} for trial in results.stray]
     if not lines:
         return None
     return Table(
         name="missing",
-        title="Cells that did not finish",
+        title="Trials that did not finish",
         caption="What a complete grid of these methods and seeds would have and these results lack.",
         columns=[
             *(Column(key=name, title=name, numeric=False) for name in names),
             Column(key="seed", title="seed"),
-            *(Column(key=name, title=name, numeric=False) for name in ("state", "reason", "cell")),
+            *(Column(key=name, title=name, numeric=False) for name in ("state", "reason", "trial")),
         ],
         rows=lines,
     )
 
 
-def _state(cell: Missing) -> dict[str, Value]:
-    ids = [cell.id] if cell.id else []
+def _state(trial: Missing) -> dict[str, Value]:
+    ids = [trial.id] if trial.id else []
     return {
-        "state": Value(text=cell.state, runs=ids),
-        "reason": Value(text=short(cell.reason)),
-        "cell": Value(text=cell.id, runs=ids),
+        "state": Value(text=trial.state, runs=ids),
+        "reason": Value(text=short(trial.reason)),
+        "trial": Value(text=trial.id, runs=ids),
     }

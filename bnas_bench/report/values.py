@@ -7,10 +7,10 @@ from itertools import groupby
 
 import numpy as np
 
-from bnas_bench.report.measures import Measure
-from bnas_bench.report.model import Kind, Value, missing
-from bnas_bench.report.records import Missing, Row, Run, Seed
-from bnas_bench.stats import Estimate, Interval, NotEnough, interquartile_mean, summary
+from bnas_bench.analysis.frame import Missing, Row, Run, Seed
+from bnas_bench.analysis.measures import Measure
+from bnas_bench.analysis.stats import Estimate, Interval, NotEnough, interquartile_mean, summary
+from bnas_bench.analysis.table import Kind, Value, missing
 
 IQM_RUNS = 4
 """Runs from which on an interquartile mean leaves out any."""
@@ -109,16 +109,16 @@ def p_value(found: float | NotEnough, ids: Sequence[str], n: int) -> Value:
     return Value(text=text, kind="measured", number=found, n=n, runs=ids)
 
 
-def befell(cells: Iterable[Missing]) -> str:
-    """On cells that did not finish: "seeds 1, 2 failed: the loss is nan; seed 3 has not run"."""
+def befell(trials: Iterable[Missing]) -> str:
+    """On trials that did not finish: "seeds 1, 2 failed: the loss is nan; seed 3 has not run"."""
 
-    def how(cell: Missing) -> tuple[str, str]:
-        return cell.state, cell.reason
+    def how(trial: Missing) -> tuple[str, str]:
+        return trial.state, trial.reason
 
-    ordered = sorted(cells, key=lambda cell: (how(cell), cell.seed))
+    ordered = sorted(trials, key=lambda trial: (how(trial), trial.seed))
     parts = []
     for (state, reason), group in groupby(ordered, key=how):
-        seeds = [seed_text(cell.seed) for cell in group]
+        seeds = [seed_text(trial.seed) for trial in group]
         one = len(seeds) == 1
         words = f"{'seed' if one else 'seeds'} {', '.join(seeds)} "
         words += state if one else state.replace("has ", "have ")

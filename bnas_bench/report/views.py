@@ -10,12 +10,13 @@ from urllib.parse import quote
 
 import numpy as np
 
-from bnas_bench.errors import Damaged
+from bnas_bench.analysis.logs import NO_LOG, log_entries
+from bnas_bench.core.errors import Damaged
+from bnas_bench.core.files import read_regular
 from bnas_bench.report.commands import Origin
 from bnas_bench.report.embed import fields
-from bnas_bench.report.logs import NO_LOG, log_entries
 from bnas_bench.report.model import RunView
-from bnas_bench.store import Record, Store, read_regular
+from bnas_bench.runs.store import Record, Store
 
 ENTRIES = 30
 """Lines of a log that are shown; the file holds all."""
@@ -36,33 +37,33 @@ ELSEWHERE = frozenset(
 def views(
     store: Store, origin: Origin, folder: Path, only: Container[str] | None = None
 ) -> Iterator[RunView]:
-    """Every cell of a store, also those that are damaged or have not finished.
+    """Every trial of a store, also those that are damaged or have not finished.
 
     Args:
         folder: of the report, which links lead away from.
-        only: ids of the cells that are wanted; the others are not read.
+        only: ids of the trials that are wanted; the others are not read.
     """
-    for cell_id in store.ids():
-        if only is not None and cell_id not in only:
+    for trial_id in store.ids():
+        if only is not None and trial_id not in only:
             continue
-        status, record = _read(store, cell_id)
+        status, record = _read(store, trial_id)
         yield RunView(
-            id=cell_id,
+            id=trial_id,
             status=status,
             command=_command(origin, record),
             config=fields(record.get("config") or {}),
             record=fields({k: v for k, v in record.items() if k not in ELSEWHERE}),
-            log=_log(store.folder(cell_id) / "log.jsonl"),
+            log=_log(store.folder(trial_id) / "log.jsonl"),
             architecture=fields((record.get("architecture") or {}).get("choices") or {}),
-            files=_files(store.folder(cell_id), folder),
+            files=_files(store.folder(trial_id), folder),
         )
 
 
-def _read(store: Store, cell_id: str) -> tuple[str, Record]:
+def _read(store: Store, trial_id: str) -> tuple[str, Record]:
     try:
-        record = store.shown(cell_id)
+        record = store.shown(trial_id)
     except Damaged as error:
-        return "damaged", {"reason": str(error).replace(f"{store.folder(cell_id)}/", "")}
+        return "damaged", {"reason": str(error).replace(f"{store.folder(trial_id)}/", "")}
     return (record["status"], record) if record else ("unfinished", {})
 
 
@@ -85,7 +86,7 @@ def _log(file: Path) -> list[dict[str, Any]]:
     return [entry for entry in entries if isinstance(entry, dict)]
 
 
-def _files(cell: Path, folder: Path) -> dict[str, str]:
-    present = {entry.name for entry in os.scandir(cell)}
-    away = Path(os.path.relpath(cell, folder)).as_posix()
+def _files(trial: Path, folder: Path) -> dict[str, str]:
+    present = {entry.name for entry in os.scandir(trial)}
+    away = Path(os.path.relpath(trial, folder)).as_posix()
     return {name: quote(f"{away}/{name}") for name in FILES if name in present}

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
+from bnas_bench.analysis.table import Table, Value
 from bnas_bench.report.layout import EMPTY, lay_out, relative, shown
-from bnas_bench.report.model import Report, Table, Value
+from bnas_bench.report.model import Report
 
 __all__ = ["csv_text", "markdown", "markdown_report", "shown"]
 

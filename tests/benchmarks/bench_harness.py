@@ -9,11 +9,11 @@ from time import perf_counter
 import numpy as np
 import pytest
 
-from bnas_bench.budgets import BUDGETS
-from bnas_bench.checkpoint import Checkpoint
-from bnas_bench.data import load, task
-from bnas_bench.meter import Meter
-from bnas_bench.registry import find
+from bnas_bench.core.budgets import BUDGETS
+from bnas_bench.data.datasets import load, task
+from bnas_bench.plugins.registry import find
+from bnas_bench.search.checkpoint import Checkpoint
+from bnas_bench.search.meter import Meter
 
 
 @pytest.mark.parametrize("name", ["random", "cpnas", "dcpnas"])

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from bnas_bench.budgets import BUDGETS
-from bnas_bench.memory import TensorMemory
-from bnas_bench.registry import discover
+from bnas_bench.core.budgets import BUDGETS
+from bnas_bench.plugins.registry import discover
+from bnas_bench.search.tensor_memory import TensorMemory
 
 BATCH = 128
 

@@ -8,8 +8,9 @@ from time import thread_time
 
 import numpy as np
 
-from bnas_bench.core import Architecture, Scale
-from bnas_bench.registry import find
+from bnas_bench.core.architecture import Architecture
+from bnas_bench.core.budget import Scale
+from bnas_bench.plugins.registry import find
 
 NUMBER = 100_000
 
@@ -32,7 +33,7 @@ def test_architectures_per_second() -> None:
 
     def one_by_one() -> list[tuple[Architecture, float]]:
         archs = [space.sample(rng) for _ in range(200)]
-        return [(arch, formula.of(space, arch)) for arch in archs]
+        return [(arch, formula.of(space.path(arch))) for arch in archs]
 
     rates = {
         "draw": rate(NUMBER, lambda: space.sample_paths(NUMBER, rng)),

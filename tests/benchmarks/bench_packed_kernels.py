@@ -17,13 +17,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from bnas_bench.packed.chains import BLOCK, arrange, pixel_bytes
-from bnas_bench.packed.engine import Engine
-from bnas_bench.packed.isa import host
-from bnas_bench.packed.kernels import kernels
-from bnas_bench.packed.latency import machine, timed
-from bnas_bench.packed.program import Program, Step, pack_bits
-from bnas_bench.packed.tile import TABLE, steps_of
+from bnas_bench.cost.latency import machine, timed
+from bnas_bench.packed.engine.chains import BLOCK, arrange, pixel_bytes
+from bnas_bench.packed.engine.engine import Engine
+from bnas_bench.packed.engine.isa import host
+from bnas_bench.packed.engine.kernels import kernels
+from bnas_bench.packed.engine.tile import TABLE, steps_of
+from bnas_bench.packed.format.program import Program, Step, pack_bits
 from tests.benchmarks.ceiling import loop
 
 K, N, M = 2304, 256, 3136

@@ -20,26 +20,18 @@ from torch import nn
 from torchvision.models import resnet18
 
 from bnas_bench.cli.latency import in_words, measured_on
-from bnas_bench.core import Scale
+from bnas_bench.core.budget import Scale
 from bnas_bench.cost import ledger, memory
-from bnas_bench.packed.engine import Engine
-from bnas_bench.packed.file import payload, save
-from bnas_bench.packed.latency import (
-    FEWEST,
-    Latency,
-    latencies,
-    packed,
-    probe_image,
-    real,
-    simulated,
-)
-from bnas_bench.packed.lower import lower
-from bnas_bench.packed.prediction import predictions, summary
-from bnas_bench.packed.program import Program
-from bnas_bench.packed.table import LatencyTable
-from bnas_bench.registry import find
-from tests.test_conventions import PUBLISHED
-from tests.test_nas_bnn import table_6
+from bnas_bench.cost.kernel_times import LatencyTable
+from bnas_bench.cost.latency import FEWEST, Latency, latencies, packed, probe_image, real, simulated
+from bnas_bench.cost.prediction import predictions, summary
+from bnas_bench.packed.engine.engine import Engine
+from bnas_bench.packed.format.file import payload, save
+from bnas_bench.packed.format.program import Program
+from bnas_bench.packed.lowering.lower import lower
+from bnas_bench.plugins.registry import find
+from tests.cost.test_conventions import PUBLISHED
+from tests.spaces.test_nas_bnn import table_6
 
 SHAPE = (3, 224, 224)
 DCP_NAS = {"DCP-NAS-S": 54, "DCP-NAS-M": 72}

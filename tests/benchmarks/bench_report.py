@@ -15,10 +15,10 @@ from time import perf_counter, sleep
 import numpy as np
 import pytest
 
-from bnas_bench.grid import Cell
-from bnas_bench.registry import find, names
-from bnas_bench.store import Store
-from tests.helpers.records import cells, done
+from bnas_bench.plugins.registry import find, names
+from bnas_bench.runs.store import Store
+from bnas_bench.runs.trial import Trial
+from tests.helpers.records import done, trials
 
 ENTRIES = 12
 """Incumbents, and epochs of the final training, in a log: as many as at `quick`."""
@@ -38,23 +38,23 @@ SHAPES = {
 }
 
 
-def expanded(shape: str) -> Iterator[Cell]:
+def expanded(shape: str) -> Iterator[Trial]:
     methods, seeds, datasets, budgets = SHAPES[shape]
     for budget in budgets:
-        yield from cells(",".join(methods), datasets=datasets, budget=budget, seeds=seeds)
+        yield from trials(",".join(methods), datasets=datasets, budget=budget, seeds=seeds)
 
 
-def synthetic(store: Store, found: list[Cell]) -> None:
+def synthetic(store: Store, found: list[Trial]) -> None:
     """Write records and logs with random numbers, of the size that real ones have."""
     rng = np.random.default_rng(0)
     space = find("space", "darts-binary").make({})
     conventions = ("dcp-nas", "nas-bnn", "bireal", "reactnet", "cp-nas", "bars-64", "honest", "all")
-    for cell in found:
-        folder = store.folder(cell.id)
+    for trial in found:
+        folder = store.folder(trial.id)
         folder.mkdir(parents=True)
         arch, ops = space.sample(rng), float(rng.uniform(3e5, 6e5))
         record = done(
-            cell,
+            trial,
             round(float(rng.normal(92, 2)), 4),
             architecture=arch.to_json(),
             architecture_id=arch.id,

@@ -10,15 +10,15 @@ from time import perf_counter
 
 import numpy as np
 import torch
+from bnas_bench.methods.dcpnas import DISTANCES, HESSIANS, agreement, pull_of, relax
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from bnas_bench.budgets import BUDGETS
-from bnas_bench.nn.bundles import NodeMaps
-from bnas_bench.nn.supernet import MixedCell
-from bnas_bench.registry import find
-from bnas_bench.topology import EDGES, NODES
-from methods.dcpnas import DISTANCES, HESSIANS, agreement, pull_of, relax
+from bnas_bench.core.budgets import BUDGETS
+from bnas_bench.nn.darts.bundles import NodeMaps
+from bnas_bench.nn.darts.supernet import MixedCell
+from bnas_bench.nn.darts.topology import EDGES, NODES
+from bnas_bench.plugins.registry import find
 
 
 def time_ms(work: Callable[[], object], repeats: int = 5) -> float:

@@ -11,8 +11,8 @@ from numba import njit
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from bnas_bench.packed.isa import Isa
-from bnas_bench.packed.tile import SHUFFLES, vector
+from bnas_bench.packed.engine.isa import Isa
+from bnas_bench.packed.engine.tile import SHUFFLES, vector
 
 
 def chains_of(form: Isa) -> int:

@@ -14,14 +14,15 @@ from typing import Any
 
 import numpy as np
 from click.testing import CliRunner, Result
-from helpers.records import cells, done, unchecked
+from helpers.records import done, trials, unchecked
 
-from bnas_bench.budgets import BUDGETS
 from bnas_bench.cli import main
-from bnas_bench.core import SearchSpace
-from bnas_bench.registry import discover, find
-from bnas_bench.spec import budget_fields, label
-from bnas_bench.store import Record, Store, sha256
+from bnas_bench.core.budgets import BUDGETS
+from bnas_bench.core.files import sha256
+from bnas_bench.plugins.registry import discover, find
+from bnas_bench.plugins.spec import budget_fields, label
+from bnas_bench.runs.store import Record, Store
+from bnas_bench.search.space import SearchSpace
 
 Rng = np.random.Generator
 
@@ -358,10 +359,10 @@ RIGHT: Record = {
 
 
 def lay_out(root: Path) -> tuple[Store, str]:
-    """Results of two cells, and the id of the one that is to be spoilt."""
+    """Results of two trials, and the id of the one that is to be spoilt."""
     store = Store(root)
-    for cell in cells("random", seeds=2):
-        store.write(cell.id, {"arch.json": ARCH}, done(cell, 90.0 + cell.repetition, **RIGHT))
+    for trial in trials("random", seeds=2):
+        store.write(trial.id, {"arch.json": ARCH}, done(trial, 90.0 + trial.repetition, **RIGHT))
     return store, store.ids()[0]
 
 

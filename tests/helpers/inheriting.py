@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from bnas_bench.core import Architecture, Candidate, SearchResult, SearchSpace, SearchStrategy
-from bnas_bench.data import Task
-from bnas_bench.meter import Meter
+from bnas_bench.core.architecture import Architecture
+from bnas_bench.data.datasets import Task
+from bnas_bench.search.meter import Meter
+from bnas_bench.search.space import SearchSpace
+from bnas_bench.search.strategy import Candidate, SearchResult, SearchStrategy
 
 
 class Inheriting(SearchStrategy):

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from helpers.programs import everything
 
-from bnas_bench.packed.file import KEY, BadFile, load, save
-from bnas_bench.packed.program import Program
+from bnas_bench.packed.format.file import KEY, BadFile, load, save
+from bnas_bench.packed.format.program import Program
 
 # The text gives the container's header some padding.
 GOOD = replace(everything(), about={**everything().about, "note": "12345"})

@@ -1,6 +1,6 @@
 """A slow and obvious interpreter of packed programs: the oracle of everything that is fast.
 
-It reads `bnas_bench.packed.program.OPS` alone. Maps are float tensors (B, C, H, W), those of signs
+It reads `bnas_bench.packed.format.program.OPS` alone. Maps are float tensors (B, C, H, W), those of signs
 hold -1 and +1; torch's own layers do the arithmetic, in the layout of a packed network's maps.
 """
 
@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bnas_bench.packed.program import INPUT, Program, Step, unpack_bits
+from bnas_bench.packed.format.program import INPUT, Program, Step, unpack_bits
 
 
 def run(program: Program, images_BCHW: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bnas_bench.packed.program import OPS, Attribute, Program, Step, pack_bits
+from bnas_bench.packed.format.program import OPS, Attribute, Program, Step, pack_bits
 
 SHAPE = (3, 11, 9)
 
@@ -32,7 +32,7 @@ class Writer:
         **attributes: Attribute,
     ) -> str:
         index = len(self.steps)
-        name, layer = f"{op}_{index}", f"cells.{index // 10}.{op}"
+        name, layer = f"{op}_{index}", f"trials.{index // 10}.{op}"
         self.steps.append(Step(op, inputs, name, layer, attributes, tensors or {}))
         return name
 

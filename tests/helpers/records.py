@@ -6,17 +6,18 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from bnas_bench.budgets import BUDGETS
-from bnas_bench.grid import Cell, Choice, expand
-from bnas_bench.record import SCHEMA
-from bnas_bench.registry import Kind, find
-from bnas_bench.spec import parse_spec, parse_specs, resolve, resolve_budget
-from bnas_bench.store import Record, Store, sha256
+from bnas_bench.core.budgets import BUDGETS
+from bnas_bench.core.files import sha256
+from bnas_bench.plugins.registry import Kind, find
+from bnas_bench.plugins.spec import parse_spec, parse_specs, resolve, resolve_budget
+from bnas_bench.runs.record import SCHEMA
+from bnas_bench.runs.store import Record, Store
+from bnas_bench.runs.trial import Choice, Trial, expand
 
 CHOICES = {"normal.edge(0,2)": "max_pool_3x3"}
 
 
-def cells(
+def trials(
     methods: str,
     *,
     space: str = "darts-binary",
@@ -24,8 +25,8 @@ def cells(
     budget: str = "smoke",
     seeds: int = 1,
     root_seed: int = 0,
-) -> list[Cell]:
-    """The cells that `run` would make of these options."""
+) -> list[Trial]:
+    """The trials that `run` would make of these options."""
 
     def choices(kind: Kind, text: str) -> list[Choice]:
         plugins = [(find(kind, spec.name), spec) for spec in parse_specs(text)]
@@ -43,14 +44,14 @@ def cells(
     )
 
 
-def planned(cell: Cell, **fields: Any) -> Record:
+def planned(trial: Trial, **fields: Any) -> Record:
     """The fields that every record has."""
     return {
         "schema": SCHEMA,
-        "id": cell.id,
+        "id": trial.id,
         "status": "ok",
         "reason": None,
-        **cell.description(),
+        **trial.description(),
         "commit": "0123456789abcdef",
         "dirty": False,
         "cpu": "Some CPU",
@@ -61,15 +62,15 @@ def planned(cell: Cell, **fields: Any) -> Record:
     }
 
 
-def failed(cell: Cell, reason: str, status: str = "failed") -> Record:
-    return planned(cell, status=status, reason=reason)
+def failed(trial: Trial, reason: str, status: str = "failed") -> Record:
+    return planned(trial, status=status, reason=reason)
 
 
-def done(cell: Cell, accuracy: float, **fields: Any) -> Record:
+def done(trial: Trial, accuracy: float, **fields: Any) -> Record:
     measured = {
-        "dataset_fingerprint": f"images of {cell.dataset}",
+        "dataset_fingerprint": f"images of {trial.dataset}",
         "classes": 10,
-        "architecture": {"space": cell.space.name, "choices": CHOICES},
+        "architecture": {"space": trial.space.name, "choices": CHOICES},
         "architecture_id": "0123456789",
         "valid_accuracy": max(0.0, accuracy - 1),
         "front_size": 0,
@@ -85,7 +86,7 @@ def done(cell: Cell, accuracy: float, **fields: Any) -> Record:
         "train_seconds": 4.0,
         "search_step_mib": 5.0,
     }
-    return planned(cell, **measured | fields)
+    return planned(trial, **measured | fields)
 
 
 def put(store: Store, record: Record, log: Iterable[Mapping[str, Any]] = ()) -> None:

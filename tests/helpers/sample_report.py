@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from bnas_bench.analysis.table import Column, Table, Value, missing
 from bnas_bench.report.embed import fields
-from bnas_bench.report.model import Column, Picture, Report, RunView, Table, Value, missing
+from bnas_bench.report.model import Picture, Report, RunView
 
 METHODS = {
     "random": 91.2,
@@ -34,7 +35,10 @@ OPERATIONS = (
     "dil_conv_5x5",
 )
 EDGES = [
-    f"{cell}.edge({i},{j})" for cell in ("normal", "reduce") for j in range(2, 6) for i in range(j)
+    f"{trial}.edge({i},{j})"
+    for trial in ("normal", "reduce")
+    for j in range(2, 6)
+    for i in range(j)
 ]
 
 
@@ -96,7 +100,7 @@ def run_view(method: str, seed: int, rng: np.random.Generator, accuracy: float) 
         log=log,
         architecture=fields({edge: OPERATIONS[rng.integers(6)] for edge in EDGES}),
         files={
-            name: f"cells/{identity}/{name}" for name in ("record.json", "log.jsonl", "arch.json")
+            name: f"trials/{identity}/{name}" for name in ("record.json", "log.jsonl", "arch.json")
         },
         **common,
     )
@@ -132,7 +136,7 @@ COLUMNS = [
 
 
 def sample_report(folder: Path, seeds: int = 5) -> Report:
-    """All methods and as many seeds of each; a failed run, missing cells, a quoted row, two figures.
+    """All methods and as many seeds of each; a failed run, missing trials, a quoted row, two figures.
 
     Args:
         folder: where the figures are drawn to.

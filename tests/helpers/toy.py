@@ -19,23 +19,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bnas_bench.core import (
-    Architecture,
-    Candidate,  # noqa: F401
-    Decision,
-    Mix,
-    NetworkSpec,
-    Recipe,
-    Scale,
-    SearchResult,
-    SearchSpace,
-    SearchStrategy,
-)
+from bnas_bench.core.architecture import Architecture, Decision, Mix
+from bnas_bench.core.budget import NetworkSpec, Recipe, Scale
 from bnas_bench.cost.formula import OpsFormula
-from bnas_bench.data import Task
-from bnas_bench.meter import Meter
+from bnas_bench.data.datasets import Task
 from bnas_bench.nn.binary import BinaryConv2d
 from bnas_bench.nn.network import Network, Supernet, initialised_by
+from bnas_bench.search.meter import Meter
+from bnas_bench.search.space import SearchSpace
+from bnas_bench.search.strategy import SearchResult, SearchStrategy
 
 DECISIONS = (Decision("first", (1, 3)), Decision("second", (1, 3)))
 
@@ -64,7 +56,7 @@ class ToyNetwork(Network):
     def _die(self) -> None:
         """Die in the pack step, by the signal whose name is in the file `die`."""
         results = Path(self.dies)
-        if self.dies and [*results.glob("cells/*/packing.ckpt")] and (results / "die").exists():
+        if self.dies and [*results.glob("trials/*/packing.ckpt")] and (results / "die").exists():
             os.kill(os.getpid(), signal.Signals[(results / "die").read_text()])
             signal.pause()
 

@@ -11,9 +11,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from bnas_bench.core import Architecture, SearchResult, SearchSpace, SearchStrategy
-from bnas_bench.data import Task
-from bnas_bench.meter import Meter
+from bnas_bench.core.architecture import Architecture
+from bnas_bench.data.datasets import Task
+from bnas_bench.search.meter import Meter
+from bnas_bench.search.space import SearchSpace
+from bnas_bench.search.strategy import SearchResult, SearchStrategy
 
 
 class ToyMethod(SearchStrategy):

@@ -11,11 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bnas_bench.core import Architecture, Decision, Mix, NetworkSpec, Recipe, Scale, SearchSpace
+from bnas_bench.core.architecture import Architecture, Decision, Mix
+from bnas_bench.core.budget import NetworkSpec, Recipe, Scale
+from bnas_bench.core.errors import InvalidArchitecture
 from bnas_bench.cost.formula import OpsFormula, Term, convolution_ops, linear_ops
-from bnas_bench.errors import InvalidArchitecture
 from bnas_bench.nn.binary import BinaryConv2d
 from bnas_bench.nn.network import Network, Supernet, initialised_by
+from bnas_bench.search.space import SearchSpace
 
 KERNELS = (1, 3, 5)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from bnas_bench.errors import UnknownName
+from bnas_bench.core.errors import UnknownName
 from bnas_bench.papers.audit import bars, cp_nas, dcp_nas, nas_bnn
 from bnas_bench.papers.audit.check import Check, Finding, judge
 

@@ -8,7 +8,8 @@ from functools import cache
 
 import numpy as np
 
-from bnas_bench.core import Architecture, Scale
+from bnas_bench.core.architecture import Architecture
+from bnas_bench.core.budget import Scale
 from bnas_bench.cost import OPS, Layer, Ledger, ledger, memory
 from bnas_bench.papers.artefact import Count, load
 from bnas_bench.papers.audit.terms import Term, exactly

@@ -15,8 +15,8 @@ they describe, recomputed. This page is made by the command
 
     bnas-bench audit --markdown > docs/audit.md
 
-which `tests/test_audit.py` runs again. `bnas-bench audit ID` prints one line of it, `--csv` and `--json`
-all of it for programs.
+which `tests/papers/test_audit.py` runs again. `bnas-bench audit ID` prints one line of it, `--csv` and
+`--json` all of it for programs.
 
 **paper** is the number as printed; **recomputed** follows from the numbers or layers that **rule**
 names, exact until it is shown; a difference is the printed number less the recomputed one. OPs, MACs,

@@ -18,7 +18,7 @@ from bnas_bench.papers.audit.counts import (
 )
 from bnas_bench.papers.audit.places import Section, Table
 from bnas_bench.papers.audit.terms import Term, exactly, largest, smallest
-from bnas_bench.registry import find
+from bnas_bench.plugins.registry import find
 
 MODELS = tuple(f"NAS-BNN-{letter}" for letter in "ABCDEF")
 

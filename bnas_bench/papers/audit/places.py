@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from bnas_bench.errors import UnknownName
+from bnas_bench.core.errors import UnknownName
 from bnas_bench.papers.artefact import Artefact, Row, load
 from bnas_bench.papers.audit.check import Check
 from bnas_bench.papers.audit.terms import Term, printed

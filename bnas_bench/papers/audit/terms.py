@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import product
 
-from bnas_bench.errors import BadValue
+from bnas_bench.core.errors import BadValue
 
 Plain = int | Fraction
 

@@ -1,0 +1,1 @@
+"""Records as tables: reading them, grouping them, statistics."""

@@ -1,0 +1,249 @@
+"""Records read from `results/NAME`, as the rows that a report shows; nothing that is missing is lost.
+
+A row is one configuration: a method on a space, a dataset and a budget, each with all its options; its
+runs differ in their seeds alone. Rows of one space, dataset and budget make a setting. Budgets, and
+versions of a plug-in outside the code base, that share a name but not their content are told apart.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from sys import intern
+from typing import Any, NamedTuple
+
+from bnas_bench.analysis.labels import PARTS, Key, Labels
+from bnas_bench.analysis.measures import MEASURES
+from bnas_bench.analysis.summary import SAME, Defaults, machine
+from bnas_bench.core.errors import Damaged
+from bnas_bench.runs.store import Record, Store
+
+Seed = tuple[int, int]
+"""The root seed and the repetition: two runs with the same one are a pair."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A trial that finished.
+
+    Attributes:
+        values: by the names of `MEASURES`; None where the record has none.
+        facts: the fields of `SAME`, `machine` and `code`.
+        classes: of the dataset.
+        front_size: members of its `front.json`; 0 if it has none.
+        packed_reason: why its network could not be packed.
+    """
+
+    id: str
+    seed: Seed
+    values: Mapping[str, float | None]
+    facts: Mapping[str, str]
+    classes: int
+    front_size: int = 0
+    packed_reason: str = ""
+
+
+class Missing(NamedTuple):
+    """A trial that should be there; `id` is empty where there is no folder."""
+
+    seed: Seed
+    state: str
+    reason: str = ""
+    id: str = ""
+
+
+class Setting(NamedTuple):
+    """What the rows of a table have in common, as it is shown."""
+
+    space: str
+    dataset: str
+    budget: str
+
+    def __str__(self) -> str:
+        return f"{self.space}, {self.dataset}, budget {self.budget}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method in a setting: the runs that finished, by their seeds, and the trials that did not.
+
+    Attributes:
+        example: the fields of one of its records that a command is made of.
+    """
+
+    method: str
+    setting: Setting
+    runs: Sequence[Run]
+    missing: Sequence[Missing]
+    example: Record
+
+    @property
+    def planned(self) -> int:
+        return len(self.runs) + len(self.missing)
+
+    @property
+    def ids(self) -> list[str]:
+        return [run.id for run in self.runs]
+
+    @property
+    def seeds(self) -> list[Seed]:
+        """Of all trials, finished or not."""
+        return [*(run.seed for run in self.runs), *(trial.seed for trial in self.missing)]
+
+    def by_seed(self, name: str) -> dict[Seed, float]:
+        """The runs' values of a measure, without those that have none."""
+        return {run.seed: v for run in self.runs if (v := run.values[name]) is not None}
+
+
+@dataclass(frozen=True)
+class Results:
+    """All that lies in a folder.
+
+    Attributes:
+        settings: their rows; settings with most runs first, `random` before other methods.
+        stray: folders that belong to no row for sure.
+    """
+
+    settings: Mapping[Setting, Sequence[Row]]
+    stray: Sequence[Missing]
+
+    @cached_property
+    def rows(self) -> list[Row]:
+        return [row for rows in self.settings.values() for row in rows]
+
+    @cached_property
+    def methods(self) -> list[str]:
+        return list(dict.fromkeys(row.method for row in self.rows))
+
+
+def read(store: Store, defaults: Defaults) -> Results:
+    """Read every trial of a store once, keeping of its record what tables and figures need.
+
+    Args:
+        defaults: of the plug-ins' options, which a label need not say.
+    """
+    labels = Labels(defaults)
+    trials: dict[Key, list[Run | Missing]] = defaultdict(list)
+    examples: dict[Key, Record] = {}
+    lost = []
+    for trial_id in store.ids():
+        try:
+            if (record := store.shown(trial_id)) is None:
+                lost.append(Missing(NO_SEED, "unfinished", "it has no record", trial_id))
+                continue
+            key, trial = labels.key(record), _trial(record)
+            examples.setdefault(key, {name: record[name] for name in EXAMPLE})
+            trials[key].append(trial)
+        except Damaged as error:
+            # The trial is named beside it, and its folder differs from machine to machine.
+            reason = str(error).replace(f"{store.folder(trial_id)}/", "")
+            lost.append(Missing(NO_SEED, "damaged", reason, trial_id))
+    stray = _place(lost, trials)
+    names = labels.names()
+    settings: dict[Setting, dict[str, Key]] = defaultdict(dict)
+    for key in trials:
+        method, *others = (names[part][text] for part, text in zip(PARTS, key, strict=True))
+        settings[Setting(*others)][method] = key
+    rows = {setting: _rows(setting, keys, trials, examples) for setting, keys in settings.items()}
+    finished = {setting: sum(len(row.runs) for row in group) for setting, group in rows.items()}
+    order = sorted(rows, key=lambda setting: (-finished[setting], setting))
+    return Results({setting: rows[setting] for setting in order}, stray)
+
+
+NO_SEED = (0, -1)
+EXAMPLE = (
+    *("method", "method_options", "space", "space_options", "dataset", "budget"),
+    *("threads", "device", "root_seed"),
+)
+
+
+def _trial(record: Record) -> Run | Missing:
+    seed = int(record["root_seed"]), int(record["seed"])
+    if record["status"] != "ok":
+        reason = " ".join(str(record["reason"] or "").split())
+        return Missing(seed, record["status"], reason, record["id"])
+    values = {name: _number(measure.read(record)) for name, measure in MEASURES.items()}
+    facts = {name: record.get(name) for name in SAME} | {
+        "machine": machine(record),
+        "code": _code(record),
+    }
+    return Run(
+        id=record["id"],
+        seed=seed,
+        values=values,
+        facts={name: intern(str(value)) for name, value in facts.items()},
+        classes=int(record["classes"]),
+        front_size=int(record.get("front_size") or 0),
+        packed_reason=str(record.get("packed_reason") or ""),
+    )
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+def _code(record: Record) -> str:
+    if not record.get("commit"):
+        return "no commit"
+    return f"commit {record['commit'][:10]}{' with changes' if record.get('dirty') else ''}"
+
+
+def _place(lost: Iterable[Missing], trials: Mapping[Key, list[Run | Missing]]) -> list[Missing]:
+    """Add a trial to a row if its name shows it to be a seed of that one alone; returns the rest."""
+    owners: dict[str, set[Key]] = defaultdict(set)
+    for key, group in trials.items():
+        for trial in group:
+            owners[_prefix(trial.id)].add(key)
+    stray = []
+    for trial in lost:
+        keys, seed = owners.get(_prefix(trial.id), set()), _seed(trial.id)
+        if len(keys) == 1 and seed is not None:
+            group = trials[next(iter(keys))]
+            roots = {known.seed[0] for known in group}
+            place = (min(roots), seed)
+            if len(roots) == 1 and place not in {known.seed for known in group}:
+                group.append(trial._replace(seed=place))
+                continue
+        stray.append(trial)
+    return stray
+
+
+def _prefix(trial_id: str) -> str:
+    """What the ids of all seeds of a configuration begin with."""
+    return re.sub(r"-s\d+-[0-9a-f]{8}$", "", trial_id)
+
+
+def _seed(trial_id: str) -> int | None:
+    match = re.search(r"-s(\d+)-[0-9a-f]{8}$", trial_id)
+    return int(match[1]) if match else None
+
+
+def _rows(
+    setting: Setting,
+    keys: Mapping[str, Key],
+    trials: Mapping[Key, Sequence[Run | Missing]],
+    examples: Mapping[Key, Record],
+) -> list[Row]:
+    """The rows of a setting, with the trials that a complete grid would have."""
+    seeds = {trial.seed for key in keys.values() for trial in trials[key]}
+    rows = []
+    for method in sorted(keys, key=lambda name: (name.partition("[")[0] != "random", name)):
+        known = trials[keys[method]]
+        runs = sorted((trial for trial in known if isinstance(trial, Run)), key=_by_seed)
+        absent = [Missing(seed, "has not run") for seed in seeds - {trial.seed for trial in known}]
+        absent += [trial for trial in known if isinstance(trial, Missing)]
+        rows.append(Row(method, setting, runs, sorted(absent), examples[keys[method]]))
+    return rows
+
+
+def _by_seed(run: Run) -> tuple[Seed, str]:
+    return run.seed, run.id
+
+
+def differing(runs: Iterable[Run], fields: Iterable[str] = SAME) -> Iterator[str]:
+    """The fields of `SAME` in which runs differ that should agree."""
+    runs = list(runs)
+    return (name for name in fields if len({run.facts[name] for run in runs}) > 1)

@@ -1,0 +1,48 @@
+"""The statistics of the benchmark: intervals, tests, ranks and curves, on numpy and scipy.
+
+What cannot be had is a `NotEnough` with the reason in one sentence, never NaN. Values that are not
+finite raise `BadValue`. The same input and `seed` give the same result.
+"""
+
+from bnas_bench.analysis.stats.bootstrap import (
+    RESAMPLES,
+    RankCorrelation,
+    Scores,
+    improvement_over_random,
+    interquartile_mean,
+    probability_of_improvement,
+    rank_correlation,
+)
+from bnas_bench.analysis.stats.curves import Band, Curve, anytime, hypervolume, performance_profile
+from bnas_bench.analysis.stats.means import Summary, summary, winner
+from bnas_bench.analysis.stats.paired import Paired, holm, paired
+from bnas_bench.analysis.stats.ranks import CriticalDifference, critical_difference
+from bnas_bench.analysis.stats.values import LEVEL, Better, Estimate, Interval, NotEnough
+
+__all__ = [
+    "LEVEL",
+    "RESAMPLES",
+    "Band",
+    "Better",
+    "CriticalDifference",
+    "Curve",
+    "Estimate",
+    "Interval",
+    "NotEnough",
+    "Paired",
+    "RankCorrelation",
+    "Scores",
+    "Summary",
+    "anytime",
+    "critical_difference",
+    "holm",
+    "hypervolume",
+    "improvement_over_random",
+    "interquartile_mean",
+    "paired",
+    "performance_profile",
+    "probability_of_improvement",
+    "rank_correlation",
+    "summary",
+    "winner",
+]

@@ -1,0 +1,43 @@
+"""The named budgets: what a cell may spend, at which scale, and how the winner is trained.
+
+A `smoke` cell takes under 20 s on 2 CPU cores, a `quick` one under 100 s (on nas-bnn longer);
+`standard` is meant for an hour on one GPU (not measured yet); `paper` leaves every method its paper's
+number of epochs, and every space its paper's scale.
+"""
+
+from bnas_bench.core.budget import Budget, Scale
+
+BUDGETS: dict[str, Budget] = {
+    budget.name: budget
+    for budget in (
+        Budget(
+            name="smoke",
+            passes=3_000,
+            batch_size=32,
+            search_fraction=0.1,
+            valid_fraction=0.02,
+            search=Scale(cells=2, channels=4, image=8),
+            final=Scale(cells=2, channels=4, image=8),
+            epochs=2,
+            train_batch=64,
+        ),
+        Budget(
+            name="quick",
+            passes=20_000,
+            batch_size=128,
+            search=Scale(cells=3, channels=4, image=8),
+            final=Scale(cells=4, channels=12, image=8),
+            epochs=12,
+            train_batch=64,
+        ),
+        Budget(
+            name="standard",
+            passes=2_500_000,
+            batch_size=256,
+            search=Scale(cells=6, channels=16),
+            final=Scale(cells=10, channels=54),
+            epochs=100,
+        ),
+        Budget(name="paper", passes=None, batch_size=512),
+    )
+}

@@ -1,0 +1,98 @@
+"""Files that are there whole or not at all, and reading them without following a link."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from bnas_bench.core.errors import BenchError
+
+
+class Unwritable(BenchError):
+    """A folder for results that takes no files: full, read-only or not a folder."""
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        super().__init__(
+            f"cannot write {path}: {error.strerror or error}; make room there, or choose another "
+            "folder for the results"
+        )
+
+
+def canonical(value: Any) -> str:
+    """JSON that is equal where the values are: sorted keys, no spaces."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file so that after a crash at any moment it is there whole, or as it was before.
+
+    Raises:
+        Unwritable: if it cannot be written; nothing is left behind.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        _make(path.parent)
+        beside.unlink(missing_ok=True)  # of a process of the same number; never through a link
+        with beside.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+        _sync(path.parent)
+    except OSError as error:
+        with suppress(OSError):
+            beside.unlink()
+        raise Unwritable(path, error) from error
+
+
+def _make(folder: Path) -> None:
+    """Make a folder and those above it, so that they are there after a power cut, too."""
+    if not folder.is_dir():
+        _make(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _sync(folder.parent)
+
+
+def _sync(folder: Path) -> None:
+    """Put a folder's names on the disk: without this a power cut may undo a rename."""
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def read_regular(path: Path, largest: int | None = None) -> bytes:
+    """What a file holds.
+
+    Raises:
+        OSError: if it cannot be read, or is a link, a pipe or a device, or larger than `largest` bytes.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with os.fdopen(fd, "rb") as file:
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(f"{path} is no file")
+        if largest is not None and found.st_size > largest:
+            raise OSError(f"{path} is larger than {largest:,} bytes")
+        return file.read()
+
+
+def set_aside(path: Path, ending: str) -> Path:
+    """Rename a file or folder to `NAME.ENDING-N` with the first free N, and return that path."""
+    n = 1
+    while (aside := path.with_name(f"{path.name}.{ending}-{n}")).exists() or aside.is_symlink():
+        n += 1
+    try:
+        return path.rename(aside)
+    except OSError as error:
+        raise Unwritable(aside, error) from error
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,1 @@
+"""Datasets, image trees, batches and augmentation on the device."""

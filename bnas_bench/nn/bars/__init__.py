@@ -1,0 +1,1 @@
+"""BARS' stages of cells."""

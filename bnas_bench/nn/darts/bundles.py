@@ -1,0 +1,214 @@
+"""Bundles of the edges of a DARTS cell, with what they share computed once.
+
+All edges that leave the same nodes at the same time run as one *bundle*: the map of a node is
+normalised, binarised and pooled once for all its edges and operations (search networks normalise
+without affine parameters), its depthwise convolutions of one kernel size are one call, and the
+pointwise convolutions and normalisations of all edges and operations are one call each. A cell of
+14 edges and 8 operations so takes 4 bundles instead of 112 separate operations, and `path` runs one
+operation of one edge with the same weights.
+
+Legend: B batch, K operations, S source nodes, F edges that leave each source, C channels, H, W.
+A bundle's channels are ordered (K, S, F, C).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bnas_bench.nn.binary import BinaryConv2d, Filters, Precision
+from bnas_bench.nn.blocks import FactorisedReduction, channels_last, zeros_after
+from bnas_bench.nn.darts.bundled import Bundle, BundledReduction, Kernel, normalise
+
+
+class NodeMaps:
+    """What all the edges from a bundle's sources share, each computed once, when first asked for.
+
+    Args:
+        x: the sources' maps side by side, shape (B, S*C, H, W).
+    """
+
+    def __init__(self, x: Tensor, stride: int) -> None:
+        self.x, self.stride = x, stride
+
+    @cached_property
+    def normalised(self) -> Tensor:
+        return normalise(self.x)
+
+    @cached_property
+    def max_pool(self) -> Tensor:
+        return normalise(F.max_pool2d(self.x, 3, self.stride, padding=1))
+
+    @cached_property
+    def avg_pool(self) -> Tensor:
+        return normalise(F.avg_pool2d(self.x, 3, self.stride, padding=1, count_include_pad=False))
+
+
+class MakeBundle(Protocol):
+    """Builds the bundle of several operations."""
+
+    def __call__(
+        self,
+        kernels: Sequence[Kernel],
+        channels: int,
+        sources: int,
+        fan: int,
+        *,
+        stride: int,
+        shared: bool,
+    ) -> Bundle: ...
+
+
+@dataclass(frozen=True)
+class Convolutions:
+    """What an edge's convolutional operations are, and how those of many edges are bundled.
+
+    Attributes:
+        kernels: by the name of the operation.
+        reduction: precision of `skip_connect` at stride 2.
+    """
+
+    kernels: Mapping[str, Kernel]
+    bundle: MakeBundle
+    reduction: Precision
+
+
+class EdgeBundle(nn.Module):
+    """All the edges that leave S nodes of a cell, F from each.
+
+    Args:
+        operations: the options of every edge, in order.
+    """
+
+    def __init__(
+        self,
+        operations: tuple[str, ...],
+        convolutions: Convolutions,
+        channels: int,
+        sources: int,
+        fan: int,
+        *,
+        stride: int,
+    ) -> None:
+        super().__init__()
+        self.operations = operations
+        self.channels, self.sources, self.fan, self.stride = channels, sources, fan, stride
+        # Twice repeated operations first: their second blocks then read one leading slice.
+        kernels = {op: k for op, k in convolutions.kernels.items() if op in operations}
+        self.blocks = sorted(kernels, key=lambda name: -kernels[name].repeats)
+        self.deep = [name for name in self.blocks if kernels[name].repeats == 2]
+        self.plain = [
+            name
+            for name in operations
+            if name in ("max_pool_3x3", "avg_pool_3x3") or (name == "skip_connect" and stride == 1)
+        ]
+
+        def bundle(names: list[str], stride: int, shared: bool) -> Bundle | None:
+            chosen = [kernels[name] for name in names]
+            if not chosen:
+                return None
+            return convolutions.bundle(chosen, channels, sources, fan, stride=stride, shared=shared)
+
+        self.first = bundle(self.blocks, stride, shared=True)
+        self.second = bundle(self.deep, 1, shared=False)
+        self.reduction: BundledReduction | None = None
+        if stride == 2 and "skip_connect" in operations:
+            self.reduction = BundledReduction(channels, sources, fan, convolutions.reduction)
+
+    def forward(self, x: Tensor, weights: Tensor) -> Tensor:
+        """The mixed edges, summed over the sources.
+
+        Args:
+            x: the sources' maps side by side, shape (B, S*C, H, W).
+            weights: per edge and operation, shape (S, F, operations).
+
+        Returns:
+            One map per target, shape (B, F, C, H', W').
+        """
+        maps = NodeMaps(x, self.stride)
+        s, f, c = self.sources, self.fan, self.channels
+        terms: list[Tensor] = []
+
+        def add(y: Tensor, names: list[str]) -> None:
+            """Weigh maps of shape (B, K*S*F*C, H, W) and sum over K and S."""
+            columns = [self.operations.index(name) for name in names]
+            scale = weights[..., columns].permute(2, 0, 1).reshape(-1, f, 1)
+            y_BHWKFC = y.permute(0, 2, 3, 1).unflatten(3, (-1, f, c))
+            terms.append((y_BHWKFC * scale).sum(3).permute(0, 3, 4, 1, 2))
+
+        if self.plain:
+            kinds = [self.plain_map(maps, name).unflatten(1, (s, c)) for name in self.plain]
+            columns = [self.operations.index(name) for name in self.plain]
+            terms.append(
+                torch.einsum("bkschw,sfk->bfchw", torch.stack(kinds, 1), weights[..., columns])
+            )
+        if self.reduction is not None:
+            add(self.reduction(maps.normalised), ["skip_connect"])
+        if self.first is not None:
+            y = self.first(x, maps.normalised)
+            deep = len(self.deep) * s * f * c
+            if self.second is not None:
+                z = channels_last(y[:, :deep])
+                add(self.second(z, normalise(z)), self.deep)
+            if len(self.blocks) > len(self.deep):
+                add(y[:, deep:], self.blocks[len(self.deep) :])
+        if not terms:
+            return zeros_after(x, self.stride, f * c).unflatten(1, (f, c))
+        return torch.stack(terms).sum(0) if len(terms) > 1 else terms[0]
+
+    def plain_map(self, maps: NodeMaps, name: str) -> Tensor:
+        """The output of an operation without weights, the same for all edges of a source."""
+        match name:
+            case "max_pool_3x3":
+                return maps.max_pool
+            case "avg_pool_3x3":
+                return maps.avg_pool
+        return maps.x
+
+    def path(self, maps: NodeMaps, s: int, f: int, operation: str) -> Tensor:
+        """One operation of one edge on its own node's maps, shape (B, C, H', W')."""
+        if operation in self.plain:
+            return self.plain_map(maps, operation)
+        if operation == "skip_connect" and self.reduction is not None:
+            return self.reduction.path(maps.normalised, s, f)
+        y = maps.x
+        for bundle, names in ((self.first, self.blocks), (self.second, self.deep)):
+            if bundle is not None and operation in names:
+                u = maps.normalised if bundle is self.first else normalise(y)
+                y = bundle.path(y, u, names.index(operation), s, f)
+        return y
+
+    def norms(self) -> Tensor:
+        """Squared 2-norm of each edge's effective weights, shape (S, F)."""
+        total = torch.zeros(self.sources, self.fan, device=next(self.parameters()).device)
+        for conv in self.modules():
+            if isinstance(conv, BinaryConv2d):
+                squares = conv.effective_weight().square().flatten(1).sum(1)
+                kinds = max(1, len(squares) // (self.sources * self.fan * self.channels))
+                per_edge = squares.view(kinds, self.sources, self.fan, -1)
+                total = total + per_edge.sum((0, 3))
+        return total
+
+    def filters(self, s: int, f: int, operation: str) -> Iterator[Filters]:
+        """The 1-bit convolutions of one operation of one edge."""
+        if self.reduction is not None and operation == "skip_connect":
+            yield from self.reduction.filters(s, f)
+        for bundle, names in ((self.first, self.blocks), (self.second, self.deep)):
+            if bundle is not None and operation in names:
+                yield from bundle.filters(names.index(operation), s, f)
+
+    def bequeath(self, s: int, f: int, operation: str, heir: nn.Module) -> None:
+        """Copy the weights of one operation of one edge into its stand-alone module."""
+        if self.reduction is not None and isinstance(heir, FactorisedReduction):
+            self.reduction.bequeath(s, f, heir)
+        bundles = ((self.first, self.blocks), (self.second, self.deep))
+        mine = [(b, names) for b, names in bundles if b is not None and operation in names]
+        blocks = [m for m in heir.modules() if mine and isinstance(m, mine[0][0].heir)]
+        for (bundle, names), block in zip(mine, blocks, strict=True):
+            bundle.bequeath(names.index(operation), s, f, block)

@@ -1,0 +1,1 @@
+"""Networks designed by hand."""

@@ -1,0 +1,1 @@
+"""NAS-BNN's stages of blocks."""

@@ -1,0 +1,1 @@
+"""A program, its file and its verifier."""

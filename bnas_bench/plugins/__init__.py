@@ -1,0 +1,1 @@
+"""Finding and making methods and spaces from text; their contract."""

@@ -1,0 +1,119 @@
+"""The public battery: what every method and every space does, one small `check_*` for each point.
+
+A plug-in that cannot meet a point says so, with the reason, in a class attribute:
+`expected_failures = {"check_reproducible": "the kernels of its operation are not deterministic"}`.
+The battery then fails when that check passes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from bnas_bench.core.errors import BenchError, UnknownName
+from bnas_bench.plugins.checks.contract import ContractBroken, one_thread, require
+from bnas_bench.plugins.checks.files import FILE_CHECKS
+from bnas_bench.plugins.checks.methods import METHOD_CHECKS, check_refusal
+from bnas_bench.plugins.checks.networks import NETWORK_CHECKS
+from bnas_bench.plugins.checks.spaces import SPACE_CHECKS
+from bnas_bench.plugins.checks.rehearsal import Rehearsal
+from bnas_bench.plugins.registry import Plugin, discover
+from bnas_bench.search.untouched import untouched
+
+__all__ = ["Case", "CheckResult", "ContractBroken", "cases", "run_checks"]
+
+
+NAMES = {
+    check.__name__
+    for checks in (FILE_CHECKS, SPACE_CHECKS, NETWORK_CHECKS, METHOD_CHECKS)
+    for check in checks
+}
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """How a check went.
+
+    Attributes:
+        name: the check's, and in brackets the space that a method was tried on.
+        passed: also where it fails as expected; not where it unexpectedly passes.
+        reason: what is wrong, or why a failure is expected; empty if all is well.
+    """
+
+    name: str
+    passed: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A check with what it is to look at."""
+
+    name: str
+    plugin: Plugin
+    check: Callable[[Any], None]
+    subject: Any
+
+    def run(self) -> CheckResult:
+        with one_thread():
+            wrong = self._wrong()
+        expected = getattr(self.plugin.load(), "expected_failures", {}).get(self.check.__name__)
+        if expected is None:
+            return CheckResult(self.name, not wrong, wrong)
+        if wrong:
+            return CheckResult(self.name, True, f"fails as expected: {expected}")
+        return CheckResult(self.name, False, "passes; take it out of expected_failures")
+
+    def _wrong(self) -> str:
+        try:
+            with untouched(f"the {self.plugin.kind}"):
+                self.check(self.subject)
+        except BenchError as error:
+            return str(error)
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+        return ""
+
+
+def check_expected_failures(plugin: Plugin) -> None:
+    """Every expected failure names a check and gives the reason."""
+    for name, reason in getattr(plugin.load(), "expected_failures", {}).items():
+        if name not in NAMES:
+            raise UnknownName("check in expected_failures", name, NAMES)
+        require(
+            isinstance(reason, str) and bool(reason.strip()),
+            f"{name} is expected to fail for the reason {reason!r}; write the reason as a text",
+        )
+
+
+def cases(plugin: Plugin, spaces: Iterable[Plugin] | None = None) -> Iterator[Case]:
+    """The battery for a plug-in.
+
+    Args:
+        spaces: what a method is tried on; None takes every space that is known.
+    """
+
+    def on(
+        subject: Any, checks: Iterable[Callable[[Any], None]], where: str = ""
+    ) -> Iterator[Case]:
+        for check in checks:
+            yield Case(check.__name__ + where, plugin, check, subject)
+
+    yield from on(plugin, (*FILE_CHECKS, check_expected_failures))
+    if plugin.kind == "space":
+        yield from on(plugin.make({}), SPACE_CHECKS + NETWORK_CHECKS)
+        return
+    for space in discover("space").values() if spaces is None else spaces:
+        rehearsal = Rehearsal(plugin, space)
+        try:
+            refused = rehearsal.refusal() is not None
+        except BenchError:  # which the check tells
+            refused = True
+        yield from on(rehearsal, (check_refusal,) if refused else METHOD_CHECKS, f"[{space.name}]")
+
+
+def run_checks(plugin: Plugin, spaces: Iterable[Plugin] | None = None) -> Iterator[CheckResult]:
+    """Run the battery, one result after the other; see `cases`."""
+    for case in cases(plugin, spaces):
+        yield case.run()

@@ -1,0 +1,1 @@
+"""A trial from search to record; grids of them; the store."""

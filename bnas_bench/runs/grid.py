@@ -1,0 +1,204 @@
+"""Many trials: expand them, skip those that are over, run the others, some side by side.
+
+This file does not import torch, so that a plan is there at once.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event as Stop
+from typing import Literal
+
+from bnas_bench.core.errors import BenchError, Damaged
+from bnas_bench.plugins.source import harness_digest
+from bnas_bench.runs.crashes import count_death, forget_marker
+from bnas_bench.runs.parallel import side_by_side
+from bnas_bench.runs.process import LOST, Message, NotStarted, run_in_child, start_server
+from bnas_bench.runs.store import Record, Store
+from bnas_bench.runs.trial import Trial
+
+LOCK_WAIT = 10.0
+"""Seconds within which a process whose parent was killed is gone for sure."""
+
+KILLS = ("SIGKILL", "SIGTERM", "SIGHUP", "SIGINT")
+"""Signals from outside: a trial that died of one goes on when the same command is given again."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to a trial.
+
+    Attributes:
+        kind: `started`; `progress`; `finished` (its record is `ok` or `refused`); `failed` (without
+            a record where the dataset is missing: the same command tries it again); `skipped` (it
+            was over before, perhaps failed); `busy` (another process is in it); `note` (a remark).
+        text: one line on it.
+        phase, done: of a `progress`: what goes on, and which part of it is behind.
+    """
+
+    trial_id: str
+    kind: Literal["started", "progress", "finished", "failed", "skipped", "busy", "note"]
+    text: str = ""
+    record: Record | None = None
+    phase: str = ""
+    done: float = 0.0
+
+
+def run_trials(
+    trials: Iterable[Trial],
+    folder: Path,
+    *,
+    device: str = "cpu",
+    threads: int | None = None,
+    data: Path = Path("data"),
+    jobs: int = 1,
+    retry_failed: bool = False,
+    rerun: bool = False,
+) -> Generator[Event, None, None]:
+    """Run the trials that are not over, each in a process of its own, and tell what happens.
+
+    A trial that was killed goes on from its last checkpoint. Closing the iterator, or Ctrl-C, ends
+    the running trials and leaves their checkpoints.
+
+    Args:
+        folder: `results/NAME`.
+        device: `cpu`, `cuda` or `cuda:N`.
+        threads: of the CPU; None is torch's default.
+        data: the folder where datasets lie.
+        jobs: how many trials run at a time.
+        retry_failed: run failed trials again, from their last checkpoint.
+        rerun: run all trials again, from the start.
+
+    Raises:
+        BadValue: if there is no such device.
+        BenchError: if `folder` cannot be written to.
+    """
+    store, stop = Store(folder), Stop()
+
+    def run(trial: Trial) -> Generator[Event, None, None]:
+        if (lock := store.lock(trial.id, LOCK_WAIT)) is None:
+            yield Event(trial.id, "busy", "another process is running it: left to that one")
+            return
+        with lock:
+            if (yield from _to_do(trial, store, retry_failed, rerun)):
+                forget_marker(store.folder(trial.id))
+                yield Event(trial.id, "started")
+                messages = run_in_child(trial, store, lock, device, threads, data, stop)
+                with closing(messages):
+                    yield from _run(trial, store, messages, device)
+
+    start_server()
+    yield from side_by_side(map(run, trials), jobs, stop)
+
+
+def _to_do(
+    trial: Trial, store: Store, retry_failed: bool, rerun: bool
+) -> Generator[Event, None, bool]:
+    """Whether the trial is to run; moves aside what a run would replace."""
+    try:
+        record = store.read(trial.id)
+        if record is not None:
+            store.verify(record)
+    except Damaged as error:
+        aside = store.retire(trial.id, "damaged", keep_checkpoints=True)
+        yield Event(trial.id, "note", f"{error}: moved to {aside.name}, and the trial runs again")
+        return True
+    if record is None:
+        if rerun:
+            store.remove_checkpoints(trial.id)
+        return True
+    failed = record["status"] == "failed"
+    if rerun or (failed and (retry_failed or record.get("signal") in KILLS)):
+        store.retire(trial.id, "old", keep_checkpoints=not rerun)
+        return True
+    if record["status"] == "ok":
+        store.remove_checkpoints(trial.id)  # of a process that was killed right after its record
+    yield Event(trial.id, "skipped", _why_skipped(trial, record), record)
+    return False
+
+
+def _why_skipped(trial: Trial, record: Record) -> str:
+    if record["status"] == "failed":
+        return f"failed before ({record['reason']}); --retry-failed runs it again"
+    changed: list[str] = [
+        plugin.kind
+        for plugin in (trial.method, trial.space)
+        if record.get(f"{plugin.kind}_source") != plugin.source
+    ]
+    if record.get("harness_source") != harness_digest():
+        changed.append("harness")
+    if changed:
+        return f"done, but by other code of the {' and the '.join(changed)}; --rerun runs it again"
+    return "done" if record["status"] == "ok" else f"refused: {record['reason']}"
+
+
+def _run(
+    trial: Trial, store: Store, messages: Generator[Message, None, int | None], device: str
+) -> Iterator[Event]:
+    missing = broken = ""
+    while True:
+        try:
+            message = next(messages)
+        except StopIteration as end:
+            code = end.value
+            break
+        except NotStarted as error:
+            yield Event(trial.id, "failed", str(error))
+            return
+        match message.kind:
+            case "stop":
+                raise BenchError(message.text)
+            case "missing":
+                missing = message.text
+            case "broken":
+                broken = message.text
+            case "note":
+                yield Event(trial.id, "note", message.text)
+            case "progress":
+                yield Event(trial.id, "progress", message.text, None, message.phase, message.done)
+    if missing:
+        yield Event(trial.id, "failed", missing)
+        return
+    try:
+        record = store.read(trial.id) or _death(trial, store, device, code, broken)
+    except (Damaged, ValueError) as error:  # ValueError: of options that no record can hold
+        yield Event(trial.id, "failed", str(error))
+        return
+    kind: Literal["failed", "finished"] = "failed" if record["status"] == "failed" else "finished"
+    yield Event(trial.id, kind, record["reason"] or "", record)
+
+
+def _death(trial: Trial, store: Store, device: str, code: int, broken: str) -> Record:
+    """The record of a trial whose process ended without one.
+
+    Args:
+        broken: its last words.
+    """
+    from bnas_bench.runs.run import record_death
+
+    name = None
+    if broken:
+        reason = broken
+    elif code == LOST:
+        reason = f"its process ended by itself with exit code {code}, or its end was lost as the "
+        reason += "server that it was forked from died; --retry-failed runs it again"
+    elif code >= 0:
+        reason = f"its process ended by itself with exit code {code}"
+    else:
+        name = _signal(-code)
+        reason = f"its process was ended by {name}"
+        if name == "SIGKILL":
+            reason += ", as happens where memory runs out"
+    count_death(store.folder(trial.id), name)
+    return record_death(trial, store, device, reason, name)
+
+
+def _signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # one of those that have no names
+        return f"signal {number}"

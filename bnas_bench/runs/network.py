@@ -1,0 +1,143 @@
+"""The network of a finished trial, with its trained weights, out of the files that the run left."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from bnas_bench import __version__
+from bnas_bench.core.architecture import Architecture
+from bnas_bench.core.budget import NetworkSpec
+from bnas_bench.core.errors import BadValue, Damaged
+from bnas_bench.core.files import canonical
+from bnas_bench.cost.capacity import check_fits
+from bnas_bench.nn.binary import Precision
+from bnas_bench.nn.network import Network
+from bnas_bench.plugins import recorded
+from bnas_bench.plugins.registry import Plugin
+from bnas_bench.plugins.spec import label
+from bnas_bench.runs.store import Record, read_record, read_whole
+from bnas_bench.search.space import SearchSpace
+
+WEIGHTS = "weights.safetensors"
+Shape = tuple[int, int, int]
+
+
+def rebuilt(
+    folder: Path | str, plugin: Plugin | None = None
+) -> tuple[Network, Shape, dict[str, str]]:
+    """A finished trial's network in evaluation mode, the shape (C, H, W) of its images, and what it is.
+
+    Args:
+        plugin: the trial's space, where that is a file of one's own, which no record gets to run.
+
+    Raises:
+        BadValue: if the folder is none of a trial that was finished, with weights.
+        Damaged: if its files are truncated or altered, or do not fit the space as it is now.
+    """
+    folder = Path(folder)
+    record = _record(folder)
+    if record.get("status") != "ok":
+        raise BadValue(
+            f"the trial in '{folder}' has no trained network: it {record.get('status')}, "
+            f"{record.get('reason')}; name one that ended well"
+        )
+    built, weights = _weights(folder, record)
+    try:
+        name, options = record["space"], record["space_options"]
+        space = recorded.space(name, options, plugin)
+        arch = Architecture.from_json(built["architecture"])
+        spec = NetworkSpec(**built["spec"] | {"shape": tuple(built["spec"]["shape"])})
+        space.check(arch)
+
+        def make() -> Network:
+            return space.network(arch, spec, np.random.default_rng(0))
+
+        check_fits(f"the network in '{folder}'", make, spec.shape)
+        network = make()
+        network.load_state_dict(weights)
+        recipe = record.get("recipe", {})
+        network.precision = Precision(recipe.get("precision", "W1A1"))  # older records have none
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise Damaged(
+            f"the weights in '{folder}' do not fit the network that its record names "
+            f"({type(error).__name__}: {error}); was the space changed since? Run the trial again"
+        ) from error
+    facts = about(label(name, options), arch, spec) | of_trial(record)
+    return network.eval(), spec.shape, facts
+
+
+def untrained(
+    space: SearchSpace, named: str, arch: Architecture, spec: NetworkSpec
+) -> tuple[Network, Shape, dict[str, str]]:
+    """The same of an architecture whose weights are drawn, from the same seed each time."""
+    network = space.network(arch, spec, np.random.default_rng(0))
+    network.precision = Precision.W1A1
+    return network.eval(), spec.shape, about(named, arch, spec) | {"weights": "untrained"}
+
+
+def about(space: str, arch: Architecture, spec: NetworkSpec) -> dict[str, str]:
+    """What a packed file says of its network."""
+    return {
+        "bnas_bench": __version__,
+        "space": space,
+        "architecture": canonical(arch.to_json()),
+        "spec": canonical(asdict(spec)),
+    }
+
+
+def of_trial(record: Record) -> dict[str, str]:
+    """What it says beside that of a network that a trial has trained and tested."""
+    facts = {"weights": "trained", "trial": str(record.get("id"))}
+    return facts | {n: str(record[n]) for n in ("dataset", "test_accuracy") if n in record}
+
+
+def float_bytes(network: Network) -> int:
+    """Bytes of all weights and statistics as 32-bit floats, but for those of training alone."""
+    return 4 * sum(
+        tensor.numel()
+        for name, tensor in network.state_dict().items()
+        if tensor.is_floating_point() and not name.startswith("auxiliary.")
+    )
+
+
+def _record(folder: Path) -> Record:
+    try:
+        record = read_record(folder)
+    except Damaged as error:
+        raise Damaged(f"{error}; run the trial again") from error
+    if record is None:
+        what = "is no finished trial's: it has no record" if folder.is_dir() else "is not there"
+        raise BadValue(f"the folder '{folder}' {what}; name one of results/NAME/trials/")
+    return record
+
+
+def _weights(folder: Path, record: Record) -> tuple[Mapping[str, Any], dict[str, Tensor]]:
+    """What the weights' file says of its network, and the weights."""
+    file = folder / WEIGHTS
+    try:
+        data = read_whole(folder, record, WEIGHTS)
+    except Damaged as error:
+        raise Damaged(f"{error}; run the trial again, with --rerun") from error
+    if data is None:
+        raise BadValue(
+            f"there are no weights in '{folder}'; `bnas-bench run` with the trial's options and "
+            "--rerun trains them again, and keeps this record aside"
+        )
+    try:
+        weights = safetensors.torch.load(data)
+        size = int.from_bytes(data[:8], "little")
+        built = json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["bnas_bench"])
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise Damaged(
+            f"{file} is foreign: it holds no weights of ours; run the trial again"
+        ) from error
+    return built, weights

@@ -1,0 +1,60 @@
+"""What a run's record says of its network as bits: how large it is, and how long the engine takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from bnas_bench.cost.latency import Shape, latency, packed
+from bnas_bench.packed.engine.engine import Engine
+from bnas_bench.packed.format.file import save
+from bnas_bench.packed.lowering.lower import lower
+
+if TYPE_CHECKING:
+    from bnas_bench.nn.network import Network
+
+THREADS = 1
+"""The same in every record, whatever its trial was run with: the papers' latencies are of one."""
+
+
+def packed_record(network: Network, shape: Shape, about: Mapping[str, str]) -> dict[str, Any]:
+    """The fields `packed_...` of a trained network; None, and the reason, if it cannot be run.
+
+    Args:
+        about: what the packed file says of itself; its size depends on it.
+    """
+    fields = refused("")
+    try:
+        program = lower(network, shape, about)
+        fields["packed_bytes"] = len(save(program))
+        engine = Engine(program, threads=THREADS)
+        found = latency(packed(engine, shape), threads=THREADS)
+    except Exception as error:  # not even a broken compiler may cost a training of hours
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        return fields | {"packed_reason": reason}
+    return fields | {
+        "packed_reason": None,
+        "packed_latency_ms": found.median_ms,
+        "packed_latency_lower_ms": found.lower_ms,
+        "packed_latency_upper_ms": found.upper_ms,
+        "packed_latency_repeats": found.repeats,
+        "packed_threads": THREADS,
+        "packed_isa": engine.isa,
+    }
+
+
+def refused(reason: str) -> dict[str, Any]:
+    """The fields of a network that was not measured."""
+    return dict.fromkeys(FIELDS) | {"packed_reason": reason}
+
+
+FIELDS = (
+    "packed_latency_ms",
+    "packed_latency_lower_ms",
+    "packed_latency_upper_ms",
+    "packed_latency_repeats",
+    "packed_threads",
+    "packed_isa",
+    "packed_bytes",
+    "packed_reason",
+)

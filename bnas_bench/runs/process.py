@@ -1,0 +1,221 @@
+"""A trial in a process of its own: its crash, its memory and its threads are its alone.
+
+The processes are forked from a server that has imported torch, once for all of them. A trial's
+process dies with the process that started it, also when that one is killed with -9.
+"""
+
+from __future__ import annotations
+
+import io
+import multiprocessing
+import os
+import signal
+import sys
+import time
+import warnings
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing import forkserver
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from threading import Event, Thread, current_thread, main_thread
+from threading import Lock as Mutex
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from bnas_bench.core.errors import BenchError, MissingData
+from bnas_bench.runs.parallel import Stopped
+from bnas_bench.runs.progress import Progress
+from bnas_bench.runs.store import Lock, Store
+
+if TYPE_CHECKING:
+    from bnas_bench.runs.trial import Trial
+
+INTERVAL = 0.5
+"""Seconds between two reports of a trial's progress."""
+
+PROMPT = 0.05
+"""Seconds within which a trial's process is ended once that is asked for."""
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["bnas_bench.runs.run", "torch._dynamo", "sklearn.datasets"])
+"""What every trial would else import for itself: the first optimiser loads `torch._dynamo`."""
+
+
+STARTING = Mutex()
+
+LOST = 255
+"""The exit code that stands for one that nobody knows: the server died before the process did."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """What a trial's process says: `note`, `progress`, `missing` (data), `broken` (what ended it) or
+    `stop` (everything)."""
+
+    kind: str
+    text: str
+    phase: str = ""
+    done: float = 0.0
+
+
+class NotStarted(BenchError):
+    """A trial whose process never came to life; nothing is known of the trial."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(
+            f"its process could not be started ({' '.join(str(error).split()) or 'no answer'}); "
+            "see whether memory, processes and the temporary folder suffice, and give the command again"
+        )
+
+
+def start_server() -> None:
+    """Start the server that forks the trials' processes, deaf to Ctrl-C: that is for the parent.
+
+    Where it dies, the next trial's process starts another.
+    """
+    if current_thread() is not main_thread():
+        return
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with suppress(OSError):  # a trial that needs it meets the same error, and says so
+            forkserver.ensure_running()
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
+def run_in_child(
+    trial: Trial,
+    store: Store,
+    lock: Lock,
+    device: str,
+    threads: int | None,
+    data: Path,
+    stop: Event,
+) -> Generator[Message, None, int | None]:
+    """Run a trial and yield what it says; returns its exit code, negative for a signal.
+
+    The child holds `lock` for as long as it lives. Closing this iterator ends it, and so does
+    `stop`, at which it raises `Stopped`.
+
+    Raises:
+        NotStarted: if there is no child, for lack of memory or of a server that forks it.
+    """
+    receiver, sender = CONTEXT.Pipe(duplex=False)
+    arguments = (trial, store.root, lock, sender, device, threads, data)
+    process = CONTEXT.Process(target=_child, args=arguments, name=trial.id, daemon=True)
+    with closing(receiver):
+        with closing(sender), STARTING, _no_main_module():
+            _start(process)
+        try:
+            with suppress(EOFError, OSError):  # its end, in the middle of a message perhaps
+                while True:
+                    if stop.is_set():
+                        raise Stopped
+                    if receiver.poll(PROMPT):
+                        yield receiver.recv()
+        except BaseException:
+            _end(process)
+            raise
+    process.join()
+    return process.exitcode
+
+
+def _start(process: Any) -> None:
+    """Start a process; again if the server has died, which for a moment looks alive as it does."""
+    for pause in (0.2, 1.0, None):
+        try:
+            process.start()
+            return
+        except (OSError, EOFError) as error:
+            if pause is None:
+                raise NotStarted(error) from error
+            time.sleep(pause)
+
+
+def _end(process: Any) -> None:
+    """End a process, also one whose server, which alone could say whether it lives, is gone."""
+    if process.is_alive() or process.exitcode == LOST:
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
+        process.join()
+
+
+@contextmanager
+def _no_main_module() -> Iterator[None]:
+    """A new process runs its parent's main module once more, in search of what it is to call.
+
+    Trials need nothing from there, and a script that starts them as it is read would do so again.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
+class _Heedless(io.FileIO):
+    """A file that loses what it cannot take."""
+
+    def write(self, data: Any) -> int:
+        with suppress(OSError):
+            return super().write(data) or 0
+        return len(data)
+
+
+def _heedless(stream: Any) -> Any:
+    """stdout or stderr of a trial: no search ends because what it prints finds no room, reader or sign."""
+    if stream is None:
+        return None
+    raw = io.BufferedWriter(_Heedless(stream.fileno(), "w", closefd=False))
+    return io.TextIOWrapper(raw, stream.encoding, "backslashreplace", line_buffering=True)
+
+
+def _child(
+    trial: Trial,
+    root: Path,
+    lock: Lock,  # noqa: ARG001
+    sender: Connection,
+    device: str,
+    threads: int | None,
+    data: Path,
+) -> None:
+    # Third-party libraries that still script with TorchScript are not the user's business.
+    warnings.filterwarnings("ignore", message=r"`torch\.jit\.", category=FutureWarning)
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C is for the parent, which ends this process
+    mutex = Mutex()
+
+    def send(message: Message) -> None:
+        with mutex, suppress(OSError):
+            sender.send(message)
+
+    progress = Progress(lambda text: send(Message("note", text)))
+    Thread(target=_watch, args=(progress, send), daemon=True).start()
+    sys.stdout, sys.stderr = _heedless(sys.stdout), _heedless(sys.stderr)
+    try:
+        from bnas_bench.runs.run import run_trial
+
+        run_trial(trial, Store(root), device=device, threads=threads, data=data, progress=progress)
+    except MissingData as error:
+        send(Message("missing", str(error)))
+    except BenchError as error:
+        send(Message("stop", str(error)))
+    except Exception as error:
+        send(Message("broken", " ".join(f"{type(error).__name__}: {error}".split())))
+        sys.exit(1)
+
+
+def _watch(progress: Progress, send: Callable[[Message], None]) -> None:
+    """Report the progress for as long as the parent lives; then end this process at once."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    last = None
+    while not wait([parent.sentinel], INTERVAL):
+        if (now := progress.snapshot()) != last:
+            phase, done, text = last = now
+            send(Message("progress", text, phase, done))
+    os._exit(1)

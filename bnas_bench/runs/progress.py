@@ -1,0 +1,49 @@
+"""How far a running trial is, for whoever watches it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bnas_bench.search.meter import Meter
+
+
+class Progress:
+    """The phase of a trial and the part of it that is done; another thread may read it at any time.
+
+    Args:
+        say: takes one-sentence remarks for the user.
+    """
+
+    def __init__(self, say: Callable[[str], None] = lambda _: None) -> None:
+        self.say = say
+        self.phase = "start"
+        self.done = 0.0
+        self._meter: Meter | None = None
+
+    def enter(self, phase: str, meter: Meter | None = None) -> None:
+        """Begin a phase; with a meter, it is the meter that knows how much of it is done."""
+        self.phase, self.done, self._meter = phase, 0.0, meter
+
+    def advance(self, done: float) -> None:
+        self.done = done
+
+    def snapshot(self) -> tuple[str, float, str]:
+        """The phase (`search`, `train`, ...), the part of it that is done, and a line on it."""
+        meter = self._meter
+        if meter is None:
+            return self.phase, self.done, ""
+        of = "" if meter.passes is None else f" of {meter.passes:,}"
+        line = f"{meter.spent:,.0f}{of} passes"
+        best = next((entry for entry in reversed(meter.log) if "incumbent" in entry), None)
+        return self.phase, meter.progress, f"{line}; {_incumbent(best)}" if best else line
+
+
+def _incumbent(entry: Mapping[str, Any]) -> str:
+    facts = [
+        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in entry.items()
+        if name not in ("passes", "seconds", "choices")
+    ]
+    return ", ".join(facts)

@@ -1,0 +1,222 @@
+"""A record as a file: JSON whose last line is the digest of all lines before, checked when it is read.
+
+So no flipped bit and no edited number passes, and what comes out has the fields, types and ranges
+that a record has: whoever reads it need not expect anything else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+SCHEMA = 2
+"""Version of the record's form; 1 had no digest."""
+
+STATUSES = ("ok", "failed", "refused")
+
+Record: TypeAlias = "dict[str, Any]"
+"""One flat row per trial, failed ones included; `bnas_bench.runs.run` says what it holds."""
+
+DIGEST = "record_sha256"
+
+LARGEST = 16 * 2**20
+"""Bytes that no record has."""
+
+DEEPEST = 16
+"""Levels of nesting that no record has."""
+
+
+class NoRecord(ValueError):
+    """What is wrong with a text that should be a record, to follow the name of its file."""
+
+
+def encode(record: Record) -> bytes:
+    """The file of a record.
+
+    Raises:
+        ValueError: if a number is not finite, which JSON cannot say.
+    """
+    text = json.dumps(record, indent=2, allow_nan=False)
+    body = CONTROL.sub(lambda found: found[1] or "?", text).removesuffix("\n}").encode()
+    return body + _last_line(body)
+
+
+def decode(data: bytes) -> Record:
+    """The record in a file, without its digest.
+
+    Raises:
+        NoRecord: if it was not written by `encode`, or altered since, or is not what a record is.
+    """
+    record = _parse(data)
+    match record:
+        case {"schema": schema} if schema != SCHEMA:
+            raise NoRecord(f"has schema {schema!r} where {SCHEMA} is known")
+        case {"schema": _, "id": str(), "status": status} if status in STATUSES:
+            pass
+        case _:
+            raise NoRecord("is no record")
+    digest = record.pop(DIGEST, None)
+    body = data[: -len(_last_line(b""))]
+    if digest is None or data != body + _last_line(body):
+        raise NoRecord("is truncated or altered: its digest is another")
+    if CONTROL_BYTES.search(data) and _depth_of_clean(record) is None:
+        raise NoRecord("is no record: it holds characters that no text has")
+    if data.count(b"{") + data.count(b"[") > DEEPEST and (_depth_of_clean(record) or 0) > DEEPEST:
+        raise NoRecord("is no record: it is nested too deeply")
+    if wrong := _wrong(record):
+        raise NoRecord(f"lacks what a record has ({wrong})")
+    return record
+
+
+def _last_line(body: bytes) -> bytes:
+    return f',\n  "{DIGEST}": "{hashlib.sha256(body).hexdigest()}"\n}}\n'.encode()
+
+
+CONTROL = re.compile(r"(\\\\)|\\u00(?:[0189][0-9a-f]|7f)|\\[bfr]")
+"""What a terminal would obey, as JSON writes it; an escaped backslash is none, and group 1."""
+
+CONTROL_BYTES = re.compile(rb"\\u00[01789]|\\[bfr]|\\u[dD][89a-fA-F]|[\x7f-\xff]")
+
+
+def _parse(data: bytes) -> Any:
+    def number(text: str) -> float:
+        if not math.isfinite(value := float(text)):
+            raise ValueError(f"{text[:20]} is no number")
+        return value
+
+    def whole(text: str) -> int:
+        number(text)
+        return int(text)
+
+    def constant(text: str) -> Any:
+        raise ValueError(f"{text} is no number")
+
+    try:
+        return json.loads(data, parse_float=number, parse_int=whole, parse_constant=constant)
+    except (ValueError, RecursionError) as error:
+        raise NoRecord(f"cannot be read ({error})") from error
+
+
+def _depth_of_clean(record: Record) -> int | None:
+    """Levels of nesting; None if a text holds control characters or half a character."""
+    level, depth = [record], 0
+    while level:
+        depth += 1
+        below: list[Any] = []
+        for value in level:
+            parts = [*value, *value.values()] if isinstance(value, dict) else value
+            for part in parts:
+                if isinstance(part, str) and not _is_text(part):
+                    return None
+                if isinstance(part, dict | list):
+                    below.append(part)
+        level = below
+    return depth
+
+
+def _is_text(text: str) -> bool:
+    return not any(
+        ("\x00" <= c < "\x20" and c not in "\n\t")
+        or "\x7f" <= c < "\xa0"
+        or "\ud800" <= c < "\ue000"
+        for c in text
+    )
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _amount(value: Any) -> bool:
+    return _number(value) and value >= 0
+
+
+def _share(value: Any) -> bool:
+    return _number(value) and 0 <= value <= 100
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _options(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _amounts(value: Any) -> bool:
+    return isinstance(value, dict) and all(map(_amount, value.values()))
+
+
+def _maybe(kind: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: value is None or kind(value)
+
+
+Kinds = Mapping[str, Callable[[Any], bool]]
+
+ALWAYS: Kinds = {
+    **dict.fromkeys(("method", "space", "dataset", "budget", "cpu", "device"), _text),
+    **dict.fromkeys(("method_options", "space_options", "config"), _options),
+    **dict.fromkeys(("method_source", "space_source", "harness_source"), _text),
+    **dict.fromkeys(("reason", "device_name", "commit"), _maybe(_text)),
+    **dict.fromkeys(("seed", "threads"), _count),
+    "root_seed": lambda value: isinstance(value, int) and not isinstance(value, bool),
+    "dirty": lambda value: value is None or isinstance(value, bool),
+}
+"""The fields of every record."""
+
+CONFIG: Kinds = {
+    "method": _options,
+    "space": _options,
+    "dataset": _text,
+    "budget": _options,
+}
+
+FINISHED: Kinds = {
+    "test_accuracy": _share,
+    "classes": lambda value: _count(value) and value > 0,
+    **dict.fromkeys(("parameters", "memory_bits"), _count),
+    **dict.fromkeys(("passes", "search_seconds", "train_seconds", "latency_ms"), _amount),
+    "ops": lambda value: _amounts(value) and {"nas-bnn", "honest"} <= value.keys(),
+    "architecture": _options,
+    "dataset_fingerprint": _text,
+}
+"""Those of a trial that ended well."""
+
+SOMETIMES: Kinds = {
+    **dict.fromkeys(("valid_accuracy", "test_top5_accuracy", "test_error"), _maybe(_share)),
+    "inherited_test_accuracy": _maybe(_share),
+    **dict.fromkeys(("front_size", "packed_bytes", "packed_threads"), _maybe(_count)),
+    **dict.fromkeys(("packed_latency_ms", "search_step_mib", "seconds"), _maybe(_amount)),
+    **dict.fromkeys(("packed_reason", "packed_isa", "signal"), _maybe(_text)),
+    "finetuned_test_accuracy": _maybe(_amounts),
+    **dict.fromkeys(("macs", "memory"), _amounts),
+    **dict.fromkeys(("recipe", "notes"), _options),
+}
+
+
+def _wrong(record: Record) -> str | None:
+    """The first field that is not what a record has."""
+    needed = {**ALWAYS, **(FINISHED if record["status"] == "ok" else {})}
+    for name, kind in {**needed, **SOMETIMES}.items():
+        if name not in record:
+            if name in needed:
+                return f"no '{name}'"
+        elif not kind(record[name]):
+            return f"'{name}' is {_short(record[name])}"
+    for name, kind in CONFIG.items():
+        if not kind(value := record["config"].get(name)):
+            return f"'config.{name}' is {_short(value)}"
+    return None
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:40]}..."

@@ -1,0 +1,280 @@
+"""What runs leave on disk: `results/NAME/trials/ID/`, one folder a trial, written atomically.
+
+A trial's folder holds `record.json`, `arch.json`, `log.jsonl` and `weights.safetensors`, where the
+search handed one back `front.json`, or, where the trial failed, `error.txt` beside the record. The
+record is written last: a trial that has one is over. Nothing is deleted: a folder that is replaced
+moves to `ID.old-N`, one with a file that cannot be trusted to `ID.damaged-N`.
+
+Results may come from a stranger: a link in them is never followed to where something is written or
+removed, and of a file nothing is read but what its record vouches for.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from multiprocessing import reduction
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bnas_bench.core.errors import BenchError, Damaged
+from bnas_bench.core.files import (
+    Unwritable,
+    _make,
+    read_regular,
+    set_aside,
+    sha256,
+    write_atomically,
+)
+from bnas_bench.runs.record import LARGEST, NoRecord, Record, decode, encode
+
+RECORD = "record.json"
+
+CHECKPOINT = ".ckpt"
+"""Ending of the files that a killed trial goes on from; they go when the record is written."""
+
+DIGESTS = {
+    "arch.json": "arch_sha256",
+    "front.json": "front_sha256",
+    "log.jsonl": "log_sha256",
+    "weights.safetensors": "weights_sha256",
+}
+"""The files of a finished trial, and the fields of its record that tell whether they are whole."""
+
+SHOWN = ("arch.json", "front.json", "log.jsonl")
+"""Those that reports read."""
+
+
+def read_record(folder: Path) -> Record | None:
+    """The record in a trial's folder; None if the trial is not over.
+
+    Raises:
+        Damaged: if it is truncated, altered, foreign or of another version.
+    """
+    path = folder / RECORD
+    try:
+        return decode(read_regular(path, LARGEST))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise Damaged(f"{path} cannot be read ({error})") from error
+    except NoRecord as error:
+        raise Damaged(f"{path} {error}") from error
+
+
+def read_whole(folder: Path, record: Record, name: str) -> bytes | None:
+    """One of the `DIGESTS` files of a trial; None if the record knows of none, or it is gone.
+
+    Raises:
+        Damaged: if it is truncated or altered.
+    """
+    file = folder / name
+    if DIGESTS[name] not in record:
+        return None
+    try:
+        data = read_regular(file)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise Damaged(f"{file} cannot be read ({error})") from error
+    if sha256(data) != record[DIGESTS[name]]:
+        raise Damaged(f"{file} is truncated or altered")
+    return data
+
+
+class Lock:
+    """Held from `Store.lock` until `release`, or until every process that was handed it is gone.
+
+    A child process that is given the lock as an argument holds it too: when the parent is killed,
+    the trial stays locked for as long as the child still runs.
+    """
+
+    def __init__(self, fd: int, path: Path) -> None:
+        self.fd, self.path = fd, path
+
+    def __reduce__(self) -> Any:
+        return _inherited, (reduction.DupFd(self.fd), self.path)
+
+    def release(self) -> None:
+        with suppress(OSError):
+            self.path.unlink()
+        os.close(self.fd)
+
+    def __enter__(self) -> Lock:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+def _inherited(fd: Any, path: Path) -> Lock:
+    return Lock(fd.detach(), path)
+
+
+class State(NamedTuple):
+    """How far a trial is: `ok`, `failed` or `refused`, as its record says; or without a record
+    `to run`, `unfinished` or `damaged`."""
+
+    word: str
+    reason: str | None = None
+    record: Record | None = None
+
+    def __str__(self) -> str:
+        return f"{self.word}: {self.reason}" if self.reason else self.word
+
+
+class Store:
+    """The results of one name.
+
+    Args:
+        root: `results/NAME`; it is made when something is written.
+    """
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root).absolute()
+        self.trials = self.root / "trials"
+
+    def folder(self, trial_id: str) -> Path:
+        return self.trials / trial_id
+
+    def ids(self) -> list[str]:
+        """The ids of all trials that have a folder, sorted."""
+        if not self.trials.is_dir():
+            return []
+        return sorted(f.name for f in self.trials.iterdir() if f.is_dir() and "." not in f.name)
+
+    def read(self, trial_id: str) -> Record | None:
+        """The record of a trial that is over; None for any other.
+
+        Raises:
+            Damaged: if the record is truncated, foreign or of another version.
+        """
+        folder = self.folder(trial_id)
+        if folder.is_symlink():
+            raise Damaged(f"{folder} is a link, and results are no links")
+        record = read_record(folder)
+        if record is not None and record["id"] != trial_id:
+            raise Damaged(f"{folder / RECORD} is the record of another trial, '{record['id']}'")
+        return record
+
+    def state(self, trial_id: str) -> State:
+        try:
+            record = self.read(trial_id)
+        except Damaged as error:
+            return State("damaged", str(error))
+        if record is not None:
+            return State(record["status"], record["reason"], record)
+        return State("unfinished" if self.folder(trial_id).is_dir() else "to run")
+
+    def shown(self, trial_id: str) -> Record | None:
+        """What `read` gives, where the files that reports show are whole as well."""
+        record = self.read(trial_id)
+        if record is not None:
+            self.verify(record, SHOWN)
+        return record
+
+    def verify(self, record: Record, names: Iterable[str] = tuple(DIGESTS)) -> None:
+        """Compare the files of a trial with the digests in its record; one that is gone is no fault.
+
+        Raises:
+            Damaged: if one of them is truncated or altered.
+        """
+        for name in names:
+            self.file(record, name)
+
+    def file(self, record: Record, name: str) -> bytes | None:
+        """One of the `DIGESTS` files of a trial that is over; see `read_whole`."""
+        return read_whole(self.folder(record["id"]), record, name)
+
+    def records(self) -> Iterator[Record]:
+        """The records of all trials that are over, by id; damaged ones are left out."""
+        for trial_id in self.ids():
+            with suppress(Damaged):
+                if record := self.read(trial_id):
+                    yield record
+
+    def write(self, trial_id: str, files: dict[str, bytes], record: Record) -> None:
+        """Write a trial's files, and its record last.
+
+        Raises:
+            Unwritable: if that cannot be done; there is then no record.
+        """
+        folder = self.folder(trial_id)
+        if folder.is_symlink():
+            raise BenchError(f"cannot write {folder}: it is a link; move it out of the results")
+        for name, data in files.items():
+            write_atomically(folder / name, data)
+        write_atomically(folder / RECORD, encode(record))
+
+    def clean(self, trial_id: str) -> None:
+        """Remove what a killed process had not finished writing."""
+        _remove(self.folder(trial_id), ".*.tmp")
+
+    def remove_checkpoints(self, trial_id: str) -> None:
+        _remove(self.folder(trial_id), f"*{CHECKPOINT}")
+
+    def retire(self, trial_id: str, ending: str, *, keep_checkpoints: bool) -> Path:
+        """Move a trial's folder to `ID.ENDING-N`, so that the trial can run again; where it is now.
+
+        Args:
+            keep_checkpoints: leave them in place, so that the trial goes on from them.
+        """
+        folder = self.folder(trial_id)
+        aside = set_aside(folder, ending)
+        if keep_checkpoints and not aside.is_symlink():
+            folder.mkdir()
+            for file in aside.glob(f"*{CHECKPOINT}"):
+                file.rename(folder / file.name)
+        return aside
+
+    def lock(self, trial_id: str, wait: float) -> Lock | None:
+        """Keep other processes out of a trial; None if one is in it and stays for `wait` seconds.
+
+        Raises:
+            Unwritable: if the folder takes no files.
+        """
+        for folder in (self.root, self.trials):
+            if folder.is_symlink():
+                raise BenchError(
+                    f"{folder} is a link, and nothing is written through one: name the folder that it "
+                    "leads to with --results and --name"
+                )
+        path = self.trials / f".{trial_id}.lock"
+        deadline = time.monotonic() + wait
+        while True:
+            try:
+                _make(path.parent)
+                fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+            except OSError as error:
+                raise Unwritable(path, error) from error
+            if _locked(fd) and _same(fd, path):
+                return Lock(fd, path)
+            os.close(fd)
+            if time.monotonic() > deadline:
+                return None
+            time.sleep(0.05)
+
+
+def _remove(folder: Path, pattern: str) -> None:
+    """Remove files of that form that lie in a folder itself, not where a link leads."""
+    for file in [] if folder.is_symlink() else folder.glob(pattern):
+        if file.is_symlink() or file.is_file():
+            file.unlink(missing_ok=True)
+
+
+def _locked(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _same(fd: int, path: Path) -> bool:
+    """Whether the locked file still is the one with that name: a release removes it."""
+    with suppress(OSError):
+        return os.path.samestat(os.fstat(fd), path.stat())
+    return False

@@ -1,0 +1,1 @@
+"""The contracts of spaces and strategies, the meter, checkpoints, and what searches share."""

@@ -1,0 +1,195 @@
+"""Small pieces that searches and the final training share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count, islice
+from math import ceil, cos, pi
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.nn.utils import clip_grad_norm_
+from torch.optim import Adam, Optimizer
+
+from bnas_bench.core.errors import BudgetExceeded
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from bnas_bench.data.datasets import Augment, Images, Task
+    from bnas_bench.nn.network import Network
+
+
+def cosine(lr: float, progress: float) -> float:
+    """The cosine schedule: `lr` at progress 0, zero at progress 1."""
+    return lr * (1 + cos(pi * progress)) / 2
+
+
+def set_lr(optimiser: Optimizer, lr: float) -> None:
+    """Give all parameters the learning rate `lr`."""
+    for group in optimiser.param_groups:
+        group["lr"] = lr
+
+
+def adam(
+    parameters: Iterable[Tensor], lr: float, weight_decay: float, momentum: float = 0.9
+) -> Adam:
+    """Adam "with momentum", as the papers put it: its first decay rate is the momentum."""
+    return Adam(parameters, lr=lr, betas=(momentum, 0.999), weight_decay=weight_decay, fused=True)
+
+
+def accuracy(network: nn.Module, images: Images, batch_size: int, *args: Any) -> float:
+    """The part of the images that is classified rightly, from 0 to 1.
+
+    Args:
+        args: what the forward takes after the images, such as a supernet's mix.
+    """
+    return top_accuracies(network, images, batch_size, (1,), *args)[0]
+
+
+@torch.no_grad()
+def top_accuracies(
+    network: nn.Module, images: Images, batch_size: int, ks: Sequence[int], *args: Any
+) -> list[float]:
+    """For every k the part of the images whose class is among the k largest logits, from 0 to 1.
+
+    Args:
+        args: what the forward takes after the images, such as a supernet's mix.
+    """
+    training = network.training
+    network.eval()
+    right = torch.zeros(len(ks), dtype=torch.long, device=images.device)  # read once, at the end
+    for x, y in images.batches(batch_size):
+        logits = network(x, *args)
+        for place, k in enumerate(ks):
+            if k == 1:
+                hits = logits.argmax(1) == y
+            else:
+                hits = (logits.topk(min(k, logits.shape[1])).indices == y[:, None]).any(1)
+            right[place] += hits.sum()
+    network.train(training)
+    return [hits / len(images) for hits in right.tolist()]
+
+
+def cycle(
+    images: Images, size: int, rng: np.random.Generator, augment: Augment
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Shuffled batches without end; the last, smaller batch of a round is left out."""
+    for _ in count():
+        yield from images.batches(size, rng, augment, drop_last=True)
+
+
+def train_briefly(
+    network: Network,
+    task: Task,
+    rng: np.random.Generator,
+    *,
+    epochs: int,
+    lr: float,
+    weight_decay: float,
+    clip: float,
+) -> None:
+    """Train a search's candidate on its training images, the rate annealed by a cosine."""
+    optimiser = adam(network.parameters(), lr, weight_decay)
+    network.train()
+    steps = epochs * max(1, len(task.train) // task.batch_size)
+    batches = cycle(task.train, task.batch_size, rng, task.augment)
+    for step, (x, y) in zip(range(steps), batches, strict=False):
+        set_lr(optimiser, cosine(lr, step / steps))
+        optimiser.zero_grad()
+        cross_entropy(network(x), y).backward()
+        clip_grad_norm_(network.parameters(), clip)
+        optimiser.step()
+
+
+@torch.no_grad()
+def recalibrate(
+    network: Network, images: Images, batch_size: int, batches: int, rng: np.random.Generator
+) -> None:
+    """Set batch norm's running statistics to their mean over some batches of the weights as they are.
+
+    The network is left in evaluation mode.
+
+    Args:
+        batches: how many, of the images in a random order; each image is read at most once.
+    """
+    network.eval()
+    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # torch's way to ask for a plain mean
+        norm.train()
+    for x, _ in islice(images.batches(batch_size, rng, drop_last=True), batches):
+        network(x)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    network.eval()
+
+
+@dataclass(frozen=True)
+class Division:
+    """How a search that trains a supernet and then evaluates candidates divides the meter's epochs.
+
+    Attributes:
+        trainings: epochs of training, which come first.
+        steps: batches in each of them.
+        evaluations: candidates that the rest of the budget holds.
+        together: how many of them make an epoch: about as dear as one of training, because the
+            meter begins an epoch only where the dearest so far would fit.
+    """
+
+    trainings: int
+    steps: int
+    evaluations: int
+    together: int
+
+    @property
+    def epochs(self) -> int:
+        return self.trainings + ceil(self.evaluations / self.together)
+
+
+def divide(
+    passes: int | None,
+    task: Task,
+    *,
+    step: int,
+    evaluation: int,
+    share: float,
+    fewest: int,
+    protocol: tuple[int, int],
+) -> Division:
+    """Divide a budget between training and evaluations; without one, follow the paper's protocol.
+
+    Args:
+        step: what one batch of training costs, in thirds of a pass.
+        evaluation: what one candidate costs, in thirds of a pass.
+        share: the part of the passes that trains, between 0 and 1.
+        fewest: evaluations that a small budget holds at least, if it holds one epoch beside them.
+        protocol: the paper's epochs of training and evaluations.
+
+    Raises:
+        BudgetExceeded: if the budget does not hold one step and one evaluation.
+    """
+    whole = max(1, len(task.train) // task.batch_size)
+    if passes is None:
+        trainings, evaluations = protocol
+        return Division(trainings, whole, evaluations, max(1, whole * step // evaluation))
+    thirds = 3 * passes
+    # So many epochs that none is longer than a reading of the images, nor than the evaluations' share.
+    epochs = max(ceil(thirds / (whole * step)), round(1 / (1 - share)), 2)
+    unit = max(thirds // epochs, step, evaluation)
+    steps = min(whole, unit // step)
+    unit = max(steps * step, evaluation)
+    together, epochs = unit // evaluation, thirds // unit
+    if epochs < 2:
+        raise BudgetExceeded(
+            f"a step of the search and the evaluation of a candidate take up to {unit / 3:.0f} passes "
+            f"each and the budget is {passes}; give it a larger budget or a smaller batch_size"
+        )
+    evaluating = max(round((1 - share) * epochs), ceil(fewest / together), 1)
+    evaluating = min(evaluating, epochs - 1)
+    return Division(epochs - evaluating, steps, evaluating * together, together)

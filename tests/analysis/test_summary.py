@@ -1,0 +1,188 @@
+"""The table, against numbers worked out by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bnas_bench.analysis.summary import Row, Statistic, rows, table
+from bnas_bench.runs.store import Record
+
+DEFAULTS = {
+    ("method", "dcpnas"): {"lam": 1e-4, "drop": ("a", "b")},
+    ("method", "random"): {},
+    ("space", "darts-binary"): {"binarise": ()},
+}
+
+
+def defaults(kind: str, name: str) -> dict[str, Any]:
+    return DEFAULTS[kind, name]
+
+
+def planned(method: str = "random", seed: int = 0, **fields: Any) -> Record:
+    return {
+        "method": method,
+        "method_options": dict(DEFAULTS["method", method]),
+        "method_source": "abc",
+        "space": "darts-binary",
+        "space_source": "abc",
+        "space_options": {"binarise": []},
+        "dataset": "digits",
+        "budget": "quick",
+        "seed": seed,
+        **fields,
+    }
+
+
+def done(accuracy: float, method: str = "random", seed: int = 0, **fields: Any) -> Record:
+    measured = {
+        "status": "ok",
+        "reason": None,
+        "test_accuracy": accuracy,
+        "parameters": 25_000 + 1000 * seed,
+        "ops": {"nas-bnn": 1.5e6, "dcp-nas": 9e9},
+        "memory_bits": 8192 * 12,
+        "latency_ms": 2.5,
+        "packed_latency_ms": 0.25,
+        "passes": 20_000.0,
+        "search_seconds": 30.04,
+        "train_seconds": 61.26,
+        "cpu": "Some CPU",
+        "device_name": None,
+        "threads": 2,
+        "dataset_fingerprint": "f",
+    }
+    return planned(method, seed) | measured | fields
+
+
+def failed(method: str = "random", seed: int = 0) -> Record:
+    return planned(method, seed, status="failed", reason="Diverged: the loss is nan")
+
+
+def test_means_and_sample_deviations() -> None:
+    # 90, 92, 97: mean 93; squared deviations 9 + 1 + 16 = 26, over n - 1 = 2, is 13.
+    (row,) = rows([done(90.0), done(92.0, seed=1), done(97.0, seed=2)], defaults)
+    assert (row.n, row.planned, row.notes) == (3, 3, [])
+    assert row.values["test_accuracy"].mean == 93
+    assert row.values["test_accuracy"].sd == pytest.approx(13**0.5, rel=1e-12)
+    assert row.values["parameters"] == Statistic(26_000, 1000)
+    assert row.values["ops"].mean == 1.5e6
+
+
+def test_a_single_seed_has_no_deviation() -> None:
+    (row,) = rows([done(90.0)], defaults)
+    assert row.values["test_accuracy"] == Statistic(90.0, None)
+
+
+def test_a_rows_name_says_what_is_not_default() -> None:
+    records = [
+        done(90.0, "dcpnas"),
+        done(90.0, "dcpnas", method_options={"lam": 1e-4, "drop": ["a", "b"]}, seed=1),
+        done(90.0, "dcpnas", method_options={"lam": 0.0, "drop": ["a"]}),
+        done(90.0, "dcpnas", space_options={"binarise": ["depthwise"]}),
+    ]
+    found = rows(records, defaults)
+    assert [(row.method, row.space, row.n) for row in found] == [
+        ("dcpnas", "darts-binary", 2),
+        ("dcpnas[lam=0.0,drop=a]", "darts-binary", 1),
+        ("dcpnas", "darts-binary[binarise=depthwise]", 1),
+    ]
+
+
+def test_cells_that_did_not_finish_are_counted_and_named() -> None:
+    records = [
+        done(90.0),
+        failed(seed=1),
+        planned(seed=2),
+        planned(seed=3, reason="no images in data/"),
+        planned("dcpnas", status="refused", reason="not on this space"),
+    ]
+    found = rows(records, defaults)
+    assert [(row.n, row.planned) for row in found] == [(1, 4), (0, 1)]
+    assert found[0].notes == [
+        "seed 1 failed: Diverged: the loss is nan",
+        "seed 2 has not run",
+        "seed 3 has not run: no images in data/",
+    ]
+    assert found[0].values["test_accuracy"] == Statistic(90.0, None)
+    assert found[1].notes == ["seed 0 refused: not on this space"]
+    assert found[1].values == {}
+
+
+def test_seeds_of_another_harness_or_data_are_pointed_out() -> None:
+    (row,) = rows([done(1.0), done(2.0, seed=1, dataset_fingerprint="other")], defaults)
+    assert row.notes == ["its seeds differ in dataset_fingerprint: they are not runs of one thing"]
+
+
+@pytest.mark.parametrize("kind", ["method", "space"])
+def test_runs_of_changed_code_are_not_pooled(kind: str) -> None:
+    records = [done(1.0), done(2.0, seed=1), done(4.0, seed=2, **{f"{kind}_source": "new"})]
+    old, new = rows(records, defaults)
+    assert [old.values["test_accuracy"].mean, new.values["test_accuracy"].mean] == [1.5, 4.0]
+    assert getattr(old, kind).endswith(" (code abc)")
+    assert getattr(new, kind).endswith(" (code new)")
+
+
+def test_the_laid_out_table() -> None:
+    records = [done(90.0), done(92.0, seed=1), done(95.5, "dcpnas"), failed("dcpnas", 1)]
+    laid_out = table(records, defaults)
+    assert laid_out.header == [
+        *("method", "n", "test accuracy %", "params", "OPs M (nas-bnn)", "memory KiB"),
+        *("latency ms (packed, 1 thread)", "latency ms (simulated)"),
+        *("search passes", "search s", "train s"),
+    ]
+    assert laid_out.lines == [
+        [
+            *("random", "2", "91.00 ± 1.41", "25,500", "1.500", "12.0"),
+            *("0.25", "2.50", "20,000", "30.0", "61.3"),
+        ],
+        [
+            *("dcpnas", "1/2", "95.50 ± -", "25,000", "1.500", "12.0"),
+            *("0.25", "2.50", "20,000", "30.0", "61.3"),
+        ],
+    ]
+    assert laid_out.notes == ["dcpnas, seed 1 failed: Diverged: the loss is nan"]
+    assert laid_out.caption == (
+        "space darts-binary; dataset digits; budget quick; measured on Some CPU (CPU threads: 2); "
+        "a budget other than paper reproduces no paper's numbers"
+    )
+
+
+def test_a_row_has_no_mean_of_what_one_of_its_seeds_lacks() -> None:
+    """A record of an older version, or a network that the engine cannot run."""
+    older = done(90.0)
+    del older["packed_latency_ms"]
+    for lacking in (older, done(90.0, packed_latency_ms=None)):
+        (row,) = rows([lacking, done(92.0, seed=1)], defaults)
+        assert "packed_latency_ms" not in row.values
+        assert row.values["latency_ms"].mean == 2.5
+        (line,) = table([lacking, done(92.0, seed=1)], defaults).lines
+        assert line[6:8] == ["-", "2.50"]
+
+
+def test_what_differs_between_rows_is_a_column() -> None:
+    laid_out = table([done(90.0), done(91.0, dataset="cifar10"), planned(budget="paper")], defaults)
+    assert laid_out.header[:4] == ["method", "dataset", "budget", "n"]
+    assert [line[:4] for line in laid_out.lines] == [
+        ["random", "digits", "quick", "1"],
+        ["random", "cifar10", "quick", "1"],
+        ["random", "digits", "paper", "0/1"],
+    ]
+    assert laid_out.lines[2][4:] == ["-"] * 9
+    assert laid_out.caption.startswith(
+        "space darts-binary; measured on Some CPU (CPU threads: 2); a budget"
+    )
+
+
+def test_several_machines_are_all_named_and_paper_needs_no_warning() -> None:
+    gpu = done(91.0, budget="paper", seed=1, device_name="Some GPU")
+    caption = table([done(90.0, budget="paper"), gpu], defaults).caption
+    assert caption.endswith("measured on Some CPU (CPU threads: 2) and Some GPU (CPU threads: 2)")
+
+
+def test_rows_as_json() -> None:
+    (row,) = rows([done(90.0)], defaults)
+    assert isinstance(row, Row)
+    assert row.to_json()["values"]["test_accuracy"] == {"mean": 90.0, "sd": None}
+    assert (row.to_json()["method"], row.to_json()["n"]) == ("random", 1)

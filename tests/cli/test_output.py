@@ -1,0 +1,182 @@
+"""What the commands print to: encodings with few signs, closed, full and broken streams."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from bnas_bench.cli import main
+from bnas_bench.cli.streams import LOST, UNREAD, spelt
+
+COMMAND = "import sys; from bnas_bench.cli import main; main()"
+RESULTS = Path(__file__).parents[2] / "results"
+COMMANDS = [
+    "list",
+    "papers",
+    "papers --markdown",
+    "papers dcp-nas/table-4",
+    "papers dcp-nas/table-4 --markdown",
+    "audit dcp-nas/table-4",
+    "audit dcp-nas/table-4 --csv",
+    "audit dcp-nas/table-4 --markdown",
+    "methods dcpnas",
+    "spaces darts-binary",
+    f"table digits-quick --results {RESULTS}",
+    f"table digits-quick --results {RESULTS} --json",
+    f"status digits-quick --results {RESULTS}",
+    "measure --space handcrafted reactnet-a --layers",
+    "run --method random --dry-run",
+    "--help",
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding", "printed"),
+    [
+        ("96.4 ± 1.9", "ascii", "96.4 +/- 1.9"),
+        ("96.4 ± 1.9", "latin-1", "96.4 ± 1.9"),
+        ("1×1 → λ=0, Δμ ≥ β…", "ascii", "1x1 -> lambda=0, Deltamu >= beta..."),
+        ("“naïve” Łukasz", "cp1252", "“naïve” Lukasz"),
+        ("┌─┬┐│", "ascii", "+-++|"),
+        ("é ³ ﬁ \N{NO-BREAK SPACE}", "ascii", "e 3 fi  "),
+        ("漢 \udcff", "ascii", "? ?"),
+        ("漢 \udcff", "utf-8", "漢 ?"),
+    ],
+)
+def test_signs_are_spelt_in_those_that_the_encoding_has(
+    text: str, encoding: str, printed: str
+) -> None:
+    assert spelt(text, encoding) == printed
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_prints_in_ascii(command: str) -> None:
+    result = CliRunner(charset="ascii").invoke(main, command.split(), catch_exceptions=False)
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout_bytes.isascii()
+    assert "?" not in result.stdout.replace("did you mean", "")
+
+
+def test_columns_stay_aligned_where_a_sign_is_spelt_out() -> None:
+    command = ["table", "digits-quick", "--results", str(RESULTS)]
+    printed = CliRunner(charset="ascii").invoke(main, command).stdout
+    rows = [line for line in printed.splitlines() if line.startswith(("+", "|"))]
+    assert sum("+/-" in row for row in rows) > 5
+    assert len({len(row.rstrip()) for row in rows}) == 1
+    assert len({row.rindex("|") for row in rows if row.startswith("|")}) == 1
+
+
+@pytest.mark.parametrize("settings", [{"TERM": "dumb"}, {"NO_COLOR": "1"}, {"COLUMNS": "20"}])
+def test_terminals_that_can_little_get_no_control_sequences(settings: dict[str, str]) -> None:
+    import pty
+
+    ours, theirs = pty.openpty()
+    started = subprocess.Popen(
+        [sys.executable, "-c", COMMAND, "list"],
+        stdout=theirs,
+        stderr=theirs,
+        env=os.environ | {"COLUMNS": "100", "TERM": "xterm"} | settings,
+    )
+    os.close(theirs)
+    printed = b""
+    try:
+        while part := os.read(ours, 4096):
+            printed += part
+    except OSError:  # how Linux says that the other end is closed
+        pass
+    os.close(ours)
+    assert started.wait() == 0
+    assert b"dcpnas" in printed
+    assert (b"\x1b" in printed) == ("COLUMNS" in settings)
+
+
+def shell(command: str, **settings: str) -> tuple[int, str]:
+    """The exit code of a command line with `bench`, and what it says on stderr."""
+    text = f'bench() {{ "{sys.executable}" -c "{COMMAND}" "$@"; }}\n{command}'
+    done = subprocess.run(
+        ["bash", "-c", text], capture_output=True, text=True, env=os.environ | settings, check=False
+    )
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize("command", ["list", "--help", f"table digits-quick --results {RESULTS}"])
+@pytest.mark.parametrize("where", [">&-", ">/dev/full"])
+def test_stdout_that_takes_nothing_is_one_sentence(command: str, where: str) -> None:
+    code, said = shell(f"bench {command} {where}")
+    assert code == LOST
+    (line,) = said.splitlines()
+    assert line.startswith("bnas-bench: cannot print to stdout (")
+
+
+def test_a_reader_that_has_read_enough_ends_a_command_without_a_word() -> None:
+    assert shell("bench papers | true; exit ${PIPESTATUS[0]}") == (UNREAD, "")
+
+
+@pytest.mark.parametrize("where", ["2>&-", "2>/dev/full", "2> >(true)", ">&- 2>&- <&-"])
+def test_what_cannot_be_said_changes_no_exit_code(where: str) -> None:
+    code, said = shell(f"bench methods no-such {where}")
+    assert (code, said) == (2, "")
+
+
+def test_control_characters_of_others_are_shown_and_not_sent() -> None:
+    result = CliRunner().invoke(main, ["methods", "a\x1b]0;title\x07\x1b[2J\x08\u202e"])
+    assert "unknown method 'a\\x1b]0;title\\x07\\x1b[2J\\x08\\u202e'" in result.stderr
+
+
+LOUD = """
+from bnas_bench.methods.random import Random
+
+
+class Loud(Random):
+    def search(self, *given):
+        print("\u03bb" * 20_000, flush=True)
+        return super().search(*given)
+"""
+
+
+def test_a_grid_is_whole_though_nobody_can_be_told(tmp_path: Path) -> None:
+    (tmp_path / "loud.py").write_text(LOUD)
+    options = f"--method {tmp_path}/loud.py:Loud --budget smoke --seeds 1 --name n"
+    where = ">/dev/full 2>&- <&-"
+    code, _ = shell(f"bench run {options} --results {tmp_path} {where}", PYTHONIOENCODING="ascii")
+    (record,) = tmp_path.glob("n/trials/*/record.json")
+    assert (json.loads(record.read_text())["status"], code) == ("ok", LOST)
+
+
+def test_errors_of_paths_are_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    for path in (
+        tmp_path / "file" / "in",
+        loop,
+        tmp_path / ("n" * 300),
+        "/proc/no",
+        "a\nb",
+        "\udcff",
+    ):
+        for command in (
+            ["show", str(path)],
+            ["measure", str(path)],
+            ["pack", str(path), "-o", str(tmp_path / "net.bnn")],
+            ["latency", str(path)],
+            ["table", "--results", str(path)],
+            ["status", "--results", str(path)],
+            ["report", "--results", str(path)],
+            ["show", "--space", "darts-binary", "-o", str(path), str(path)],
+            [
+                "new-method",
+                "x",
+                "--folder",
+                str(path / "y" if isinstance(path, Path) else "/proc/y"),
+            ],
+        ):
+            result = CliRunner().invoke(main, command, catch_exceptions=False)
+            assert result.exit_code == 2, (command, result.output)
+            assert "Traceback" not in result.output

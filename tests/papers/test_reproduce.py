@@ -1,0 +1,361 @@
+"""A paper's table with our numbers beside it: which trials it takes, and what its values say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from bnas_bench.cli import main
+from bnas_bench.core.errors import BadValue, UnknownName
+from bnas_bench.papers import artefact as schema
+from bnas_bench.papers import listing
+from bnas_bench.papers.artefact import (
+    Artefact,
+    Column,
+    Count,
+    Row,
+    Run,
+    decimals,
+    ids,
+    load,
+    number,
+)
+from bnas_bench.papers.counted import counted
+from bnas_bench.papers.plan import Plan, plan
+from bnas_bench.papers.tables import table
+from bnas_bench.papers.values import Reader, field
+from bnas_bench.runs.store import Record
+
+ROOT = Path(__file__).parents[2]
+
+
+def cli(*args: str) -> Result:
+    return CliRunner().invoke(main, list(args))
+
+
+def artefact(*rows: Row, columns: Sequence[Column] = ()) -> Artefact:
+    accuracy = Column(key="top1", title="Top-1", unit="%", better="higher", record="test_accuracy")
+    return Artefact(
+        id="dcp-nas/table-4",
+        title="a title",
+        place="section 4, table 4",
+        caption="as printed",
+        dataset="ImageNet",
+        state="regenerated",
+        columns=(accuracy, *columns),
+        rows=rows,
+    )
+
+
+def record(seed: int, **fields: Any) -> Record:
+    known = {"id": f"trial-{seed}", "status": "ok", "seed": seed, "reason": None}
+    return known | {"cpu": "a CPU", "threads": 1, "budget": "quick"} | fields
+
+
+def planned(subject: Artefact, seeds: int = 3) -> Plan:
+    return plan(subject, "quick", seeds=seeds)
+
+
+# What is printed
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "digits"),
+    [
+        ("72.4", 72.4, 1),
+        ("≈5.12", 5.12, 2),
+        ("~4000M", 4000.0, 0),
+        ("24.19×", 24.19, 2),
+        ("≤2.16×", 2.16, 2),
+        ("+1.21", 1.21, 2),
+        ("−3.7", -3.7, 1),
+        ("91.70%", 91.7, 2),
+        ("1,819", 1819.0, 0),
+        ("-", None, 0),
+        ("Failed", None, 0),
+        ("32/32", None, 0),
+        ("0.01/5.4", None, 2),
+    ],
+)
+def test_numbers_of_printed_texts(text: str, value: float | None, digits: int) -> None:
+    assert number(text) == value
+    assert decimals(text) == digits
+
+
+def test_an_unknown_artefact_lists_the_nearest() -> None:
+    with pytest.raises(UnknownName, match="unknown artefact 'dcp-nas/table-41'; did you mean"):
+        load("dcp-nas/table-41")
+    found = cli("reproduce", "dcpnas/table-4")
+    assert found.exit_code == 2
+    assert "did you mean dcp-nas/table-4" in found.output
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("state = 'quoted'\nwhy = 'x'\n[[rows]]\nname = 'a'", "row 'a' has neither a run nor"),
+        ("state = 'quoted'\nrows = []", "`why` stands exactly where"),
+        ("state = 'half'\nwhy = 'x'\nrows = []", "state 'half' is none of"),
+        ("state = 'regenerated'\nrows = []", "its rows say otherwise"),
+        ("state = 'quoted'\nwhy = 'x'\nrow = []", "unknown key of cp-nas/bad 'row'"),
+        (
+            "state = 'quoted'\nwhy = 'x'\n[[rows]]\nname='a'\nquoted='q'\npaper={k='1'}",
+            "column 'k'",
+        ),
+        ("state = ", "is no TOML"),
+    ],
+)
+def test_a_file_that_does_not_fit_says_where(
+    text: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cp-nas").mkdir()
+    head = "title = 't'\nplace = 'p'\ncaption = 'c'\n"
+    (tmp_path / "cp-nas" / "bad.toml").write_text(head + text)
+    monkeypatch.setattr(schema, "FOLDER", tmp_path)
+    load.cache_clear()
+    with pytest.raises((BadValue, UnknownName)) as error:
+        load("cp-nas/bad")
+    assert message in str(error.value)
+    load.cache_clear()
+
+
+def test_the_list_of_artefacts_is_in_the_docs() -> None:
+    written = (ROOT / "docs" / "papers.md").read_text("utf-8")
+    assert written == listing.markdown(), "bnas-bench papers --markdown > docs/papers.md"
+
+
+# The trials
+
+
+def test_widths_precisions_and_recipes_become_budgets() -> None:
+    rows = (
+        Row(name="S", runs={"run": Run(method="dcpnas")}),
+        Row(name="M", runs={"run": Run(method="dcpnas", width=4 / 3)}),
+        Row(name="real", runs={"run": Run(method="darts[precision=W32A32]", precision="W32A32")}),
+        Row(name="plain", runs={"run": Run(method="dcpnas", recipe={"cutout": 0.0})}),
+        Row(name="wide search", runs={"run": Run(method="dcpnas", search_width=2)}),
+        Row(name="small", runs={"run": Run(method="cpnas", width=9, small={"width": 2.0})}),
+    )
+    found = planned(artefact(*rows), seeds=2)
+    budgets = [row["run"][0].budget.name for row in found.rows]
+    assert budgets == [
+        "quick",
+        "quick[final.channels=16]",
+        "quick[recipe.precision=W32A32]",
+        "quick[recipe.cutout=0.0]",
+        "quick[search.channels=8]",
+        "quick[final.channels=24]",
+    ]
+    assert [trial.repetition for trial in found.cells] == [0] * 6 + [1] * 6
+    assert found.dataset == "digits"
+
+    # The paper's own scale has DCP-NAS' 54 channels, and 72 for M; `small` is not for it.
+    paper = plan(artefact(*rows), "paper", seeds=1)
+    assert paper.dataset == "imagenet"
+    assert paper.rows[1]["run"][0].budget.final.channels == 72
+    assert paper.rows[5]["run"][0].budget.final.channels == 9 * 54
+
+
+def test_rows_that_are_one_run_share_its_trials() -> None:
+    rows = [Row(name=name, runs={"run": Run(method="dcpnas")}) for name in ("one", "two")]
+    found = planned(artefact(*rows))
+    assert len(found.cells) == 3
+    assert found.rows[0]["run"] == found.rows[1]["run"]
+
+
+def test_a_dataset_without_a_name_here_must_be_given() -> None:
+    with pytest.raises(BadValue, match="ImageNet-100, which has no name here; give --dataset"):
+        plan(load("nas-bnn/table-4"), "paper")
+    assert plan(load("nas-bnn/table-4"), "paper", "imagenet:/x").dataset == "imagenet:/x"
+
+
+@pytest.mark.parametrize("name", [name for name in ids() if load(name).state == "regenerated"])
+@pytest.mark.parametrize("budget", ["quick", "standard", "paper"])
+def test_every_regenerable_artefact_has_a_plan(name: str, budget: str) -> None:
+    found = plan(load(name), budget, "imagenet:/x" if budget == "paper" else None, seeds=1)
+    assert found.cells
+    assert len(found.rows) == len(found.artefact.rows)
+
+
+# The values
+
+
+def test_fields_of_a_record() -> None:
+    found = {"ops": {"dcp-nas": 3e6}, "macs": {"W1A1": 7}, "finetuned": {"100": 4.0, "25": 3.0}}
+    assert field(found, "ops.dcp-nas") == 3e6
+    assert field(found, "finetuned.@1") == 3.0  # of 25 epochs: by number, not by text
+    assert field(found, "finetuned.@2") == 4.0
+    assert field(found, "finetuned.@3") is None
+    assert field(found, "macs.W1A32") == 0.0
+    assert field(found, "latency") is None
+    assert field({}, "macs.W1A32") is None
+
+
+def test_a_mean_has_students_interval() -> None:
+    row = Row(name="a", runs={"run": Run(method="dcpnas")}, paper={"top1": "72.4"})
+    subject = artefact(row)
+    records = [record(seed, test_accuracy=value) for seed, value in enumerate((60.0, 63.0, 69.0))]
+    value = Reader(subject, [{"run": records}]).value(row, subject.columns[0])
+    # By hand: mean 64, sd sqrt(21), t(0.975, 2) = 4.30265.
+    half = 4.30265 * np.sqrt(21) / np.sqrt(3)
+    assert (value.text, value.n, value.kind) == ("64.00", 3, "measured")
+    assert (value.lower, value.upper) == pytest.approx((64 - half, 64 + half), abs=1e-3)
+    assert list(value.runs) == ["trial-0", "trial-1", "trial-2"]
+
+
+def test_cells_that_lack_are_said_in_the_table() -> None:
+    rows = [Row(name=name, runs={"run": Run(method="dcpnas")}) for name in "abc"]
+    subject = artefact(*rows)
+    good = [record(seed, test_accuracy=50.0 + seed) for seed in range(3)]
+    bad = record(1, status="failed", reason="Diverged: the loss is nan")
+    never = {"id": "trial-2", "seed": 2, "reason": None}
+    made = table(
+        planned(subject),
+        [{"run": good}, {"run": [good[0], bad, never]}, {"run": [bad | {"seed": 0}]}],
+        ["a command"],
+    )
+    first, second, third = made.rows
+    assert first["n"].text == "3"
+    assert second["n"].text == "1/3"
+    assert (
+        second["top1_here"].note == "seed 1 failed: Diverged: the loss is nan; seed 2 has not run"
+    )
+    assert (second["top1_here"].text, second["top1_here"].lower) == ("50.00", None)
+    assert third["top1_here"].kind == "missing"
+    assert third["top1_here"].note == "seed 0 failed: Diverged: the loss is nan"
+    assert "No row is named best in Top-1: b: n is 1." in made.notes
+    for words in ("ImageNet", "digits", "budget quick", "3 seeds", "not a reproduction", "a CPU"):
+        assert words in made.caption
+
+
+def test_a_row_is_named_best_only_if_its_interval_is_clear() -> None:
+    rows = [Row(name=name, runs={"run": Run(method="dcpnas")}) for name in "ab"]
+    subject = artefact(*rows)
+
+    def notes(shift: float) -> Sequence[str]:
+        runs = [
+            [record(seed, test_accuracy=base + seed) for seed in range(3)]
+            for base in (50.0, 50.0 + shift)
+        ]
+        return table(planned(subject), [{"run": each} for each in runs], []).notes
+
+    assert notes(20.0) == ["Best in Top-1 here: b, whose interval is clear of all others'."]
+    assert notes(1.0) == ["No row is named best in Top-1: the intervals of b and a overlap."]
+
+
+def test_differences_are_taken_seed_by_seed() -> None:
+    columns = (
+        Column(key="real", title="32-bit", record="test_accuracy", run="real"),
+        Column(key="one", title="1-bit", record="test_accuracy", run="one"),
+        Column(key="gap", title="Gap", difference=("one", "real")),
+    )
+    runs = {"real": Run(method="dcpnas", precision="W32A32"), "one": Run(method="dcpnas")}
+    row = Row(name="a", runs=runs, paper={"gap": "-3.7"})
+    subject = artefact(row, columns=columns)
+    found = {
+        "real": [
+            record(s, id=f"real-{s}", test_accuracy=v) for s, v in enumerate((90.0, 80.0, 70.0))
+        ],
+        "one": [record(s, id=f"one-{s}", test_accuracy=v) for s, v in enumerate((88.0, 79.0))],
+    }
+    value = Reader(subject, [found]).value(row, columns[2])
+    assert (value.number, value.n) == (-1.5, 2)  # of -2 and -1; seed 2 has one side only
+    assert {"real-0", "one-0"} <= set(value.runs)
+
+
+def test_ratios_are_to_the_row_that_is_named() -> None:
+    columns = (
+        Column(key="ms", title="Latency", record="packed_latency_ms"),
+        Column(key="speed", title="Acceleration", ratio=("ms", "real")),
+    )
+    rows = [Row(name=name, runs={"run": Run(method="dcpnas")}) for name in ("real", "one")]
+    subject = artefact(*rows, columns=columns)
+    runs = [{"run": [record(0, packed_latency_ms=ms)]} for ms in (6.0, 1.5)]
+    value = Reader(subject, runs).value(rows[1], columns[1])
+    assert (value.text, value.number, value.kind) == ("4.00×", 4.0, "measured")
+    lost = [{"run": [record(0, packed_latency_ms=None, packed_reason="no popcount")]}, runs[1]]
+    assert Reader(subject, lost).value(rows[1], columns[1]).kind == "missing"
+    latency = Reader(subject, lost).value(rows[0], columns[0])
+    assert latency.note == "seed 0 has no packed_latency_ms: no popcount"
+
+
+def test_costs_are_counted_at_the_papers_size() -> None:
+    """The published DCP-NAS-S: 4,190,185 parameters and 99.0 M OPs (FACTS)."""
+    count = Count(space="darts-binary", arch="ddpnas-mcn-2", channels=54, cells=10)
+    assert counted(count)["parameters"] == 4_190_185
+    columns = (
+        Column(key="ops", title="OPs", unit="M", record="ops.dcp-nas", scale=1e6),
+        Column(key="accuracy", title="Top-1", record="test_accuracy"),
+    )
+    row = Row(name="S", count=count, paper={"ops": "100"})
+    value = Reader(artefact(row, columns=columns), [{}]).value(row, columns[0])
+    assert (value.text, value.kind) == ("98.96", "counted")
+    assert "3x224x224" in value.note
+    assert Reader(artefact(row, columns=columns), [{}]).value(row, columns[1]).text == ""
+
+
+# The commands
+
+
+def test_papers_lists_and_prints() -> None:
+    found = cli("papers")
+    assert found.exit_code == 0
+    assert all(name in found.output for name in ids())
+    printed = cli("papers", "dcp-nas/table-4")
+    assert printed.exit_code == 0
+    assert "27.9" in printed.output
+    assert "Quoted from" in printed.output
+    assert cli("papers", "dcp-nas").exit_code == 2
+
+
+def test_a_dry_run_lists_every_trial_once(tmp_path: Path) -> None:
+    args = ("--results", str(tmp_path), "--dry-run", "--seeds", "1")
+    both = cli("reproduce", "cp-nas/figure-6-left", "cp-nas/figure-6-right", *args).output.split(
+        "\n"
+    )
+    one = cli("reproduce", "cp-nas/figure-6-left", *args).output.split("\n")
+    assert len(one) == 6  # five values of beta_P and the line's end
+    assert len(set(both)) == len(both)
+    assert set(one) < set(both)
+
+
+def test_nothing_to_show_is_an_error_and_quotations_are_not(tmp_path: Path) -> None:
+    places = ("--results", str(tmp_path / "results"), "--reports", str(tmp_path / "reports"))
+    found = cli("reproduce", "dcp-nas/table-5", "--no-run", "--budget", "smoke", *places)
+    assert found.exit_code == 1
+    assert "seeds 0, 1, 2 have not run" in found.output
+    assert "nothing measured yet" in found.output
+    found = cli("reproduce", "nas-bnn/table-6", "dcp-nas/table-14", "--no-run", *places)
+    assert found.exit_code == 0
+    assert "86.97" in found.output
+    assert (tmp_path / "reports" / "dcp-nas" / "table-14" / "quoted" / "index.html").exists()
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
+    folder = tmp_path_factory.mktemp("reproduce")
+    places = ("--results", str(folder / "results"), "--reports", str(folder / "reports"))
+    return folder, cli("reproduce", "cp-nas/figure-5", "--budget", "smoke", "--seeds", "1", *places)
+
+
+def test_an_artefact_is_run_and_written(smoke: tuple[Path, Result]) -> None:
+    folder, found = smoke
+    assert found.exit_code == 0, found.output
+    written = folder / "reports" / "cp-nas" / "figure-5" / "smoke-digits"
+    names = {file.relative_to(written).as_posix() for file in written.rglob("*") if file.is_file()}
+    assert {"index.html", "report.md", "report.tex", "tables/cp-nas-figure-5.csv"} <= names
+    assert {f"figures/trials-0.{ending}" for ending in ("svg", "pdf", "png")} <= names
+    text = (written / "report.md").read_text("utf-8")
+    assert "budget smoke" in text
+    assert "not a reproduction" in text
+    assert "bnas-bench reproduce cp-nas/figure-5 --budget smoke --dataset digits --seeds 1" in text
+    trials = [json.loads(f.read_text()) for f in folder.glob("results/papers/trials/*/record.json")]
+    assert {trial["status"] for trial in trials} == {"ok"}
+    page = (written / "index.html").read_text("utf-8")
+    assert all(trial["id"] in page for trial in trials)

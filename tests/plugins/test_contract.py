@@ -1,0 +1,76 @@
+"""The battery on every method and every space that is known, each method on each space.
+
+And a golden trajectory of every method: the log of one search, as it was when it was last looked at.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bnas_bench.plugins.checks import Case, cases
+from bnas_bench.plugins.checks.contract import one_thread
+from bnas_bench.plugins.checks.rehearsal import Rehearsal
+from bnas_bench.plugins.registry import discover
+
+SUBJECTS: dict[str, list[Case]] = {}
+"""The checks of every space, method and pair; those of a pair share a search."""
+for kind in ("space", "method"):
+    for plugin in discover(kind).values():
+        for case in cases(plugin):
+            _, _, space = case.name.partition("[")
+            where = f" on {space.rstrip(']')}" if space else ""
+            SUBJECTS.setdefault(f"{kind} {plugin.name}{where}", []).append(case)
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+MACHINE = {
+    "torch": ".".join(torch.__version__.split(".")[:2]),
+    "cpu": torch.backends.cpu.get_cpu_capability(),
+}
+"""What the last digits of a search depend on."""
+
+
+@pytest.mark.parametrize("subject", SUBJECTS)
+def test_contract(subject: str) -> None:
+    results = [case.run() for case in SUBJECTS[subject]]
+    assert [f"{r.name}: {r.reason}" for r in results if not r.passed] == []
+    if expected := [f"{r.name} {r.reason}" for r in results if r.reason]:
+        pytest.xfail("; ".join(expected))
+
+
+@pytest.mark.parametrize("method", discover("method"))
+def test_trajectory(method: str) -> None:
+    """`GOLDEN=write make test` writes them anew; what changes then is to be explained."""
+    file, write = GOLDEN / f"{method}.json", os.environ.get("GOLDEN") == "write"
+    golden = json.loads(file.read_text()) if file.exists() and not write else {}
+    if not golden and not write:
+        pytest.skip("a new method: GOLDEN=write make test")
+    if not write and (other := {key: golden[key] for key in MACHINE}) != MACHINE:
+        pytest.skip(f"written with torch {other['torch']} on {other['cpu']}")
+    (searched, *_) = SUBJECTS[f"method {method} on darts-binary"]
+    found = trajectory(searched.subject)
+    if write:
+        file.write_text(json.dumps(MACHINE | found, indent=1) + "\n")
+    else:
+        assert found == {key: golden[key] for key in found}
+
+
+def trajectory(rehearsal: Rehearsal) -> dict[str, Any]:
+    """What the search logged, and where it ended."""
+    with one_thread():
+        outcome = rehearsal.outcome
+    return {
+        "passes": outcome.spent,
+        "best": outcome.result.best.id,
+        "log": [
+            {
+                k: round(v, 4) if isinstance(v, float) else v
+                for k, v in row.items()
+                if k != "choices"
+            }
+            for row in outcome.log
+        ],
+    }

@@ -1,0 +1,142 @@
+"""The pieces that searches share: batch norm's recalibration, and the division of a budget."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import ceil
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from bnas_bench.core.budget import NetworkSpec
+from bnas_bench.core.errors import BudgetExceeded
+from bnas_bench.data.datasets import PLAIN, Task, TensorImages
+from bnas_bench.nn.network import Network
+from bnas_bench.search.learning import Division, divide, recalibrate, top_accuracies
+from bnas_bench.search.meter import Meter
+
+CPU = torch.device("cpu")
+
+
+def images(count: int) -> TensorImages:
+    rng = np.random.default_rng(0)
+    pixels = torch.from_numpy(rng.integers(256, size=(count, 2, 3, 3), dtype=np.uint8))
+    return TensorImages(pixels, rng.integers(2, size=count), CPU)
+
+
+class Normed(Network):
+    """Batch norm, dropout, batch norm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.drop, self.second = nn.BatchNorm2d(2), nn.Dropout(0.9), nn.BatchNorm2d(2)
+        self.head = nn.Flatten()
+
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        return self.second(self.drop(self.first(x)))
+
+
+class Listed(Network):
+    """Logits that are given, image by image."""
+
+    def __init__(self, logits: torch.Tensor) -> None:
+        super().__init__()
+        self.logits, self.at = logits, 0
+        self.head = nn.Identity()
+
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        self.at += len(x)
+        return self.logits[self.at - len(x) : self.at]
+
+
+def test_top_accuracies_count_the_ranks_of_the_classes() -> None:
+    given = images(7)
+    logits = torch.from_numpy(np.random.default_rng(1).normal(size=(7, 4)))
+    ranks = [int((row > row[label]).sum()) for row, label in zip(logits, given.labels, strict=True)]
+    expected = [sum(rank < k for rank in ranks) / 7 for k in (1, 2, 4)]
+    assert 0 < expected[0] < expected[1] < 1
+    assert top_accuracies(Listed(logits), given, 3, (1, 2, 9)) == pytest.approx(expected)
+
+
+def test_recalibrated_statistics_are_the_mean_over_the_batches() -> None:
+    network = Normed()
+    with torch.no_grad():
+        network.first.weight.copy_(torch.tensor([2.0, -1.0]))
+        network.first.bias.copy_(torch.tensor([0.5, 3.0]))
+        network.first.running_mean.fill_(7.0)  # of other weights, and forgotten
+    network.train()
+    with (meter := Meter(None)):
+        recalibrate(network, images(22), 5, 3, np.random.default_rng(4))
+    assert meter.spent == 15 / 3
+
+    batches = images(22).batches(5, np.random.default_rng(4), drop_last=True)
+    x_KBCHW = np.stack([x.numpy() for x, _ in batches])[:3].astype(np.float64)
+    mean, var = x_KBCHW.mean((1, 3, 4)), x_KBCHW.var((1, 3, 4))
+    unbiased = x_KBCHW.transpose(0, 2, 1, 3, 4).reshape(3, 2, -1).var(2, ddof=1)
+    np.testing.assert_allclose(network.first.running_mean.numpy(), mean.mean(0), atol=1e-6)
+    np.testing.assert_allclose(network.first.running_var.numpy(), unbiased.mean(0), rtol=1e-5)
+
+    # The second sees the first with the batch's own statistics, and no dropout.
+    normed = (x_KBCHW - mean[:, None, :, None, None]) / np.sqrt(var + 1e-5)[:, None, :, None, None]
+    y_KBCHW = normed * np.array([2.0, -1.0])[:, None, None] + np.array([0.5, 3.0])[:, None, None]
+    np.testing.assert_allclose(
+        network.second.running_mean.numpy(), y_KBCHW.mean((1, 3, 4)).mean(0), atol=1e-5
+    )
+    spread = y_KBCHW.transpose(0, 2, 1, 3, 4).reshape(3, 2, -1).var(2, ddof=1).mean(0)
+    np.testing.assert_allclose(network.second.running_var.numpy(), spread, rtol=1e-5)
+
+    assert not any(module.training for module in network.modules())
+    assert network.first.momentum == network.second.momentum == 0.1
+    assert all(parameter.grad is None for parameter in network.parameters())
+
+
+def test_a_recalibration_reads_no_image_twice() -> None:
+    with (meter := Meter(None)):
+        recalibrate(Normed(), images(22), 5, 100, np.random.default_rng(4))
+    assert meter.spent == pytest.approx(20 / 3)
+
+
+def some_task(train: int, batch_size: int) -> Task:
+    spec = NetworkSpec((2, 3, 3), 2, 1, 1)
+    return Task(images(train), images(4), 2, (2, 3, 3), spec, batch_size, CPU, PLAIN)
+
+
+@pytest.mark.parametrize("passes", [40, 100, 900, 2500, 20_001, 300_000])
+@pytest.mark.parametrize("share", [0.5, 0.75, 0.917])
+@pytest.mark.parametrize(("step", "evaluation"), [(96, 94), (192, 189), (24, 300), (300, 7)])
+def test_a_division_fits_the_budget(passes: int, share: float, step: int, evaluation: int) -> None:
+    seen = some_task(40, 8)
+    asked = {"step": step, "evaluation": evaluation, "share": share, "protocol": (1, 1)}
+    try:
+        plan = divide(passes, seen, fewest=3, **asked)  # type: ignore[arg-type]
+    except BudgetExceeded:
+        assert 3 * passes < 2 * max(step, evaluation)
+        return
+    training, evaluating = plan.steps * step, plan.together * evaluation
+    assert plan.trainings >= 1
+    assert 1 <= plan.steps <= 5
+    assert plan.evaluations >= plan.together >= 1
+    # The meter begins an epoch only if one as dear as the dearest so far fits.
+    dearest = max(training, evaluating)
+    assert plan.epochs * dearest <= 3 * passes < (plan.epochs + 1) * dearest
+    if plan.trainings > 1:
+        assert plan.evaluations >= 3
+    if plan.epochs >= 40:
+        spent = plan.trainings * dearest
+        assert spent / (3 * passes) == pytest.approx(share, abs=0.05)
+
+
+def test_without_a_budget_the_protocol_is_divided() -> None:
+    plan = divide(
+        None, some_task(40, 8), step=100, evaluation=150, share=0.5, fewest=3, protocol=(7, 10)
+    )
+    assert plan == Division(trainings=7, steps=5, evaluations=10, together=3)
+    assert plan.epochs == 7 + ceil(10 / 3)
+
+
+def test_a_batch_of_all_images_is_a_step() -> None:
+    few = replace(some_task(5, 8))
+    plan = divide(100, few, step=60, evaluation=9, share=0.5, fewest=1, protocol=(1, 1))
+    assert plan.steps == 1
