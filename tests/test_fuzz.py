@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import fuzz
-from helpers.fuzz import ANY, GOOD, Input, Rng, fault
 
 from bnas_bench.runs.store import Store
+from tests.helpers import fuzz
+from tests.helpers.fuzz import ANY, GOOD, Input, Rng, fault
 
 FEW = 12
 """Inputs of a kind that `make test` tries; the slow set tries the others."""

@@ -13,10 +13,10 @@ import click
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from helpers.packed import GOOD
 
 from bnas_bench.cli import main
 from bnas_bench.packed.format.file import write
+from tests.helpers.packed import GOOD
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

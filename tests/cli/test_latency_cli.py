@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
-from helpers.trials import toy_trial
 
 from bnas_bench.cli import main
 from bnas_bench.core.budget import Scale
@@ -28,6 +27,7 @@ from bnas_bench.runs.packing import FIELDS
 from bnas_bench.runs.run import TIMING_FIELDS, run_trial
 from bnas_bench.runs.store import Store
 from tests.cost.test_conventions import PUBLISHED
+from tests.helpers.trials import toy_trial
 
 
 def invoke(*arguments: object) -> Result:

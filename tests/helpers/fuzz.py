@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 from click.testing import CliRunner, Result
-from helpers.records import done, trials, unchecked
 
 from bnas_bench.cli import main
 from bnas_bench.core.budgets import BUDGETS
@@ -23,6 +22,7 @@ from bnas_bench.plugins.registry import discover, find
 from bnas_bench.plugins.spec import budget_fields, label
 from bnas_bench.runs.store import Record, Store
 from bnas_bench.search.space import SearchSpace
+from tests.helpers.records import done, trials, unchecked
 
 Rng = np.random.Generator
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.programs import everything
 
 from bnas_bench.packed.format.file import KEY, BadFile, load, save
 from bnas_bench.packed.format.program import Program
+from tests.helpers.programs import everything
 
 # The text gives the container's header some padding.
 GOOD = replace(everything(), about={**everything().about, "note": "12345"})

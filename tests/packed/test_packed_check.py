@@ -13,7 +13,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers.programs import (
+
+from bnas_bench.packed.format.check import ALIVE_LIMIT, BadProgram, check, memory
+from bnas_bench.packed.format.program import OPS, Program, Step, words
+from bnas_bench.packed.format.shapes import MAP_LIMIT, RULES, Shape
+from tests.helpers.programs import (
     SHAPE,
     altered,
     convolution,
@@ -22,10 +26,6 @@ from helpers.programs import (
     with_attributes,
     with_tensors,
 )
-
-from bnas_bench.packed.format.check import ALIVE_LIMIT, BadProgram, check, memory
-from bnas_bench.packed.format.program import OPS, Program, Step, words
-from bnas_bench.packed.format.shapes import MAP_LIMIT, RULES, Shape
 
 GOOD = everything()
 NAN, INF = np.float32("nan"), np.float32("inf")

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import torch
-from helpers.packed import DATA, GOOD, container, forged, header_of, refused, same
-from helpers.programs import altered, everything, single, with_tensors
 
 from bnas_bench.core.files import Unwritable
 from bnas_bench.packed.format.check import BadProgram
 from bnas_bench.packed.format.file import KEY, BadFile, is_packed, load, payload, save, write
 from bnas_bench.packed.format.program import Program
+from tests.helpers.packed import DATA, GOOD, container, forged, header_of, refused, same
+from tests.helpers.programs import altered, everything, single, with_tensors
 
 SIZES = {"U64": 8, "F32": 4, "I8": 1}
 

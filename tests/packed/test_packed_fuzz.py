@@ -12,10 +12,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
-from helpers.packed import DATA, container, forged, header_of, refused, same
 
 from bnas_bench.packed.format.check import check
 from bnas_bench.packed.format.file import BadFile, load, save
+from tests.helpers.packed import DATA, container, forged, header_of, refused, same
 
 Rng = np.random.Generator
 Corrupt: TypeAlias = "Callable[[bytearray, int, Rng], None]"

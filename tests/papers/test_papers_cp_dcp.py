@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pytest
 from bnas_bench.methods.dcpnas import DCPNAS
-from helpers.trials import toy_trial
 
 from bnas_bench.core.budget import PRECISIONS, NetworkSpec, Recipe
 from bnas_bench.core.budgets import BUDGETS
@@ -26,6 +25,7 @@ from bnas_bench.plugins.registry import Kind, find
 from bnas_bench.plugins.spec import parse_spec, resolve
 from bnas_bench.runs.run import run_trial
 from bnas_bench.runs.store import Store
+from tests.helpers.trials import toy_trial
 
 ROWS = {
     "cp-nas/table-1": 11,

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
-from helpers.sample_report import sample_report
 
 from bnas_bench.analysis.table import Column, Table, Value
 from bnas_bench.report.model import Report, RunView
 from bnas_bench.report.page import page
+from tests.helpers.sample_report import sample_report
 
 SIZES = {"phone": (390, 844), "desktop": (1280, 900)}
 FLAGS = (

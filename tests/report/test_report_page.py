@@ -12,13 +12,13 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
-from helpers.sample_report import sample_report
 
 from bnas_bench.analysis.table import Column, Table, Value, missing
 from bnas_bench.core.errors import BadValue
 from bnas_bench.report.embed import BLOCK, beside, blocks, fields
 from bnas_bench.report.model import Picture, Report, RunView
 from bnas_bench.report.page import Links, interval, page, sortable
+from tests.helpers.sample_report import sample_report
 
 HOSTILE = "<script>alert(1)</script>\u2028<!--&\"'"
 VOID = {"meta", "link", "input", "br", "img"}

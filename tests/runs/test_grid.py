@@ -15,7 +15,6 @@ from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
-from helpers.trials import BUDGET, TOY, toy_method, toy_space, toy_trial, toy_trials
 
 from bnas_bench.core.budget import Scale
 from bnas_bench.core.errors import BadValue, BenchError, Damaged
@@ -26,6 +25,7 @@ from bnas_bench.runs.grid import Event, run_trials
 from bnas_bench.runs.process import start_server
 from bnas_bench.runs.store import Record, Store
 from bnas_bench.runs.trial import Choice, Trial, expand
+from tests.helpers.trials import BUDGET, TOY, toy_method, toy_space, toy_trial, toy_trials
 
 SMALL = replace(BUDGET, passes=600, epochs=1)
 
@@ -330,12 +330,12 @@ def test_a_plain_script_can_start_trials(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
         "from pathlib import Path\n"
-        "from helpers.trials import toy_trial\n"
+        "from tests.helpers.trials import toy_trial\n"
         "from bnas_bench.runs.grid import run_trials\n"
         "*_, event = run_trials([toy_trial(fault='refuse')], Path('results'))\n"
         "print(event.kind, event.text)\n"
     )
-    environment = os.environ | {"PYTHONPATH": str(TOY.parent.parent)}
+    environment = os.environ | {"PYTHONPATH": str(TOY.parents[2])}
     out = subprocess.run(
         [sys.executable, script],
         cwd=tmp_path,

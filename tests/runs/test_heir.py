@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers.trials import BUDGET, toy_space, toy_trial
 
 from bnas_bench.core.budget import Scale
 from bnas_bench.core.errors import Damaged
@@ -30,6 +29,7 @@ from bnas_bench.runs.train import train
 from bnas_bench.runs.trial import Trial
 from bnas_bench.search.checkpoint import Checkpoint
 from bnas_bench.search.learning import accuracy
+from tests.helpers.trials import BUDGET, toy_space, toy_trial
 
 METHOD = f"{Path(__file__).parents[1] / 'helpers' / 'inheriting.py'}:Inheriting"
 SCALES = replace(BUDGET, search=Scale(image=6), final=Scale(image=8))

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from helpers.trials import BUDGET, TOY, toy_trial
 
 from bnas_bench.core.architecture import Architecture
 from bnas_bench.core.budget import NetworkSpec, Scale
@@ -32,6 +31,7 @@ from bnas_bench.runs.trial import Trial
 from bnas_bench.search.learning import accuracy
 from bnas_bench.search.lent import Lent
 from bnas_bench.search.surroundings import Surroundings
+from tests.helpers.trials import BUDGET, TOY, toy_trial
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -396,7 +396,7 @@ def test_a_checkpoint_of_other_code_is_not_gone_on_with(
     store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     trial = toy_trial(space={"rate": 1e20})
-    trial = replace(trial, method=replace(trial.method, name="toy", module="helpers.toy"))
+    trial = replace(trial, method=replace(trial.method, name="toy", module="tests.helpers.toy"))
     changed = replace(trial, method=replace(trial.method, source="other"))
     assert changed.id == trial.id
     run_trial(trial, store)

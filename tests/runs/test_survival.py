@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.trials import BUDGET, TOY, Stop, run_and_wait, safe_epochs, toy_trial, waiting
 
 from bnas_bench.core.files import canonical
 from bnas_bench.runs import grid as grid_module
@@ -22,6 +21,7 @@ from bnas_bench.runs.grid import run_trials
 from bnas_bench.runs.process import CONTEXT
 from bnas_bench.runs.run import TIMING_FIELDS
 from bnas_bench.runs.store import Record, Store
+from tests.helpers.trials import BUDGET, TOY, Stop, run_and_wait, safe_epochs, toy_trial, waiting
 
 TRIAL = toy_trial(replace(BUDGET, epochs=20))
 WAITS_AT = 5
@@ -31,7 +31,7 @@ import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
-from helpers.trials import BUDGET, toy_trial
+from tests.helpers.trials import BUDGET, toy_trial
 from bnas_bench.runs.grid import run_trials
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores Ctrl-C
@@ -58,7 +58,7 @@ class Run:
             [sys.executable, "-c", COMMAND, str(self.store.root)],
             env=os.environ
             | {
-                "PYTHONPATH": str(TOY.parent.parent),
+                "PYTHONPATH": str(TOY.parents[2]),
                 "BNAS_BENCH_CHECKPOINT_SHARE": "1e9",
                 "TOY_TRACE": str(self.trace),
                 "TOY_WAITS_AT": str(WAITS_AT),
