@@ -12,7 +12,8 @@ import importlib.util
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from importlib.metadata import entry_points
+from functools import cache
+from importlib.metadata import EntryPoints, entry_points
 from inspect import Parameter
 from pathlib import Path
 from types import ModuleType
@@ -209,8 +210,14 @@ def _files(kind: Kind) -> Iterator[tuple[str, _Place]]:
 
 
 def _entry_points(kind: Kind) -> Iterator[tuple[str, _Place]]:
-    for point in entry_points(group=PACKAGES[kind]):
+    for point in announced(PACKAGES[kind]):
         yield point.name, _Place(point.module, class_name=point.attr or None)
+
+
+@cache
+def announced(group: str) -> EntryPoints:
+    """What the installed packages announce, as they were when this process first asked."""
+    return entry_points(group=group)
 
 
 def _read(kind: Kind, name: str, place: _Place) -> Plugin:

@@ -6,14 +6,12 @@ import ast
 import hashlib
 import importlib.util
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 from bnas_bench.core.errors import BenchError
 from bnas_bench.core.options import Form, form_written
-
-NO_ARGUMENTS = ast.arguments(posonlyargs=[], args=[], kwonlyargs=[], kw_defaults=[], defaults=[])
 
 
 class BadPlugin(BenchError):
@@ -47,13 +45,13 @@ class Source:
 
     @classmethod
     def read(cls, file: Path) -> Source:
-        """Parse a file.
+        """Parse a file, once for each content it has had.
 
         Raises:
             BadPlugin: if there is no such file, or it is no Python.
         """
         try:
-            return cls(file, ast.parse(file.read_bytes(), file.name))
+            return _parsed(file, file.read_bytes())
         except OSError as error:
             raise BadPlugin(f"{file} cannot be read: {error.strerror}") from error
         except SyntaxError as error:
@@ -67,7 +65,7 @@ class Source:
         """The file's docstring, or nothing."""
         return ast.get_docstring(self.tree) or ""
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Twelve hexadecimal digits that depend on the code alone, the same on every Python."""
         return hashlib.sha256(repr(_skeleton(self.tree)).encode()).hexdigest()[:12]
@@ -79,30 +77,57 @@ class Source:
 
     def defaults(self, class_name: str, base: str) -> dict[str, Any] | None:
         """The keyword-only options of a class of this file; None if only an import can tell."""
-        source, args = self._constructor(class_name, base) or (self, None)
-        return None if args is None else source._literals(args)
+        options = self._options(class_name, base)
+        try:
+            return None if options is None else {name: o.default() for name, o in options.items()}
+        except (ValueError, TypeError):
+            return None
 
     def forms(self, class_name: str, base: str) -> dict[str, Form]:
         """What these options take, of those whose annotation says it (`bnas_bench.core.options`)."""
-        source, args = self._constructor(class_name, base) or (self, None)
-        options = args.kwonlyargs if args else []
-        found = {arg.arg: form_written(arg.annotation, source._ranges) for arg in options}
-        return {name: form for name, form in found.items() if form}
+        options = self._options(class_name, base) or {}
+        return {name: form for name, option in options.items() if (form := option.form())}
 
-    def _constructor(self, class_name: str, base: str) -> tuple[Source, ast.arguments] | None:
-        """The arguments of a class's constructor and where it is written; of `base` it has none."""
+    def _options(self, class_name: str, base: str) -> dict[str, _Option] | None:
+        """Of a class's constructor, wherever that is written; `base` itself has none."""
+        if class_name == base:
+            return {}
         source, node = self._class(class_name) or (self, None)
-        if node is None or node.decorator_list:
+        if node is None or (node.decorator_list and not _is_dataclass(node)):
             return None
         for item in node.body:
             if isinstance(item, ast.FunctionDef) and item.name == "__init__":
-                return None if item.decorator_list else (source, item.args)
+                return None if item.decorator_list else source._arguments(item.args)
+        if node.decorator_list:
+            return source._fields(node, base)
         match source._parents(node):
             case [parent]:
-                return (
-                    (source, NO_ARGUMENTS) if parent == base else source._constructor(parent, base)
-                )
+                return source._options(parent, base)
         return None
+
+    def _arguments(self, args: ast.arguments) -> dict[str, _Option]:
+        pairs = zip(args.kwonlyargs, args.kw_defaults, strict=True)
+        return {arg.arg: _Option(self, arg.annotation, default) for arg, default in pairs}
+
+    def _fields(self, node: ast.ClassDef, base: str) -> dict[str, _Option] | None:
+        """Of a dataclass: first its own, then what it inherits from other dataclasses."""
+        own: dict[str, _Option] = {}
+        if node.decorator_list:
+            if not _is_dataclass(node):
+                return None
+            for item in node.body:
+                match item:
+                    case ast.AnnAssign(target=ast.Name(id=name), annotation=hint, value=value):
+                        if "ClassVar" not in ast.unparse(hint):
+                            own[name] = _Option(self, hint, value)
+        inherited: dict[str, _Option] = {}
+        for parent in reversed(self._parents(node)):  # of two that say the same, the first counts
+            source, above = self._class(parent) or (self, None)
+            fields = {} if parent == base else above and source._fields(above, base)
+            if fields is None:
+                return None
+            inherited |= fields
+        return own | {name: field for name, field in inherited.items() if name not in own}
 
     @property
     def _ranges(self) -> dict[str, str]:
@@ -136,25 +161,58 @@ class Source:
         names = [parent.id if isinstance(parent, ast.Name) else parent.attr for parent in bases]
         return [name for name in names if name != node.name]
 
-    def _literals(self, args: ast.arguments) -> dict[str, Any] | None:
-        constants = {
+    @cached_property
+    def _constants(self) -> dict[str, ast.expr | None]:
+        return {
             target.id: node.value
             for node in self.tree.body
             if isinstance(node, ast.Assign | ast.AnnAssign)
             for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
             if isinstance(target, ast.Name)
         }
-        values = {}
-        for arg, default in zip(args.kwonlyargs, args.kw_defaults, strict=True):
-            if isinstance(default, ast.Name):
-                default = constants.get(default.id)
-            if default is None:
-                return None
-            try:
-                values[arg.arg] = ast.literal_eval(default)
-            except (ValueError, TypeError):
-                return None
-        return values
+
+
+@dataclass(frozen=True)
+class _Option:
+    """An option as it is written in a file."""
+
+    source: Source
+    annotation: ast.expr | None
+    written: ast.expr | None
+
+    def form(self) -> Form | None:
+        return form_written(self.annotation, self.source._ranges)
+
+    def default(self) -> Any:
+        """The value that is written out, here or as a constant of the file.
+
+        Raises:
+            ValueError, TypeError: if there is none.
+        """
+        value = self.written
+        if isinstance(value, ast.Name):
+            value = self.source._constants.get(value.id)
+        if value is None:
+            raise ValueError
+        return ast.literal_eval(value)
+
+
+@cache
+def _parsed(file: Path, content: bytes) -> Source:
+    return Source(file, ast.parse(content, file.name))
+
+
+def _is_dataclass(node: ast.ClassDef) -> bool:
+    """Whether it is decorated with `@dataclass(kw_only=True)`, perhaps frozen, and no more."""
+    match node.decorator_list:
+        case [
+            ast.Call(
+                func=ast.Name(id="dataclass") | ast.Attribute(attr="dataclass"), keywords=keywords
+            )
+        ]:
+            said = {word.arg: ast.unparse(word.value) for word in keywords}
+            return said.get("kw_only") == "True" and "init" not in said
+    return False
 
 
 def locate(module: str) -> Path | None:

@@ -38,6 +38,36 @@ class Mine(_Base):
         return 1  # a comment
 '''
 
+FIELDS = """
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from bnas_bench.core.options import Count
+from bnas_bench.search.strategy import SearchStrategy
+
+RATE = 0.25
+
+@dataclass(kw_only=True)
+class _Rates:
+    rate: float = RATE
+    big: Count = 3
+
+@dataclass(kw_only=True)
+class _Names:
+    name: str = "x"
+    big: int = 4
+
+class _Base(_Rates, _Names, SearchStrategy): ...
+
+@dataclass(kw_only=True)
+class Mine(_Base):
+    kind: ClassVar[str] = "none"
+    ops: tuple = ("a", -1)
+    off: int | None = None
+    big: Count = 1000
+    def search(self, space, task, meter, rng): ...
+"""
+
 DEFAULTS = {"rate": 0.25, "ops": ("a", -1), "off": None, "big": 1000, "name": "x"}
 
 Write = Callable[[str], Path]
@@ -99,6 +129,41 @@ def test_a_file_is_read_without_running_it(write: Write) -> None:
         plugin.load()
 
 
+def test_the_fields_of_dataclasses_are_read_without_running_them(write: Write) -> None:
+    plugin = find("method", str(write(FIELDS + "\nraise RuntimeError('imported')\n")))
+    assert plugin.defaults == DEFAULTS
+    assert list(plugin.defaults) == ["ops", "off", "big", "name", "rate"]  # its own come first
+    assert set(plugin.forms) == {"off", "big", "name", "rate"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("    big: Count = 1000\n", ""),  # then the first base's counts
+        ("class _Base(_Rates, _Names,", "class _Base(_Names, _Rates,"),
+        ("@dataclass(kw_only=True)\nclass Mine", "class Mine"),
+        ("@dataclass(kw_only=True)\nclass Mine", "@dataclass\nclass Mine"),
+        (
+            "@dataclass(kw_only=True)\nclass Mine",
+            "@dataclass(kw_only=True, init=False)\nclass Mine",
+        ),
+        (
+            "@dataclass(kw_only=True)\nclass _Rates",
+            "@dataclass(frozen=False, kw_only=True)\nclass _Rates",
+        ),
+        ("    kind:", "    def __init__(self, *, rate=3): ...\n    kind:"),
+        (
+            "class _Base(_Rates, _Names, SearchStrategy): ...",
+            MINE.replace("class Mine", "class _Base"),
+        ),
+    ],
+)
+def test_a_dataclass_reads_as_it_is_built(write: Write, old: str, new: str) -> None:
+    assert old in FIELDS
+    plugin = find("method", f"{write(FIELDS.replace(old, new))}:Mine")
+    assert plugin.defaults == options_of(plugin.load())
+
+
 def test_a_path_is_named_in_one_way(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(write(MINE).parent)
     assert find("method", "./mine.py").name == find("method", "mine.py:Mine").name == "mine.py:Mine"
@@ -119,19 +184,8 @@ def test_an_edited_file_is_loaded_anew(write: Write) -> None:
             "rate=RATE", "rate=RATE/RATE/4"
         ),
         MINE.replace("rate=RATE", "rate=(lambda: 0.25)()"),
-        """
-        from dataclasses import dataclass
-        from bnas_bench.search.strategy import SearchStrategy
-
-        @dataclass(kw_only=True)
-        class Mine(SearchStrategy):
-            rate: float = 0.25
-            ops: tuple = ("a", -1)
-            off: int | None = None
-            big: int = 1000
-            name: str = "x"
-            def search(self, space, task, meter, rng): ...
-        """,
+        FIELDS.replace("rate: float = RATE", "rate: float = field(default=RATE)"),
+        FIELDS.replace("rate: float = RATE", "rate: float = 1 / 4"),
     ],
 )
 def test_defaults_that_reading_cannot_tell_are_imported(write: Write, text: str) -> None:
@@ -233,14 +287,14 @@ class Installed:
 
     points: list[EntryPoint]
 
-    def __call__(self, *, group: str) -> list[EntryPoint]:
+    def __call__(self, group: str) -> list[EntryPoint]:
         return [point for point in self.points if point.group == group]
 
 
 def announce(monkeypatch: pytest.MonkeyPatch, *points: tuple[str, str]) -> None:
     group = "bnas_bench.methods"
     installed = Installed([EntryPoint(name, value, group) for name, value in points])
-    monkeypatch.setattr(registry, "entry_points", installed)
+    monkeypatch.setattr(registry, "announced", installed)
 
 
 def test_entry_points_are_found(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
