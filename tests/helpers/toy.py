@@ -27,7 +27,11 @@ from bnas_bench.nn.binary import BinaryConv2d
 from bnas_bench.nn.network import Network, Supernet, initialised_by
 from bnas_bench.search.meter import Meter
 from bnas_bench.search.space import SearchSpace
-from bnas_bench.search.strategy import SearchResult, SearchStrategy
+from bnas_bench.search.strategy import (
+    Candidate,  # noqa: F401 - in `returns`
+    SearchResult,
+    SearchStrategy,
+)
 
 DECISIONS = (Decision("first", (1, 3)), Decision("second", (1, 3)))
 
