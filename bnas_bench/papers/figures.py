@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from bnas_bench.papers.tables import heading
 from bnas_bench.papers.values import Reader, Runs
 from bnas_bench.plugins.spec import label
 from bnas_bench.report.figures import Point, bars, curves, distribution, scatter, sweep
-from bnas_bench.report.style import Titles
+from bnas_bench.report.style import Look, Titles, looks
 from bnas_bench.runs.store import Record, Store
 
 Points = dict[str, list[Point]]
@@ -40,7 +41,8 @@ def draw(
                 return None
             titles = Titles(title=title, x=_x_title(artefact, spec), y=_y_title(artefact, spec))
             form = sweep if spec.form == "sweep" else scatter
-            return form(here, titles, paper=paper, log_x=spec.log_x)
+            known = _looks(artefact, _series_name)
+            return form(here, titles, paper=paper, log_x=spec.log_x, known=known)
         case "bars":
             return _bars(artefact, spec, reader, title)
         case "curves":
@@ -48,7 +50,8 @@ def draw(
                 title=title, x=spec.x_title or "part of the search", y=_y_title(artefact, spec)
             )
             series = dict(_logs(artefact, spec, records, store))
-            return curves(series, titles) if series else None
+            known = _looks(artefact, lambda row: _log_names(row, spec))
+            return curves(series, titles, known=known) if series else None
         case "distribution":
             titles = Titles(title=title, x=spec.x_title or spec.y_title)
             values = {
@@ -90,16 +93,16 @@ class Drawing(NamedTuple):
 
 def _bars(artefact: Artefact, spec: FigureSpec, reader: Reader, title: str) -> Figure | None:
     column = _column(artefact, spec.y[0])
-    means, runs, paper = {}, {}, {}
+    runs, paper = {}, {}
     for row in artefact.rows:
         if (printed := number(row.paper.get(column.key, ""))) is not None:
             paper[row.name] = printed
         if (point := _point(reader, row, column)) is not None:
-            means[row.name] = point
-            runs[row.name] = list(reader.by_seed(row, column).values())
-    if not means:
+            runs[row.name] = list(reader.by_seed(row, column).values()) or [point.y]
+    if not runs:
         return None
-    return bars(means, Titles(title=title, x=_y_title(artefact, spec)), runs=runs, paper=paper)
+    titles = Titles(title=title, x=_y_title(artefact, spec))
+    return bars(runs, titles, paper=paper, known=_looks(artefact, _name))
 
 
 def _points(artefact: Artefact, spec: FigureSpec, reader: Reader) -> tuple[Points, Points]:
@@ -108,7 +111,7 @@ def _points(artefact: Artefact, spec: FigureSpec, reader: Reader) -> tuple[Point
     here: Points = {}
     paper: Points = {}
     for row in artefact.rows:
-        series = row.series or row.group or row.name
+        series = _series_name(row)[0]
         x, x_paper = _xs(artefact, spec, reader, row)
         if x is not None and (point := _point(reader, row, column, x)) is not None:
             here.setdefault(series, []).append(point)
@@ -139,7 +142,7 @@ def _logs(
 ) -> Iterator[tuple[str, list[tuple[list[float], list[float]]]]]:
     """Per row and field the runs' values against the part of the search that lay behind."""
     for row, runs in zip(artefact.rows, records, strict=True):
-        for field in spec.y:
+        for name, field in zip(_log_names(row, spec), spec.y, strict=True):
             found = [
                 series
                 for trials in runs.values()
@@ -147,7 +150,7 @@ def _logs(
                 if record.get("status") == "ok" and (series := _series(record, field, store))
             ]
             if found:
-                yield (f"{row.name}, {field}" if len(spec.y) > 1 else row.name), found
+                yield name, found
 
 
 def _series(record: Record, field: str, store: Store) -> tuple[list[float], list[float]] | None:
@@ -158,6 +161,49 @@ def _series(record: Record, field: str, store: Store) -> tuple[list[float], list
         return None
     spent = record["passes"]
     return [passes / spent for passes, _ in points], [float(y) for _, y in points]
+
+
+def _name(row: Row) -> list[str]:
+    return [row.name]
+
+
+def _series_name(row: Row) -> list[str]:
+    return [row.series or row.group or row.name]
+
+
+def _log_names(row: Row, spec: FigureSpec) -> list[str]:
+    return [f"{row.name}, {field}" if len(spec.y) > 1 else row.name for field in spec.y]
+
+
+def _looks(artefact: Artefact, names: Callable[[Row], Sequence[str]]) -> dict[str, Look]:
+    """A series looks as the method does that ran it; several of one method as variants of it.
+
+    Args:
+        names: the series that a row has a part in.
+    """
+    ran: dict[str, set[str]] = defaultdict(set)
+    for row in artefact.rows:
+        for name in names(row):
+            ran[name] |= {run.method for run in row.runs.values()}
+    methods = {
+        name: found.pop() if len(found) == 1 else _shared(found) for name, found in ran.items()
+    }
+    series = Counter(methods.values())
+
+    def variant(name: str) -> str:
+        method = methods[name]
+        if not method or series[method] == 1:
+            return method or name
+        return f"{method.partition('[')[0]}[{name}]"
+
+    found = looks(map(variant, ran))
+    return {name: found[variant(name)] for name in ran}
+
+
+def _shared(methods: Iterable[str]) -> str:
+    """What is before the options, where it is the same for all; empty elsewhere."""
+    plain = {method.partition("[")[0] for method in methods}
+    return plain.pop() if len(plain) == 1 else ""
 
 
 def _column(artefact: Artefact, key: str) -> Column:

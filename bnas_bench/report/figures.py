@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import nan
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from bnas_bench.analysis.stats import Band, Curve, anytime
+from bnas_bench.analysis.stats import Band, CriticalDifference, Curve, NotEnough, anytime, summary
 from bnas_bench.report.style import (
     PAPER,
     SIDE_LENGTH,
@@ -42,6 +45,12 @@ BELOW = 0.25
 FEWEST = 5
 """Values that a box needs to say something."""
 
+ROWS: Mapping[str, Any] = {"x": "value", "y": "row", "orient": "h", "native_scale": True}
+"""How seaborn reads the tidy values of `_rows`."""
+
+ACCENT = "#000000"
+"""Of marks that belong to no series."""
+
 ANNOTATED = 12
 """So many points at most have their labels beside them."""
 
@@ -64,17 +73,26 @@ Series = Mapping[str, Sequence[Point]]
 
 
 def sweep(
-    series: Series, titles: Titles, *, paper: Series | None = None, log_x: bool = False
+    series: Series,
+    titles: Titles,
+    *,
+    paper: Series | None = None,
+    log_x: bool = False,
+    known: Mapping[str, Look] | None = None,
 ) -> Figure:
     """A line per series through its points by rising x, with their intervals.
 
     Args:
         paper: the printed points, by the series that they belong to.
+        known: how the series look elsewhere.
     """
     with style():
         figure, axes = canvas(titles, AXES)
         paper = paper or {}
-        for name, look in looks([*series, *paper]).items():
+        names = dict.fromkeys([*series, *paper])
+        found = known or looks(names)
+        for name in names:
+            look = found[name]
             points = sorted(series.get(name, ()), key=_x)
             if points:
                 x, y = [point.x for point in points], [point.y for point in points]
@@ -102,43 +120,47 @@ def sweep(
 
 
 def bars(
-    means: Mapping[str, Point],
+    runs: Mapping[str, Sequence[float]],
     titles: Titles,
     *,
-    runs: Mapping[str, Sequence[float]] | None = None,
     paper: Mapping[str, float] | None = None,
     within: tuple[float, float] | None = None,
+    known: Mapping[str, Look] | None = None,
 ) -> Figure:
-    """A row per name: its mean with the interval, the runs as dots, the printed value hollow.
+    """A row per name: the mean of its runs with the 95 % t interval, the runs as dots, the paper's value.
 
     Args:
         titles: `x` is the axis of the values.
         within: what the axis does not go beyond, as the intervals of few runs may.
+        known: how the names look elsewhere.
     """
     with style():
-        runs, paper = runs or {}, paper or {}
-        names = list(dict.fromkeys([*means, *paper]))
-        figure, axes = _rows(names, titles)
-        for row, name in enumerate(names):
-            values = runs.get(name, ())
-            axes.plot(
-                values, [row + BELOW] * len(values), "o", color=PAPER, markersize=2, alpha=0.7
-            )
-            if point := means.get(name):
-                axes.errorbar(
-                    [point.y],
-                    [row],
-                    xerr=_errors([point]),
-                    fmt="o",
-                    color=sns.color_palette("colorblind")[0],
-                    capsize=2.5,
-                )
-            if name in paper:
-                axes.plot([paper[name]], [row], "D", color=PAPER, markerfacecolor="none")
+        paper = paper or {}
+        names = list(dict.fromkeys([*runs, *paper]))
+        figure, axes, tidy = _rows(names, runs, titles)
+        found = known or looks(names)
+        sns.pointplot(
+            tidy,
+            **ROWS,
+            ax=axes,
+            hue="row",
+            hue_order=range(len(names)),
+            palette=[found[name].colour for name in names],
+            markers=[found[name].marker for name in names],
+            errorbar=_t_interval,
+            capsize=0.25,
+            linewidth=1.2,
+            markersize=4,
+            linestyle="none",
+            legend=False,
+        )
+        rows = [names.index(name) for name in paper]
+        axes.plot([*paper.values()], rows, "D", color=PAPER, markerfacecolor="none")
+        _finish(axes, names, titles)
         if within:
             left, right = axes.get_xlim()
             axes.set_xlim(max(left, within[0]), min(right, within[1]))
-        _key(figure, axes, runs=bool(runs), paper=bool(paper))
+        _key(figure, axes, runs=not tidy.empty, paper=bool(paper))
         return figure
 
 
@@ -241,25 +263,22 @@ def distribution(series: Mapping[str, Sequence[float]], titles: Titles) -> Figur
         titles: `x` is the axis of the values.
     """
     with style():
-        figure, axes = _rows(list(series), titles)
-        colour = sns.color_palette("colorblind")[0]
-        for row, values in enumerate(series.values()):
-            axes.plot(
-                values, [row + BELOW] * len(values), "o", color=PAPER, markersize=2, alpha=0.7
-            )
+        figure, axes, tidy = _rows(list(series), series, titles)
+        colour = {"color": ACCENT}
+        for row, values in tidy.groupby("row")["value"]:
             if len(values) >= FEWEST:
                 axes.boxplot(
-                    [values],
+                    values,
                     positions=[row - BELOW / 2],
                     widths=0.3,
                     orientation="horizontal",
                     showfliers=False,
-                    manage_ticks=False,
-                    boxprops={"color": colour},
-                    medianprops={"color": colour, "linewidth": 2},
-                    whiskerprops={"color": colour},
-                    capprops={"color": colour},
+                    boxprops=colour,
+                    whiskerprops=colour,
+                    capprops=colour,
+                    medianprops=colour | {"linewidth": 2},
                 )
+        _finish(axes, list(series), titles)
         return figure
 
 
@@ -276,6 +295,14 @@ def _x(point: Point) -> float:
     return point.x
 
 
+def _t_interval(values: Sequence[float]) -> tuple[float, float]:
+    """The ends of the mean's interval as seaborn's `errorbar`; NaN where there is none."""
+    found = summary(values)
+    if isinstance(found, NotEnough) or isinstance(found.interval, NotEnough):
+        return nan, nan
+    return found.interval.lower, found.interval.upper
+
+
 def _errors(points: Sequence[Point]) -> np.ndarray | None:
     """Distances to the ends of the intervals, shape (2, points); 0 where there is none."""
     ends = [
@@ -287,25 +314,81 @@ def _errors(points: Sequence[Point]) -> np.ndarray | None:
     return np.array(ends).T if np.any(ends) else None
 
 
-def _rows(names: Sequence[str], titles: Titles) -> tuple[Figure, Axes]:
-    """Axes with a row per name, the first on top."""
-    labels = [folded(name) for name in names]
-    height = sum(0.12 * label.count("\n") + 0.2 for label in labels)
+def _rows(
+    names: Sequence[str], values: Mapping[str, Sequence[float]], titles: Titles
+) -> tuple[Figure, Axes, pd.DataFrame]:
+    """Axes with a row per name, the first on top, each with its values as dots; and those, tidy."""
+    height = sum(0.12 * folded(name).count("\n") + 0.2 for name in names)
     # Long names leave the axis little room.
     figure, axes = canvas(titles, 0.75 + height, foot_length=SIDE_LENGTH)
-    axes.set_yticks(range(len(names)), labels)
+    rows = [(names.index(name), value) for name in values for value in values[name]]
+    tidy = pd.DataFrame(rows, columns=["row", "value"])
+    axes.plot(tidy["value"], tidy["row"] + BELOW, "o", color=PAPER, markersize=2, alpha=0.7)
+    return figure, axes, tidy
+
+
+def _finish(axes: Axes, names: Sequence[str], titles: Titles) -> None:
+    """Name the rows and the axis, which seaborn has named by its data."""
+    axes.set(xlabel=folded(titles.x, SIDE_LENGTH), ylabel="")
+    axes.set_yticks(range(len(names)), map(folded, names))
     axes.set_ylim(max(len(names), 1) - 0.5, -0.5)
-    return figure, axes
 
 
 def _key(figure: Figure, axes: Axes, *, runs: bool, paper: bool) -> None:
     """Say what the marks of `bars` are, where there is more than one."""
-    if not (runs or paper):
-        return
-    colour = sns.color_palette("colorblind")[0]
-    axes.plot([], [], "o", color=colour, label="mean, 95 % interval")
     if runs:
+        axes.plot([], [], "o-", color=ACCENT, label="mean, 95 % interval")
         axes.plot([], [], "o", color=PAPER, markersize=2, label="run")
     if paper:
         axes.plot([], [], "D", color=PAPER, markerfacecolor="none", label="paper")
     legend(figure, axes)
+
+
+def critical(
+    found: CriticalDifference, titles: Titles, *, known: Mapping[str, Look] | None = None
+) -> Figure:
+    """Average ranks, the best to the left; a bar joins methods between which no difference was found.
+
+    Demšar, JMLR 7 (2006), section 4.1.
+    """
+    with style():
+        names, bars = list(found.ranks), len(found.cliques)
+        looked = known or looks(names)
+        half = -(-len(names) // 2)
+        figure, axes = canvas(titles, 0.95 + 0.2 * (half + 0.5 * bars))
+        for level, clique in enumerate(found.cliques, start=1):
+            ends = [found.ranks[clique[0]], found.ranks[clique[-1]]]
+            axes.plot(ends, [level / 2] * 2, color="black", linewidth=2.5, solid_capstyle="butt")
+        for place, name in enumerate(names):
+            left = place < half
+            row = bars / 2 + 1 + (place if left else len(names) - 1 - place)
+            edge, rank = 1 if left else len(names), found.ranks[name]
+            axes.plot([rank, rank, edge], [0, row, row], color=looked[name].colour, linewidth=0.9)
+            axes.annotate(
+                f"{folded(name)} ({rank:.2f})",
+                (edge, row),
+                xytext=(-3 if left else 3, 0),
+                textcoords="offset points",
+                ha="right" if left else "left",
+                va="center",
+                fontsize=6,
+                annotation_clip=False,
+            )
+        bottom = bars / 2 + half + 1.2
+        axes.plot([1, 1 + found.difference], [bottom] * 2, color="black", marker="|")
+        axes.annotate(
+            f"critical difference {found.difference:.2f}",
+            (1, bottom),
+            xytext=(0, -8),
+            textcoords="offset points",
+            fontsize=6,
+        )
+        axes.set_xlim(1, len(names))
+        axes.set_ylim(bottom + 0.8, 0)
+        axes.set_yticks([])
+        axes.xaxis.tick_top()
+        axes.xaxis.set_label_position("top")
+        axes.spines[["left", "bottom"]].set_visible(False)
+        axes.spines["top"].set_visible(True)
+        axes.grid(visible=False)
+        return figure

@@ -12,15 +12,13 @@ from matplotlib.figure import Figure
 
 from bnas_bench.analysis.frame import Results, Row, Setting
 from bnas_bench.analysis.logs import incumbents
-from bnas_bench.analysis.stats import NotEnough, summary
+from bnas_bench.analysis.stats import NotEnough
 from bnas_bench.report import figures
-from bnas_bench.report.critical import critical
 from bnas_bench.report.datasets import Family, difference_in_words
 from bnas_bench.report.figures import Point
 from bnas_bench.report.model import Picture
 from bnas_bench.report.style import Look, Titles, looks, save
 from bnas_bench.report.tables import circumstances
-from bnas_bench.report.values import ends
 from bnas_bench.runs.store import Store
 
 FIGURED = 4
@@ -51,7 +49,7 @@ class Pictures:
 
     @cached_property
     def looks(self) -> Mapping[str, Look]:
-        """A method looks the same in all figures."""
+        """A method looks the same in all figures, and its variants as they do beside all others."""
         return looks(self.results.methods)
 
     def draw(self) -> None:
@@ -77,14 +75,9 @@ class Pictures:
         return pictures
 
     def accuracy(self, setting: Setting, rows: Sequence[Row]) -> Picture:
-        means, runs = {}, {}
-        for row in rows:
-            runs[row.method] = values = list(row.by_seed("test_accuracy").values())
-            if not isinstance(found := summary(values), NotEnough):
-                lower, upper = ends(found.interval)
-                means[row.method] = Point(y=found.mean, lower=lower, upper=upper)
+        runs = {row.method: list(row.by_seed("test_accuracy").values()) for row in rows}
         titles = Titles(title=str(setting), x="test accuracy (%)")
-        make = partial(figures.bars, means, titles, runs=runs, within=(0, 100))
+        make = partial(figures.bars, runs, titles, within=(0, 100), known=self.looks)
         return self.picture(
             make,
             f"accuracy-{self.slugs[setting]}",
@@ -157,7 +150,12 @@ class Pictures:
         if isinstance(found, NotEnough):
             return
         rows = [row for by_dataset in family.complete.values() for row in by_dataset.values()]
-        make = partial(critical, found, Titles(title=str(family), x="average rank"))
+        make = partial(
+            figures.critical,
+            found,
+            Titles(title=str(family), x="average rank"),
+            known=self.looks,
+        )
         yield self.picture(
             make,
             f"critical-{self.slug(family)}",

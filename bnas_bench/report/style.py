@@ -6,12 +6,14 @@ A figure is made and saved without pyplot's state, and the same data give the sa
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+from zlib import crc32
 
 import numpy as np
 import seaborn as sns
@@ -24,6 +26,8 @@ from matplotlib.ticker import LogFormatter
 from matplotlib.transforms import Bbox
 
 from bnas_bench.core.files import write_atomically
+
+T = TypeVar("T")
 
 SMALL = 6
 """Points of a label within the axes."""
@@ -41,8 +45,24 @@ METADATA: Mapping[str, Mapping[str, Any]] = {
     "png": {},
 }
 
-MARKERS = "osD^vPX<>*ph"
 LINES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (1, 3)))
+MARKERS = "o*P^vXsD<>ph"
+COLOURS = {
+    "random": "#000000",
+    "pcdarts": "#0c8fe0",
+    "darts": "#1149d6",
+    "bnas": "#f04e14",
+    "cpnas": "#a56fa8",
+    "dcpnas": "#9c1f0c",
+    "bars": "#7f9420",
+    "bats": "#0a9a66",
+    "evolution": "#6b5a55",
+    "nasbnn": "#5a2a7a",
+}
+"""Of the bundled methods, whose markers and lines are those of their places; a new one goes last.
+
+Each has a contrast of at least 3:1 on white, and colour-blind readers tell it from all others.
+"""
 
 PAPER = "#555555"
 """The grey of what is printed in a paper, and of marks that are not the subject."""
@@ -71,24 +91,54 @@ class Titles:
 
 @dataclass(frozen=True)
 class Look:
-    """How a series is told from the others; each of the three suffices for as many as there are."""
+    """How a series is told from the others: by its colour, and without that by marker and line."""
 
-    colour: Any
+    colour: str
     marker: str
     line: Any
 
 
+LOOKS = {
+    name: Look(colour, MARKERS[place % len(MARKERS)], LINES[place % len(LINES)])
+    for place, (name, colour) in enumerate(COLOURS.items())
+}
+
+
 def looks(names: Iterable[str]) -> dict[str, Look]:
-    """A look for each name, by its place: the same names in the same order look the same."""
-    colours = sns.color_palette("colorblind")
-    return {
-        name: Look(
-            colours[place % len(colours)],
-            MARKERS[place % len(MARKERS)],
-            LINES[place % len(LINES)],
-        )
-        for place, name in enumerate(dict.fromkeys(names))
-    }
+    """A look for each name: a bundled method has its own in every figure, beside whatever it stands.
+
+    A variant, `dcpnas[lam=0]`, has its method's colour with a marker and a line of its own. Where
+    there is a choice a hash of the name makes it, among what no other of the names has.
+    """
+    names = list(dict.fromkeys(names))
+    found = {name: LOOKS[name] for name in names if name in LOOKS}
+    colours = {method: COLOURS[method] for method in map(_method, names) if method in COLOURS}
+    for name in sorted({*names} - {*found}):
+        method = _method(name)
+        if method not in colours:
+            colours[method] = min(_turned(COLOURS.values(), name), key=[*colours.values()].count)
+        found[name] = Look(colours[method], *_marks(name, found.values()))
+    return {name: found[name] for name in names}
+
+
+def _method(name: str) -> str:
+    """Of `dcpnas[lam=0]` and of `dcpnas (code 12ab)` what stands before the bracket."""
+    return re.split(r"\[| \(", name)[0]
+
+
+def _marks(name: str, others: Collection[Look]) -> tuple[str, Any]:
+    """A marker and a line that no bundled method and none of the others has; a new marker if one is left."""
+    taken = {(look.marker, look.line) for look in (*LOOKS.values(), *others)}
+    markers = {look.marker for look in others}
+    pairs = _turned(product(MARKERS, LINES), name)
+    return min(pairs, key=lambda pair: (pair in taken, pair[0] in markers))
+
+
+def _turned(choices: Iterable[T], name: str) -> list[T]:
+    """The choices from the place on that the name's hash says."""
+    known = list(choices)
+    start = crc32(name.encode()) % len(known)
+    return [*known[start:], *known[:start]]
 
 
 @contextmanager

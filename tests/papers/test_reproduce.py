@@ -27,9 +27,11 @@ from bnas_bench.papers.artefact import (
     number,
 )
 from bnas_bench.papers.counted import counted
+from bnas_bench.papers.figures import _looks, _series_name
 from bnas_bench.papers.plan import Plan, plan
 from bnas_bench.papers.tables import table
 from bnas_bench.papers.values import Reader, field
+from bnas_bench.report.style import LOOKS
 from bnas_bench.runs.store import Record
 
 ROOT = Path(__file__).parents[2]
@@ -152,7 +154,7 @@ def test_widths_precisions_and_recipes_become_budgets() -> None:
         "quick[search.channels=8]",
         "quick[final.channels=24]",
     ]
-    assert [trial.repetition for trial in found.cells] == [0] * 6 + [1] * 6
+    assert [trial.repetition for trial in found.trials] == [0] * 6 + [1] * 6
     assert found.dataset == "digits"
 
     # The paper's own scale has DCP-NAS' 54 channels, and 72 for M; `small` is not for it.
@@ -165,7 +167,7 @@ def test_widths_precisions_and_recipes_become_budgets() -> None:
 def test_rows_that_are_one_run_share_its_trials() -> None:
     rows = [Row(name=name, runs={"run": Run(method="dcpnas")}) for name in ("one", "two")]
     found = planned(artefact(*rows))
-    assert len(found.cells) == 3
+    assert len(found.trials) == 3
     assert found.rows[0]["run"] == found.rows[1]["run"]
 
 
@@ -179,7 +181,7 @@ def test_a_dataset_without_a_name_here_must_be_given() -> None:
 @pytest.mark.parametrize("budget", ["quick", "standard", "paper"])
 def test_every_regenerable_artefact_has_a_plan(name: str, budget: str) -> None:
     found = plan(load(name), budget, "imagenet:/x" if budget == "paper" else None, seeds=1)
-    assert found.cells
+    assert found.trials
     assert len(found.rows) == len(found.artefact.rows)
 
 
@@ -209,7 +211,7 @@ def test_a_mean_has_students_interval() -> None:
     assert list(value.runs) == ["trial-0", "trial-1", "trial-2"]
 
 
-def test_cells_that_lack_are_said_in_the_table() -> None:
+def test_trials_that_lack_are_said_in_the_table() -> None:
     rows = [Row(name=name, runs={"run": Run(method="dcpnas")}) for name in "abc"]
     subject = artefact(*rows)
     good = [record(seed, test_accuracy=50.0 + seed) for seed in range(3)]
@@ -286,7 +288,7 @@ def test_ratios_are_to_the_row_that_is_named() -> None:
 
 
 def test_costs_are_counted_at_the_papers_size() -> None:
-    """The published DCP-NAS-S: 4,190,185 parameters and 99.0 M OPs (FACTS)."""
+    """The published DCP-NAS-S: 4,190,185 parameters and 99.51 M OPs."""
     count = Count(space="darts-binary", arch="ddpnas-mcn-2", channels=54, cells=10)
     assert counted(count)["parameters"] == 4_190_185
     columns = (
@@ -295,9 +297,27 @@ def test_costs_are_counted_at_the_papers_size() -> None:
     )
     row = Row(name="S", count=count, paper={"ops": "100"})
     value = Reader(artefact(row, columns=columns), [{}]).value(row, columns[0])
-    assert (value.text, value.kind) == ("98.96", "counted")
+    assert (value.text, value.kind) == ("99.51", "counted")
     assert "3x224x224" in value.note
     assert Reader(artefact(row, columns=columns), [{}]).value(row, columns[1]).text == ""
+
+
+# The figures
+
+
+def test_a_series_of_a_figure_looks_like_its_method() -> None:
+    rows = [
+        Row(name="ours", runs={"run": Run(method="dcpnas")}),
+        Row(name="a", series="swept", runs={"run": Run(method="cpnas[beta_p=0]")}),
+        Row(name="b", series="swept", runs={"run": Run(method="cpnas")}),
+        Row(name="S", runs={"run": Run(method="bars")}),
+        Row(name="M", runs={"run": Run(method="bars", width=2)}),
+        Row(name="theirs", quoted="it is not regenerated"),
+    ]
+    found = _looks(artefact(*rows), _series_name)
+    assert (found["ours"], found["swept"]) == (LOOKS["dcpnas"], LOOKS["cpnas"])
+    assert found["S"].colour == found["M"].colour == LOOKS["bars"].colour
+    assert len({(look.marker, str(look.line)) for look in found.values()}) == len(found) == 5
 
 
 # The commands
@@ -350,7 +370,7 @@ def test_an_artefact_is_run_and_written(smoke: tuple[Path, Result]) -> None:
     written = folder / "reports" / "cp-nas" / "figure-5" / "smoke-digits"
     names = {file.relative_to(written).as_posix() for file in written.rglob("*") if file.is_file()}
     assert {"index.html", "report.md", "report.tex", "tables/cp-nas-figure-5.csv"} <= names
-    assert {f"figures/trials-0.{ending}" for ending in ("svg", "pdf", "png")} <= names
+    assert {f"figures/cells-0.{ending}" for ending in ("svg", "pdf", "png")} <= names
     text = (written / "report.md").read_text("utf-8")
     assert "budget smoke" in text
     assert "not a reproduction" in text

@@ -8,15 +8,15 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pytest
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from bnas_bench.analysis.stats import critical_difference
+from bnas_bench.plugins.registry import names as bundled
 from bnas_bench.report import figures
-from bnas_bench.report.critical import critical
 from bnas_bench.report.figures import Point, pareto
-from bnas_bench.report.style import PAPER, Titles, folded, looks, save
+from bnas_bench.report.style import COLOURS, PAPER, Titles, folded, looks, save
 
 TITLES = Titles(title="some $title_1", x="x (%)", y="y")
 
@@ -35,9 +35,34 @@ def names(figure: Figure) -> list[str]:
 
 
 def test_looks_differ_without_colour() -> None:
-    found = list(looks(map(str, range(60))).values())
-    assert len({(look.marker, str(look.line)) for look in found}) == 60
-    assert len({to_hex(look.colour) for look in found[:10]}) == 10
+    found = looks([*map(str, range(50)), *COLOURS])
+    assert len({(look.marker, str(look.line)) for look in found.values()}) == 60
+    few = looks(["dcpnas", *(f"dcpnas[lam={k}]" for k in range(9))])
+    assert len({look.marker for look in few.values()}) == 10
+    assert {look.colour for look in few.values()} == {COLOURS["dcpnas"]}
+    assert len({look.colour for look in looks("abcdefghij").values()}) == 10
+
+
+def test_a_method_has_one_look_beside_whatever_it_stands() -> None:
+    everything = looks([*map(str, range(40)), *reversed(COLOURS), "darts[lr=1]"])
+    for name in COLOURS:
+        assert looks([name])[name] == everything[name]
+    assert looks(["a", "b"]) == looks(["b", "a"])
+    assert everything["darts[lr=1]"].marker != everything["darts"].marker
+
+
+def test_every_bundled_method_has_a_colour_that_is_seen_on_white() -> None:
+    assert set(bundled("method")) <= set(COLOURS)
+    for name, colour in COLOURS.items():
+        assert contrast(colour) >= 3, name
+    assert contrast("#767676") == pytest.approx(4.54, abs=0.01)  # WCAG's own example
+
+
+def contrast(colour: str) -> float:
+    """On white, as WCAG 2.2 defines it."""
+    parts = np.array(to_rgb(colour))
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    return 1.05 / (linear @ [0.2126, 0.7152, 0.0722] + 0.05)
 
 
 def test_a_sweep_by_rising_x_and_the_paper_hollow() -> None:
@@ -64,9 +89,8 @@ def test_a_sweep_by_rising_x_and_the_paper_hollow() -> None:
 
 def test_bars_have_means_runs_and_the_paper() -> None:
     figure = figures.bars(
-        {"one": Point(y=90, lower=85, upper=104), "two": Point(y=80)},
+        {"one": [88.0, 92.0], "two": [80.0]},
         TITLES,
-        runs={"one": [88.0, 92.0]},
         paper={"two": 95.0, "three": 70.0},
         within=(0, 100),
     )
@@ -74,10 +98,17 @@ def test_bars_have_means_runs_and_the_paper() -> None:
     assert [text.get_text() for text in axes.get_yticklabels()] == ["one", "two", "three"]
     assert axes.get_xlim()[1] == 100
     hollow = [line for line in axes.lines if line.get_marker() == "D" and len(line.get_xdata())]
-    assert [drawn(line) for line in hollow] == [[(95, 1)], [(70, 2)]]
+    assert [drawn(line) for line in hollow] == [[(95, 1), (70, 2)]]
     assert {line.get_markerfacecolor() for line in hollow} == {"none"}
     dots = [line for line in axes.lines if line.get_markersize() == 2 and len(line.get_xdata())]
-    assert [list(line.get_xdata()) for line in dots] == [[88, 92]]
+    assert [list(line.get_xdata()) for line in dots] == [[88, 92, 80]]
+    found = looks(["one", "two", "three"])
+    means = [line for line in axes.lines if line.get_marker() == found["one"].marker]
+    assert drawn(means[0])[0] == (90, 0)
+    assert to_hex(means[0].get_color()) == found["one"].colour
+    # By hand: t(0.975, 1) = 12.7062, times sd / sqrt(2), which is 2.
+    ends = [line.get_xdata() for line in axes.lines if len(line.get_xdata()) > 2]
+    assert any(np.allclose([min(x), max(x)], [90 - 25.4124, 90 + 25.4124]) for x in ends)
     assert names(figure) == ["mean, 95 % interval", "run", "paper"]
 
 
@@ -125,7 +156,7 @@ def test_long_titles_of_axes_stay_within_the_figure(rows: bool) -> None:
     long = "the mean validation accuracy of random subnets (%)"
     titles = Titles(title="t", x=long, y="" if rows else long)
     figure = (
-        figures.bars({"w/o Weight Normalization": Point(y=1)}, titles)
+        figures.bars({"w/o Weight Normalization": [1.0]}, titles)
         if rows
         else figures.sweep({"a": [Point(x=1, y=1)]}, titles)
     )
@@ -156,7 +187,9 @@ def test_curves_are_means_of_steps() -> None:
 def test_a_distribution_has_all_values_and_a_box_from_five_on() -> None:
     figure = figures.distribution({"a": [1.0, 2.0, 3.0, 4.0, 10.0], "b": [5.0, 6.0]}, TITLES)
     dots = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
-    assert [list(line.get_xdata()) for line in dots] == [[1, 2, 3, 4, 10], [5, 6]]
+    assert [drawn(line) for line in dots] == [
+        [*((value, 0.25) for value in (1, 2, 3, 4, 10)), (5, 1.25), (6, 1.25)]
+    ]
     medians = [line.get_xdata()[0] for line in figure.axes[0].lines if line.get_linewidth() == 2]
     assert medians == [3]
 
@@ -164,7 +197,7 @@ def test_a_distribution_has_all_values_and_a_box_from_five_on() -> None:
 def test_the_critical_difference_is_as_long_as_it_is() -> None:
     scores = {name: {str(d): float(k) for d in range(6)} for k, name in enumerate("abcd")}
     found = critical_difference(scores)
-    figure = critical(found, TITLES)
+    figure = figures.critical(found, TITLES)
     bar = [line for line in figure.axes[0].lines if line.get_marker() == "|"]
     assert [tuple(line.get_xdata()) for line in bar] == [(1, 1 + found.difference)]
     cliques = [line for line in figure.axes[0].lines if line.get_linewidth() == 2.5]
