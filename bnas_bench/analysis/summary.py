@@ -1,4 +1,4 @@
-"""The table of a comparison: records in, numbers and texts out.
+"""The table of a comparison: a frame of records in, means and intervals out.
 
 A row is one method (with its options) on one space, dataset and budget; its numbers are means over
 the seeds that finished. A trial that has not run, or failed, is counted and named, never dropped.
@@ -6,17 +6,17 @@ the seeds that finished. A trial that has not run, or failed, is counted and nam
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean, stdev
 from typing import Any
+
+import numpy as np
+import pandas as pd
+from pandas import DataFrame
+from scipy import stats
 
 from bnas_bench.plugins.spec import changed, label
 from bnas_bench.runs.store import Record
-
-Coded = tuple[str, str]
-"""What a method or a space is called, and the digest of its code."""
 
 Defaults = Callable[[str, str], Mapping[str, Any]]
 """The default options of a plug-in, by kind and name: those that a row's name need not say."""
@@ -24,67 +24,40 @@ Defaults = Callable[[str, str], Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Column:
-    """What a column shows: the mean of a record's field over the seeds, if all of them have it.
+    """What a column shows: the mean of a field over the seeds, if all of them have it.
 
     Attributes:
+        field: of the frame.
         form: a format for the mean in units of `unit`.
         spread: whether the standard deviation is shown as well.
     """
 
     title: str
-    read: Callable[[Record], float | None]
+    field: str
     form: str
     unit: float = 1
     spread: bool = False
 
 
 COLUMNS: Mapping[str, Column] = {
-    "test_accuracy": Column("test accuracy %", lambda r: r["test_accuracy"], ".2f", spread=True),
-    "parameters": Column("params", lambda r: r["parameters"], ",.0f"),
-    "ops": Column("OPs M (nas-bnn)", lambda r: r["ops"]["nas-bnn"], ",.3f", 1e6),
-    "memory_bits": Column("memory KiB", lambda r: r["memory_bits"], ",.1f", 8 * 1024),
-    "packed_latency_ms": Column(
-        "latency ms (packed, 1 thread)", lambda r: r.get("packed_latency_ms"), ",.2f"
-    ),
-    "latency_ms": Column("latency ms (simulated)", lambda r: r["latency_ms"], ",.2f"),
-    "passes": Column("search passes", lambda r: r["passes"], ",.0f"),
-    "search_seconds": Column("search s", lambda r: r["search_seconds"], ",.1f"),
-    "train_seconds": Column("train s", lambda r: r["train_seconds"], ",.1f"),
+    "test_accuracy": Column("test accuracy %", "test_accuracy", ".2f", spread=True),
+    "parameters": Column("params", "parameters", ",.0f"),
+    "ops": Column("OPs M (nas-bnn)", "ops.nas-bnn", ",.3f", 1e6),
+    "memory_bits": Column("memory KiB", "memory_bits", ",.1f", 8 * 1024),
+    "packed_latency_ms": Column("latency ms (packed, 1 thread)", "packed_latency_ms", ",.2f"),
+    "latency_ms": Column("latency ms (simulated)", "latency_ms", ",.2f"),
+    "passes": Column("search passes", "passes", ",.0f"),
+    "search_seconds": Column("search s", "search_seconds", ",.1f"),
+    "train_seconds": Column("train s", "train_seconds", ",.1f"),
 }
 
 SAME = ("harness_source", "dataset_fingerprint", "threads")
 """Fields in which the seeds of a row must agree to be seeds of one thing."""
 
+ROW = ["method", "space", "dataset", "budget"]
+"""What rows differ in."""
 
-@dataclass(frozen=True)
-class Statistic:
-    """Mean and sample standard deviation over the seeds; a single one has no deviation."""
-
-    mean: float
-    sd: float | None
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the table.
-
-    Attributes:
-        n: seeds that finished, of `planned`.
-        notes: what befell the other seeds, and what else a reader must know.
-        values: by the names of `COLUMNS`; without those that a seed lacks, empty if none finished.
-    """
-
-    method: str
-    space: str
-    dataset: str
-    budget: str
-    n: int
-    planned: int
-    notes: Sequence[str]
-    values: Mapping[str, Statistic]
-
-    def to_json(self) -> dict[str, Any]:
-        return vars(self) | {"values": {name: vars(value) for name, value in self.values.items()}}
+STATISTICS = ("mean", "sd", "lower", "upper")
 
 
 @dataclass(frozen=True)
@@ -97,52 +70,86 @@ class Table:
     notes: Sequence[str]
 
 
-def rows(records: Iterable[Record], defaults: Defaults) -> list[Row]:
-    """Group records into rows, in the order in which the groups first appear.
+def summarise(frame: DataFrame) -> DataFrame:
+    """Mean, sample standard deviation and 95 % t interval over the seeds, a row per configuration.
 
-    Runs of a method or a space whose code has changed since are runs of another, and say by which code.
+    Rows stand in the order in which they first appear; runs of a method or a space whose code has
+    changed since are runs of another, and say by which code. A single seed has no deviation, and what
+    one of its seeds lacks has no mean.
 
     Args:
-        records: one per trial. A trial that has not run has its configuration alone and, where that
-            is known, a `reason`.
+        frame: records, as `run` and `load_results` give them; damaged ones, of which nobody knows
+            what they ran, are in no row.
+
+    Returns:
+        by (method, space, dataset, budget): under `trials` `n`, the seeds that finished, of `planned`;
+        under each measure `mean`, `sd`, `lower` and `upper`, in the measure's own unit.
     """
-    groups: dict[tuple[Coded, Coded, str, str], list[Record]] = {}
-    versions: dict[str, set[Coded]] = defaultdict(set)
-    for record in records:
-        coded = [
-            (labelled(record, kind, defaults), record[f"{kind}_source"])
-            for kind in ("method", "space")
-        ]
-        for name, source in coded:
-            versions[name].add((name, source))
-        key = (coded[0], coded[1], record["dataset"], record["budget"])
-        groups.setdefault(key, []).append(record)
+    rows = _told_apart(frame)
+    planned = rows.groupby(ROW, sort=False).size().rename("planned")
+    done = rows[rows["status"] == "ok"]
+    fields = [column.field for column in COLUMNS.values()]
+    numbers = done[ROW].join(done.reindex(columns=fields).astype("float64"))
+    by_row = numbers.groupby(ROW)
+    n = by_row.size().reindex(planned.index, fill_value=0).rename("n")
+    whole = by_row.count().reindex(planned.index, fill_value=0).eq(n, axis=0)
+    mean, sd = (
+        found.reindex(planned.index).where(whole) for found in (by_row.mean(), by_row.std())
+    )
+    half = sd.mul(stats.t.ppf(0.975, n - 1) / np.sqrt(n), axis=0)
+    found = dict(zip(STATISTICS, (mean, sd, mean - half, mean + half), strict=True))
+    measures = pd.concat(found, axis=1).swaplevel(axis=1)
+    order = pd.MultiIndex.from_product([fields, STATISTICS])
+    trials = pd.concat({"trials": pd.concat([n, planned], axis=1)}, axis=1)
+    return trials.join(measures[order])
 
-    def told_apart(coded: Coded) -> str:
-        name, source = coded
-        return name if len(versions[name]) == 1 else f"{name} (code {source})"
 
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """The 95 % t interval of a mean, for seaborn: `sns.pointplot(..., errorbar=bb.interval)`.
+
+    It is (nan, nan) where there are fewer than two values.
+    """
+    found = np.asarray(values, float)
+    half = stats.t.ppf(0.975, len(found) - 1) * stats.sem(found) if len(found) > 1 else np.nan
+    return float(found.mean() - half), float(found.mean() + half)
+
+
+def as_json(frame: DataFrame) -> list[dict[str, Any]]:
+    """The rows for programs: what they are, `n` of `planned`, notes, and per measure mean and sd."""
+    notes = _notes(frame)
     return [
-        _row((told_apart(method), told_apart(space), dataset, budget), group)
-        for (method, space, dataset, budget), group in groups.items()
+        dict(zip(ROW, key, strict=True))
+        | {name: int(row["trials", name]) for name in ("n", "planned")}
+        | {"notes": notes[key]}
+        | {
+            "values": {
+                name: {"mean": float(mean), "sd": None if np.isnan(sd) else float(sd)}
+                for name, column in COLUMNS.items()
+                if not np.isnan(mean := row[column.field, "mean"])
+                for sd in [row[column.field, "sd"]]
+            }
+        }
+        for key, row in summarise(frame).iterrows()
     ]
 
 
-def table(records: Sequence[Record], defaults: Defaults) -> Table:
+def table(frame: DataFrame) -> Table:
     """Lay out the rows; what is the same for all of them goes into the caption."""
-    found = rows(records, defaults)
-    names = ("space", "dataset", "budget")
-    distinct = {name: list(dict.fromkeys(vars(row)[name] for row in found)) for name in names}
-    own = ["method", *(name for name in names if len(distinct[name]) > 1)]
-    facts = [f"{name} {values[0]}" for name, values in distinct.items() if len(values) == 1]
+    summary, notes = summarise(frame), _notes(frame)
+    keys = summary.index.to_frame()
+    shown = [name for name in ROW if name == "method" or keys[name].nunique() > 1]
+    facts = [f"{name} {keys[name].iloc[0]}" for name in ROW if name not in shown and len(keys)]
+    own = [[key[ROW.index(name)] for name in shown] for key in summary.index]
     return Table(
-        caption="; ".join([*facts, *_circumstances(records)]),
-        header=[*own, "n", *(column.title for column in COLUMNS.values())],
-        lines=[[*(vars(row)[name] for name in own), *_texts(row)] for row in found],
+        caption="; ".join([*facts, *_circumstances(frame)]),
+        header=[*shown, "n", *(column.title for column in COLUMNS.values())],
+        lines=[
+            [*words, *_texts(row)] for words, (_, row) in zip(own, summary.iterrows(), strict=True)
+        ],
         notes=[
-            f"{', '.join(vars(row)[name] for name in own)}, {note}"
-            for row in found
-            for note in row.notes
+            f"{', '.join(words)}, {note}"
+            for words, key in zip(own, summary.index, strict=True)
+            for note in notes[key]
         ],
     )
 
@@ -160,51 +167,57 @@ def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _row(key: tuple[str, str, str, str], group: list[Record]) -> Row:
-    done = [record for record in group if record.get("status") == "ok"]
-    notes = [
-        f"seed {record['seed']} {record.get('status', 'has not run')}"
-        + (f": {record['reason']}" if record.get("reason") else "")
-        for record in group
-        if record.get("status") != "ok"
-    ]
-    notes += [
-        f"its seeds differ in {field}: they are not runs of one thing"
-        for field in SAME
-        if len({record.get(field) for record in done}) > 1
-    ]
-    numbers = {name: [column.read(record) for record in done] for name, column in COLUMNS.items()}
-    values = {
-        name: _statistic([number for number in column if number is not None])
-        for name, column in numbers.items()
-        if done and None not in column
-    }
-    return Row(*key, len(done), len(group), notes, values)
+def _told_apart(frame: DataFrame) -> DataFrame:
+    """The rows whose trial is known, with methods and spaces as a table names them."""
+    rows = frame[frame["method"].notna()].copy()
+    for kind in ("method", "space"):
+        labels, sources = rows[f"{kind}_label"], rows[f"{kind}_source"]
+        is_one = sources.groupby(labels).transform("nunique") == 1
+        rows[kind] = labels.where(is_one, labels + " (code " + sources + ")")
+    return rows
 
 
-def _statistic(values: Sequence[float]) -> Statistic:
-    return Statistic(fmean(values), stdev(values) if len(values) > 1 else None)
+def _notes(frame: DataFrame) -> dict[Any, list[str]]:
+    """By row, what befell the seeds that did not finish, and what else a reader must know."""
+    groups = _told_apart(frame).groupby(ROW, sort=False)
+    return {key: [*_befell(group), *_differences(group)] for key, group in groups}
 
 
-def _texts(row: Row) -> list[str]:
-    n = str(row.n) if row.n == row.planned else f"{row.n}/{row.planned}"
-    return [n, *(_text(column, row.values.get(name)) for name, column in COLUMNS.items())]
+def _befell(group: DataFrame) -> Iterator[str]:
+    lost = group[group["status"] != "ok"]
+    for seed, status, reason in zip(lost["seed"], lost["status"], lost["reason"], strict=True):
+        yield f"seed {seed} {status}" + (f": {reason}" if not pd.isna(reason) and reason else "")
 
 
-def _text(column: Column, value: Statistic | None) -> str:
-    if value is None:
-        return "-"
-    mean = f"{value.mean / column.unit:{column.form}}"
-    if not column.spread:
-        return mean
-    return f"{mean} ± {'-' if value.sd is None else f'{value.sd / column.unit:{column.form}}'}"
+def _differences(group: DataFrame) -> Iterator[str]:
+    done = group[group["status"] == "ok"].reindex(columns=list(SAME))
+    for field in SAME:
+        if done[field].nunique(dropna=False) > 1:
+            yield f"its seeds differ in {field}: they are not runs of one thing"
 
 
-def _circumstances(records: Sequence[Record]) -> list[str]:
+def _texts(row: pd.Series) -> list[str]:
+    n, planned = (int(row["trials", name]) for name in ("n", "planned"))
+    counted = str(n) if n == planned else f"{n}/{planned}"
+    return [counted, *(_text(column, row[column.field]) for column in COLUMNS.values())]
+
+
+def _text(column: Column, value: pd.Series) -> str:
+    mean, sd = (
+        "-" if np.isnan(value[name]) else f"{value[name] / column.unit:{column.form}}"
+        for name in ("mean", "sd")
+    )
+    return f"{mean} ± {sd}" if column.spread and mean != "-" else mean
+
+
+def _circumstances(frame: DataFrame) -> list[str]:
     """Where the numbers come from, and what they are not."""
-    machines = {machine(record): None for record in records if record.get("status") == "ok"}
+    known = frame[frame["method"].notna()]
+    done = known[known["status"] == "ok"].reindex(columns=["device_name", "cpu", "threads"])
+    places = done.drop_duplicates().astype(object)
+    machines = dict.fromkeys(map(machine, places.where(places.notna(), None).to_dict("records")))
     facts = [f"measured on {' and '.join(machines)}"] if machines else []
-    if any(record["budget"] != "paper" for record in records):
+    if (known["budget"] != "paper").any():
         facts.append("a budget other than paper reproduces no paper's numbers")
     return facts
 

@@ -21,7 +21,7 @@ from bnas_bench.cli.packed import pack
 from bnas_bench.cli.papers import papers, reproduce
 from bnas_bench.cli.plugins import budgets, check, datasets, list_all, methods, new_method, spaces
 from bnas_bench.cli.report import report
-from bnas_bench.cli.runs import run, status, table
+from bnas_bench.cli.runs import export, run, status, table
 from bnas_bench.cli.streams import outputs, sentence
 from bnas_bench.core.errors import BadValue, BenchError
 
@@ -83,7 +83,7 @@ def main() -> None:
 
 
 for command in (
-    *(run, table, status, report, reproduce, papers, audit),
+    *(run, table, status, export, report, reproduce, papers, audit),
     *(measure, show, pack),
     *(latency, latency_table),
     *(list_all, methods, spaces, datasets, budgets, check, new_method),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from warnings import catch_warnings
@@ -13,10 +12,10 @@ from warnings import catch_warnings
 import click
 
 from bnas_bench.cli.costs import layer_csv, layer_lines, layer_values, lines
-from bnas_bench.cli.paths import kind_of
-from bnas_bench.cli.reading import read_architecture
-from bnas_bench.cli.sizes import Shape, Size, running, sized
+from bnas_bench.cli.sizes import Size, running, sized
 from bnas_bench.core.errors import BadValue, UnknownName
+from bnas_bench.core.paths import kind_of
+from bnas_bench.runs.reading import read_architecture
 
 if TYPE_CHECKING:
     from torch import nn
@@ -60,6 +59,7 @@ def measure(
     size that the options give, not at the one it was trained at (as `latency` and `pack` take it).
     """
     from bnas_bench.cost import costs, ledger
+    from bnas_bench.runs.network import packed_bytes
 
     if as_json and as_csv:
         raise BadValue("--json and --csv are two forms of one answer: choose one of them")
@@ -80,7 +80,7 @@ def measure(
         click.echo(layer_csv(entries), nl=False)
         return
     found = {"input": list(size.shape)} | costs(entries)
-    found["packed_file_bytes"] = _file_bytes(network, size.shape)
+    found["packed_file_bytes"] = packed_bytes(network, size.shape)
     if as_json:
         if layers:
             found["layers"] = [layer_values(layer) for layer in entries.layers]
@@ -89,17 +89,6 @@ def measure(
     click.echo("\n".join(lines(found)))
     if layers:
         click.echo("\n" + "\n".join(layer_lines(entries)))
-
-
-def _file_bytes(network: nn.Module, shape: Shape) -> int | None:
-    """Of the packed file, its header included; None where the network cannot be packed."""
-    from bnas_bench.nn.network import Network
-    from bnas_bench.packed.format.file import save
-    from bnas_bench.packed.lowering.lower import CannotPack, lower
-
-    with suppress(CannotPack):
-        return len(save(lower(network, shape))) if isinstance(network, Network) else None
-    return None
 
 
 @click.command()

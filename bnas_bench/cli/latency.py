@@ -15,11 +15,11 @@ import click
 from bnas_bench.cli.architectures import torchvision_network
 from bnas_bench.cli.numbers import Number
 from bnas_bench.cli.packed import SPACE, space_of_a_trial
-from bnas_bench.cli.paths import kind_of
-from bnas_bench.cli.reading import read_architecture
 from bnas_bench.cli.sizes import Shape, Size, running, sized
 from bnas_bench.core.errors import BadValue, BenchError
 from bnas_bench.core.options import Threads
+from bnas_bench.core.paths import kind_of
+from bnas_bench.runs.reading import read_architecture
 
 if TYPE_CHECKING:
     from torch import nn

@@ -17,8 +17,7 @@ from bnas_bench.cli.sizes import Size, running, sized
 from bnas_bench.core.architecture import Architecture
 from bnas_bench.core.errors import BadValue
 from bnas_bench.core.options import Grid, Seed
-from bnas_bench.plugins.registry import find
-from bnas_bench.plugins.spec import parse_spec
+from bnas_bench.plugins import making
 from bnas_bench.search.space import SearchSpace
 
 if TYPE_CHECKING:
@@ -66,9 +65,7 @@ def latency_table(
     from bnas_bench.packed.engine.engine import Engine
 
     where = measured_on(threads)
-    spec = parse_spec(space)
-    plugin = find("space", spec.name)
-    instance = plugin.make(plugin.resolve(spec.options))
+    instance = making.space(space)
     others = count if fill is None else fill
     frame = size.spec(instance, instance.largest())
     rng = generator(seed, "latency-table", space)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bnas_bench.cli.paths import kind_of
-from bnas_bench.cli.reading import read_architecture
 from bnas_bench.cli.sizes import Shape, Size, running, sized
 from bnas_bench.core.errors import BadValue
+from bnas_bench.core.paths import kind_of
 from bnas_bench.plugins.registry import Plugin, find
 from bnas_bench.plugins.spec import label, parse_spec
+from bnas_bench.runs.reading import read_architecture
 from bnas_bench.search.strategy import options_of
 
 if TYPE_CHECKING:

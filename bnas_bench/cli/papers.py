@@ -8,12 +8,13 @@ from pathlib import Path
 import click
 
 from bnas_bench.cli.numbers import Number
-from bnas_bench.cli.running import FOLDER, RESULTS, How, found, results_name, runs_trials
+from bnas_bench.cli.running import FOLDER, RESULTS, results_name, runs_trials, watched
 from bnas_bench.core.errors import UnknownName
 from bnas_bench.core.options import Grid, Seed
 from bnas_bench.papers.artefact import PAPERS, Artefact, ids, load
 from bnas_bench.plugins.recorded import defaults
 from bnas_bench.runs.feasible import check_trials
+from bnas_bench.runs.how import How, found
 from bnas_bench.runs.store import Store
 
 
@@ -103,7 +104,7 @@ def reproduce(
             click.echo(f"{trial.id}  {store.state(trial.id).word}")
         return
     if trials and not no_run:
-        how.run(trials, store)
+        watched(how, trials, store)
     records = {trial.id: found(trial, store) for trial in trials}
 
     from bnas_bench.cli.output import print_report_table

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import click
 
+from bnas_bench import api
 from bnas_bench.cli.running import FOLDER, RESULTS
-from bnas_bench.cli.runs import store_of
-from bnas_bench.plugins.recorded import defaults
 
 
 @click.command()
@@ -26,14 +25,7 @@ def report(name: str, results: Path, reports: Path) -> None:
 
     Markdown, LaTeX, CSV, figures as SVG, PDF and PNG, and index.html, which needs no network.
     """
-    if len((path := Path(name)).parts) > 1:
-        results, name = path.parent, path.name
-    store = store_of(results, name)
-    from bnas_bench.report.build import build
-    from bnas_bench.report.commands import Origin
-
-    folder = reports / name
-    build(store, Origin(name, str(results), defaults), folder)
+    folder = api.report(name, reports / Path(name).name, results)
     for entry in sorted(folder.iterdir()):
         files = sum(1 for _ in entry.iterdir()) if entry.is_dir() else 0
         click.echo(f"wrote {entry}{f'/ ({files} files)' if files else ''}")

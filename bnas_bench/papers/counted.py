@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 from bnas_bench.core.budget import Scale
 from bnas_bench.core.errors import UnknownName
 from bnas_bench.papers.artefact import FOLDER, Count
-from bnas_bench.plugins.registry import find
+from bnas_bench.plugins.making import space as space_of
 from bnas_bench.plugins.spec import parse_spec
-from bnas_bench.search.space import SearchSpace
 
 if TYPE_CHECKING:
     from bnas_bench.cost import Ledger
@@ -50,13 +49,6 @@ def ledger_of(count: Count) -> Ledger:
         np.random.default_rng(0),
     )
     return ledger(network, shape)
-
-
-def space_of(text: str) -> SearchSpace:
-    """The space that is written as on the command line, `darts-binary[binarise=depthwise]`."""
-    spec = parse_spec(text)
-    plugin = find("space", spec.name)
-    return plugin.make(plugin.resolve(spec.options))
 
 
 def architecture(count: Count) -> str:

@@ -14,9 +14,9 @@ from bnas_bench.core.budgets import BUDGETS
 from bnas_bench.core.errors import BadValue
 from bnas_bench.data.names import check_dataset
 from bnas_bench.papers.artefact import Artefact, Run
-from bnas_bench.plugins.registry import Kind, find
+from bnas_bench.plugins.making import Choice, choose
 from bnas_bench.plugins.spec import Spec, parse_spec, resolve_budget
-from bnas_bench.runs.trial import Choice, Trial, expand
+from bnas_bench.runs.trial import Trial, expand
 
 SMALL = ("smoke", "quick")
 """Budgets below `standard`: a run's `small` holds what differs under them."""
@@ -109,16 +109,10 @@ def _trials(
 ) -> list[Trial]:
     if asked.name in SMALL:
         run = replace(run, **run.small)
-    method = _choice("method", run.method)
-    space = _choice("space", run.space or artefact.space)
+    method = choose("method", run.method)
+    space = choose("space", run.space or artefact.space)
     budget = _budget(run, space, asked, IMAGENET if dataset.startswith("imagenet") else CIFAR)
     return expand([method], [space], [dataset], [budget], seeds, root_seed)
-
-
-def _choice(kind: Kind, text: str) -> Choice:
-    spec = parse_spec(text)
-    plugin = find(kind, spec.name)
-    return plugin, plugin.resolve(spec.options)
 
 
 def _budget(run: Run, space: Choice, asked: Spec, shape: tuple[int, int, int]) -> Budget:

@@ -99,12 +99,13 @@ def label(name: str, options: Mapping[str, Any]) -> str:
 
 def pairs(options: Mapping[str, Any]) -> list[str]:
     """Typed options in text form, `key=value` each."""
-    return [f"{key}={_text(value)}" for key, value in options.items()]
+    return [f"{key}={written(value)}" for key, value in options.items()]
 
 
-def _text(value: Any) -> str:
+def written(value: Any) -> str:
+    """A typed value in text form: `3`, `true`, `none`, `a+b`."""
     if isinstance(value, tuple | list):  # JSON has no tuples
-        return "+".join(map(_text, value))
+        return "+".join(map(written, value))
     return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from bnas_bench.core.budget import Budget
 from bnas_bench.core.errors import BadValue
 from bnas_bench.core.files import canonical, sha256
+from bnas_bench.plugins.making import Choice
 from bnas_bench.plugins.registry import Plugin
 from bnas_bench.plugins.source import harness_digest
 
@@ -23,10 +24,6 @@ CONFIG = 1
 
 MOST_TRIALS = 10_000
 """Of one grid; each is a folder of its own."""
-
-
-Choice = tuple[Plugin, Mapping[str, Any]]
-"""A plug-in with all its options."""
 
 
 @dataclass(frozen=True)

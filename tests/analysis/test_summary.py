@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
 
-from bnas_bench.analysis.summary import Row, Statistic, rows, table
+from bnas_bench.analysis import records as reading
+from bnas_bench.analysis.records import to_frame
+from bnas_bench.analysis.summary import as_json, interval, summarise, table
 from bnas_bench.runs.store import Record
 
 DEFAULTS = {
@@ -16,12 +19,14 @@ DEFAULTS = {
 }
 
 
-def defaults(kind: str, name: str) -> dict[str, Any]:
-    return DEFAULTS[kind, name]
+@pytest.fixture(autouse=True)
+def defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "defaults", lambda kind, name: DEFAULTS[kind, name])
 
 
 def planned(method: str = "random", seed: int = 0, **fields: Any) -> Record:
     return {
+        "id": f"{method}-s{seed}",
         "method": method,
         "method_options": dict(DEFAULTS["method", method]),
         "method_source": "abc",
@@ -62,17 +67,17 @@ def failed(method: str = "random", seed: int = 0) -> Record:
 
 def test_means_and_sample_deviations() -> None:
     # 90, 92, 97: mean 93; squared deviations 9 + 1 + 16 = 26, over n - 1 = 2, is 13.
-    (row,) = rows([done(90.0), done(92.0, seed=1), done(97.0, seed=2)], defaults)
-    assert (row.n, row.planned, row.notes) == (3, 3, [])
-    assert row.values["test_accuracy"].mean == 93
-    assert row.values["test_accuracy"].sd == pytest.approx(13**0.5, rel=1e-12)
-    assert row.values["parameters"] == Statistic(26_000, 1000)
-    assert row.values["ops"].mean == 1.5e6
+    (row,) = as_json(to_frame([done(90.0), done(92.0, seed=1), done(97.0, seed=2)]))
+    assert (row["n"], row["planned"], row["notes"]) == (3, 3, [])
+    assert row["values"]["test_accuracy"]["mean"] == 93
+    assert row["values"]["test_accuracy"]["sd"] == pytest.approx(13**0.5, rel=1e-12)
+    assert row["values"]["parameters"] == {"mean": 26_000, "sd": 1000}
+    assert row["values"]["ops"]["mean"] == 1.5e6
 
 
 def test_a_single_seed_has_no_deviation() -> None:
-    (row,) = rows([done(90.0)], defaults)
-    assert row.values["test_accuracy"] == Statistic(90.0, None)
+    (row,) = as_json(to_frame([done(90.0)]))
+    assert row["values"]["test_accuracy"] == {"mean": 90.0, "sd": None}
 
 
 def test_a_rows_name_says_what_is_not_default() -> None:
@@ -82,8 +87,8 @@ def test_a_rows_name_says_what_is_not_default() -> None:
         done(90.0, "dcpnas", method_options={"lam": 0.0, "drop": ["a"]}),
         done(90.0, "dcpnas", space_options={"binarise": ["depthwise"]}),
     ]
-    found = rows(records, defaults)
-    assert [(row.method, row.space, row.n) for row in found] == [
+    found = as_json(to_frame(records))
+    assert [(row["method"], row["space"], row["n"]) for row in found] == [
         ("dcpnas", "darts-binary", 2),
         ("dcpnas[lam=0.0,drop=a]", "darts-binary", 1),
         ("dcpnas", "darts-binary[binarise=depthwise]", 1),
@@ -98,35 +103,40 @@ def test_cells_that_did_not_finish_are_counted_and_named() -> None:
         planned(seed=3, reason="no images in data/"),
         planned("dcpnas", status="refused", reason="not on this space"),
     ]
-    found = rows(records, defaults)
-    assert [(row.n, row.planned) for row in found] == [(1, 4), (0, 1)]
-    assert found[0].notes == [
+    found = as_json(to_frame(records))
+    assert [(row["n"], row["planned"]) for row in found] == [(1, 4), (0, 1)]
+    assert found[0]["notes"] == [
         "seed 1 failed: Diverged: the loss is nan",
         "seed 2 has not run",
         "seed 3 has not run: no images in data/",
     ]
-    assert found[0].values["test_accuracy"] == Statistic(90.0, None)
-    assert found[1].notes == ["seed 0 refused: not on this space"]
-    assert found[1].values == {}
+    assert found[0]["values"]["test_accuracy"] == {"mean": 90.0, "sd": None}
+    assert found[1]["notes"] == ["seed 0 refused: not on this space"]
+    assert found[1]["values"] == {}
 
 
 def test_seeds_of_another_harness_or_data_are_pointed_out() -> None:
-    (row,) = rows([done(1.0), done(2.0, seed=1, dataset_fingerprint="other")], defaults)
-    assert row.notes == ["its seeds differ in dataset_fingerprint: they are not runs of one thing"]
+    (row,) = as_json(to_frame([done(1.0), done(2.0, seed=1, dataset_fingerprint="other")]))
+    assert row["notes"] == [
+        "its seeds differ in dataset_fingerprint: they are not runs of one thing"
+    ]
 
 
 @pytest.mark.parametrize("kind", ["method", "space"])
 def test_runs_of_changed_code_are_not_pooled(kind: str) -> None:
     records = [done(1.0), done(2.0, seed=1), done(4.0, seed=2, **{f"{kind}_source": "new"})]
-    old, new = rows(records, defaults)
-    assert [old.values["test_accuracy"].mean, new.values["test_accuracy"].mean] == [1.5, 4.0]
-    assert getattr(old, kind).endswith(" (code abc)")
-    assert getattr(new, kind).endswith(" (code new)")
+    old, new = as_json(to_frame(records))
+    assert [old["values"]["test_accuracy"]["mean"], new["values"]["test_accuracy"]["mean"]] == [
+        1.5,
+        4.0,
+    ]
+    assert old[kind].endswith(" (code abc)")
+    assert new[kind].endswith(" (code new)")
 
 
 def test_the_laid_out_table() -> None:
     records = [done(90.0), done(92.0, seed=1), done(95.5, "dcpnas"), failed("dcpnas", 1)]
-    laid_out = table(records, defaults)
+    laid_out = table(to_frame(records))
     assert laid_out.header == [
         *("method", "n", "test accuracy %", "params", "OPs M (nas-bnn)", "memory KiB"),
         *("latency ms (packed, 1 thread)", "latency ms (simulated)"),
@@ -154,15 +164,15 @@ def test_a_row_has_no_mean_of_what_one_of_its_seeds_lacks() -> None:
     older = done(90.0)
     del older["packed_latency_ms"]
     for lacking in (older, done(90.0, packed_latency_ms=None)):
-        (row,) = rows([lacking, done(92.0, seed=1)], defaults)
-        assert "packed_latency_ms" not in row.values
-        assert row.values["latency_ms"].mean == 2.5
-        (line,) = table([lacking, done(92.0, seed=1)], defaults).lines
+        (row,) = as_json(to_frame([lacking, done(92.0, seed=1)]))
+        assert "packed_latency_ms" not in row["values"]
+        assert row["values"]["latency_ms"]["mean"] == 2.5
+        (line,) = table(to_frame([lacking, done(92.0, seed=1)])).lines
         assert line[6:8] == ["-", "2.50"]
 
 
 def test_what_differs_between_rows_is_a_column() -> None:
-    laid_out = table([done(90.0), done(91.0, dataset="cifar10"), planned(budget="paper")], defaults)
+    laid_out = table(to_frame([done(90.0), done(91.0, dataset="cifar10"), planned(budget="paper")]))
     assert laid_out.header[:4] == ["method", "dataset", "budget", "n"]
     assert [line[:4] for line in laid_out.lines] == [
         ["random", "digits", "quick", "1"],
@@ -177,12 +187,23 @@ def test_what_differs_between_rows_is_a_column() -> None:
 
 def test_several_machines_are_all_named_and_paper_needs_no_warning() -> None:
     gpu = done(91.0, budget="paper", seed=1, device_name="Some GPU")
-    caption = table([done(90.0, budget="paper"), gpu], defaults).caption
+    caption = table(to_frame([done(90.0, budget="paper"), gpu])).caption
     assert caption.endswith("measured on Some CPU (CPU threads: 2) and Some GPU (CPU threads: 2)")
 
 
-def test_rows_as_json() -> None:
-    (row,) = rows([done(90.0)], defaults)
-    assert isinstance(row, Row)
-    assert row.to_json()["values"]["test_accuracy"] == {"mean": 90.0, "sd": None}
-    assert (row.to_json()["method"], row.to_json()["n"]) == ("random", 1)
+def test_the_interval_is_students() -> None:
+    # 90, 92, 97: mean 93, sd sqrt(13), and of t with two degrees of freedom 97.5 % lie below 4.302653.
+    half = 4.302653 * (13 / 3) ** 0.5
+    frame = to_frame([done(90.0), done(92.0, seed=1), done(97.0, seed=2), done(80.0, "dcpnas")])
+    found = summarise(frame)["test_accuracy"]
+    assert [*found.iloc[0]] == pytest.approx([93, 13**0.5, 93 - half, 93 + half], rel=1e-6)
+    assert [*found.iloc[1].isna()] == [False, True, True, True]
+    assert interval([90.0, 92.0, 97.0]) == pytest.approx((93 - half, 93 + half), rel=1e-6)
+    assert all(map(math.isnan, interval([90.0])))
+
+
+def test_what_nobody_knows_is_in_no_row() -> None:
+    frame = to_frame([done(90.0), {"id": "x", "status": "damaged", "reason": "cut off"}])
+    assert [*summarise(frame)["trials", "planned"]] == [1]
+    assert summarise(frame.iloc[1:]).empty
+    assert table(frame.iloc[1:]).lines == []

@@ -7,13 +7,12 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from bnas_bench.cli.paths import kind_of
 from bnas_bench.core.architecture import Architecture
 from bnas_bench.core.errors import BadValue, InvalidArchitecture, UnknownName, brief
+from bnas_bench.core.paths import kind_of
 from bnas_bench.core.strict import BadJson, read_json
 from bnas_bench.plugins import recorded
-from bnas_bench.plugins.registry import find, known
-from bnas_bench.plugins.spec import parse_spec
+from bnas_bench.plugins.making import choose
 from bnas_bench.runs.store import Record, read_record, read_whole
 from bnas_bench.search.genotype import is_written, named
 from bnas_bench.search.space import SearchSpace
@@ -143,14 +142,11 @@ def _space(source: _Source, named_space: str | None) -> SearchSpace:
     if named_space is None:
         if record is not None:
             return recorded.space(record["space"], record["space_options"])
-        name = _named_in(source.content) or "darts-binary"
-        plugin = known("space", name)
-        return plugin.make(plugin.resolve({}))
-    spec = parse_spec(named_space)
-    plugin = find("space", spec.name)
-    if record is not None and plugin.module is None and not spec.options:
+        return recorded.space(_named_in(source.content) or "darts-binary", {})
+    plugin, options = choose("space", named_space)
+    if record is not None and plugin.module is None and "[" not in named_space:
         return recorded.space(record["space"], record["space_options"], plugin)
-    return plugin.make(plugin.resolve(spec.options))
+    return plugin.make(options)
 
 
 def _named_in(content: str) -> str | None:

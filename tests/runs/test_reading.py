@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from bnas_bench.cli.reading import LARGEST, read_architecture
 from bnas_bench.core.errors import BadValue, Damaged, InvalidArchitecture
 from bnas_bench.core.files import sha256
+from bnas_bench.runs.reading import LARGEST, read_architecture
 from bnas_bench.runs.record import encode
 from tests.cli.test_measure import run, succeed
 from tests.helpers.records import done, trials

@@ -1,0 +1,62 @@
+"""What searches left behind beside their records, as DataFrames: the anytime logs and the fronts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from typing import Any
+from warnings import warn
+
+from pandas import DataFrame
+
+from bnas_bench.analysis.logs import NO_LOG, log_entries
+from bnas_bench.analysis.records import typed
+from bnas_bench.analysis.summary import labelled
+from bnas_bench.core.errors import Damaged
+from bnas_bench.plugins.recorded import defaults
+from bnas_bench.runs.store import Record, Store
+
+Rows = Iterable[dict[str, Any]]
+
+
+def logs(store: Store) -> DataFrame:
+    """A row per entry of a log: `phase`, the `passes` (images forward and backward) and `seconds` of that
+    phase so far, and what was reported, `valid` and other accuracies from 0 to 1."""
+    return _frame(store, "log.jsonl", lambda data: log_entries(data.splitlines()))
+
+
+def fronts(store: Store) -> DataFrame:
+    """A row per member of a search's front: its `architecture` as JSON, its accuracy on the validation
+    images, `valid`, from 0 to 1 as the search estimates it, and its `ops` at the search's scale."""
+
+    def members(data: bytes) -> Rows:
+        for member in json.loads(data):
+            yield member | {"architecture": json.dumps(member["architecture"])}
+
+    return _frame(store, "front.json", members)
+
+
+def _frame(store: Store, file: str, read: Callable[[bytes], Rows]) -> DataFrame:
+    """The rows of that file of every trial, each with what its trial ran.
+
+    One that is damaged is named in a warning.
+    """
+    rows: list[dict[str, Any]] = []
+    for trial_id in store.ids():
+        try:
+            record = store.read(trial_id)
+            if record is not None and (data := store.file(record, file)) is not None:
+                trial = _trial(record)
+                rows += [trial | row for row in read(data)]
+        except (Damaged, *NO_LOG) as error:
+            warn(f"{trial_id} is not in the table: its {file} is damaged ({error})", stacklevel=3)
+    return typed(DataFrame(rows, dtype=object))
+
+
+def _trial(record: Record) -> dict[str, Any]:
+    return {
+        "id": record["id"],
+        "method_label": labelled(record, "method", defaults),
+        "space_label": labelled(record, "space", defaults),
+        **{name: record[name] for name in ("dataset", "budget", "seed")},
+    }
