@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
+from multiprocessing import get_context
 from pathlib import Path
 
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
@@ -14,15 +17,12 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from bnas_bench.analysis.frame import Results, Row, Setting, read
 from bnas_bench.analysis.table import Table
 from bnas_bench.core.errors import BadValue
-from bnas_bench.report.aside import aside
-from bnas_bench.report.cells import draw_cells
 from bnas_bench.report.commands import Origin
-from bnas_bench.report.contrasts import RANDOM, against_random, rank_table
+from bnas_bench.report.contrasts import RANDOM, against_random, front_table, rank_table
 from bnas_bench.report.datasets import Family, dataset_table, difference_in_words, families
 from bnas_bench.report.folder import replaced, write_tables, write_texts
-from bnas_bench.report.fronts import front_table
 from bnas_bench.report.model import Report
-from bnas_bench.report.pictures import FAMILIES, FIGURED, Pictures
+from bnas_bench.report.pictures import FAMILIES, FIGURED, Pictures, draw_cells
 from bnas_bench.report.tables import comparison, lost
 from bnas_bench.report.views import views
 from bnas_bench.runs.store import Store
@@ -71,6 +71,32 @@ def build(store: Store, origin: Origin, folder: Path | str) -> None:
             runs=[replace(run, drawing=drawn.get(run.id, "")) for run in runs],
         )
         write_texts(report, new)
+
+
+@contextmanager
+def aside(work: Callable[[], None]) -> Iterator[None]:
+    """Do `work` while the body of the `with` runs; it is done when that ends.
+
+    The process is a copy of this one, so that nothing is handed over; what it does to files remains.
+    If it fails, the work is done again here, where its error is met.
+    """
+    process = get_context("fork").Process(target=_quietly, args=(work,))
+    process.start()
+    try:
+        yield
+        process.join()
+    finally:
+        process.kill()
+        process.join()
+    if process.exitcode:
+        work()
+
+
+def _quietly(work: Callable[[], None]) -> None:
+    try:
+        work()
+    except BaseException:
+        os._exit(1)
 
 
 def _nothing(results: Results, origin: Origin) -> str:

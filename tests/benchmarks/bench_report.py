@@ -15,6 +15,7 @@ from time import perf_counter, sleep
 import numpy as np
 import pytest
 
+from bnas_bench.core.files import sha256
 from bnas_bench.plugins.registry import find, names
 from bnas_bench.runs.store import Store
 from bnas_bench.runs.trial import Trial
@@ -53,6 +54,13 @@ def synthetic(store: Store, found: list[Trial]) -> None:
         folder = store.folder(trial.id)
         folder.mkdir(parents=True)
         arch, ops = space.sample(rng), float(rng.uniform(3e5, 6e5))
+        log = [
+            {"phase": "search", "passes": 1600.0 * k, "seconds": 9.1 * k, "incumbent": arch.id}
+            | {"valid": float(rng.uniform(0.5, 0.9)), "choices": arch.choices}
+            for k in range(ENTRIES)
+        ]
+        log += [{"phase": "train", "epoch": k, "loss": 1 / (k + 1)} for k in range(ENTRIES)]
+        lines = "".join(f"{json.dumps(entry)}\n" for entry in log).encode()
         record = done(
             trial,
             round(float(rng.normal(92, 2)), 4),
@@ -61,17 +69,12 @@ def synthetic(store: Store, found: list[Trial]) -> None:
             ops=dict.fromkeys(conventions, ops),
             memory={name: 10 * int(ops) for name in conventions},
             recipe={f"field_{k}": 0.001 * k for k in range(9)},
-            **{f"{name}_sha256": f"{int(rng.integers(1 << 62)):064x}" for name in ("arch", "log")},
+            arch_sha256=f"{int(rng.integers(1 << 62)):064x}",
+            log_sha256=sha256(lines),
             **{f"measured_{k}": float(rng.normal()) for k in range(30)},
         )
-        log = [
-            {"phase": "search", "passes": 1600.0 * k, "seconds": 9.1 * k, "incumbent": arch.id}
-            | {"valid": float(rng.uniform(0.5, 0.9)), "choices": arch.choices}
-            for k in range(ENTRIES)
-        ]
-        log += [{"phase": "train", "epoch": k, "loss": 1 / (k + 1)} for k in range(ENTRIES)]
         (folder / "record.json").write_text(json.dumps(record, indent=2))
-        (folder / "log.jsonl").write_text("".join(f"{json.dumps(entry)}\n" for entry in log))
+        (folder / "log.jsonl").write_bytes(lines)
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -17,8 +17,7 @@ from click.testing import CliRunner, Result
 from bnas_bench.cli import Commands, main
 from bnas_bench.cli.report import report
 from bnas_bench.plugins.recorded import defaults
-from bnas_bench.report.aside import aside
-from bnas_bench.report.build import FIGURED, build
+from bnas_bench.report.build import FIGURED, aside, build
 from bnas_bench.report.commands import Origin
 from bnas_bench.report.views import ENTRIES, views
 from bnas_bench.runs.store import Store
@@ -79,7 +78,7 @@ def test_the_command_writes_all_forms(store: Store) -> None:
     assert result.exit_code == 0, result.output
     folder = store.root.parent.parent / "reports" / "some"
     found = files(folder)
-    drawn = [name for name in found if name.startswith("trials/")]
+    drawn = [name for name in found if name.startswith("cells/")]
     figures = [f"{name}-{SETTING}" for name in ("accuracy", "anytime", "ops")]
     tables = ["missing", *(f"{name}-{SETTING}" for name in ("fronts", "main", "random", "ranks"))]
     assert sorted(found) == sorted(

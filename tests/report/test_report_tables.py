@@ -11,9 +11,8 @@ from scipy.stats import ttest_rel, wilcoxon
 from bnas_bench.analysis.frame import Results, read
 from bnas_bench.analysis.table import Table, Value
 from bnas_bench.plugins.recorded import defaults
-from bnas_bench.report.contrasts import against_random, rank_table
+from bnas_bench.report.contrasts import against_random, front_table, rank_table
 from bnas_bench.report.datasets import dataset_table, families
-from bnas_bench.report.fronts import front_table
 from bnas_bench.report.tables import best, comparison, lost
 from bnas_bench.runs.store import Store
 from tests.helpers.records import done, failed, planned, put, trials
@@ -226,8 +225,8 @@ def test_hypervolumes_by_hand(store: Store) -> None:
     table = front_table(setting, rows, "fronts", store)
     # Reference: chance, 10 %, and 1.1 x 200 = 220 OPs; the rectangle is 90 x 220.
     random = (45 * (200 - 100) + 72 * (220 - 200)) / (90 * 220)
-    assert row(table, "random")["runs"].number == pytest.approx(100 * random)
-    assert row(table, "dcpnas")["runs"].number == pytest.approx(100 * 40 * 170 / (90 * 220))
+    assert row(table, "random")["front"].number == pytest.approx(100 * random)
+    assert row(table, "dcpnas")["front"].number == pytest.approx(100 * 40 * 170 / (90 * 220))
     # Of the search: 1.1 x 60 = 66 OPs.
     assert row(table, "dcpnas")["searches"].number == pytest.approx(100 * 45 * 6 / (90 * 66))
     assert "searches" not in row(table, "random")

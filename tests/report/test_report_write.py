@@ -14,9 +14,8 @@ import pytest
 from bnas_bench.analysis.table import Column, Table, Value, missing
 from bnas_bench.core.files import Unwritable
 from bnas_bench.report.folder import replaced
-from bnas_bench.report.latex import LONG, document, latex
+from bnas_bench.report.latex import LONG, document, escape, latex
 from bnas_bench.report.model import Report
-from bnas_bench.report.tex import escape
 from bnas_bench.report.write import csv_text, markdown, shown
 
 ODD = r"a_b[c=1%,d=#2]&{e}~f^g\h<i>|j$k`l\"m*n --o α Λ ± × − 中 é"
