@@ -17,6 +17,7 @@ import pytest
 
 from bnas_bench.core.files import sha256
 from bnas_bench.plugins.registry import find, names
+from bnas_bench.runs.record import encode
 from bnas_bench.runs.store import Store
 from bnas_bench.runs.trial import Trial
 from tests.helpers.records import done, trials
@@ -73,7 +74,7 @@ def synthetic(store: Store, found: list[Trial]) -> None:
             log_sha256=sha256(lines),
             **{f"measured_{k}": float(rng.normal()) for k in range(30)},
         )
-        (folder / "record.json").write_text(json.dumps(record, indent=2))
+        (folder / "record.json").write_bytes(encode(record))
         (folder / "log.jsonl").write_bytes(lines)
 
 
