@@ -30,7 +30,7 @@ from bnas_bench.nn.quantised import QuantConv2d, initial_step, quantise, scale_g
 from bnas_bench.packed.format.file import payload
 from tests.packed.test_lower import agree, randomised
 
-# Table 6: millions of OPs (FACTS.md) and as printed; then width_kernel_groups of the layers by stage.
+# Table 6: millions of OPs counted and as printed; then width_kernel_groups of the layers by stage.
 TABLE_6 = {
     "A": (
         20.77,

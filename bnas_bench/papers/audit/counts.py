@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from fractions import Fraction
 from functools import cache
 
@@ -55,23 +54,9 @@ def nas_bnn(model: str) -> Ledger:
     return ledger(space.network(arch, spec, np.random.default_rng(0)), IMAGENET)
 
 
-def one_bit_weights_at(price: int) -> Callable[[Layer], Fraction]:
-    """MACs with 1-bit weights at 1 / price, all others in full.
-
-    A depthwise convolution on real activations is charged in full, whatever its weights.
-    """
-
-    def ops(layer: Layer) -> Fraction:
-        in_full = layer.kind == "depthwise" and layer.activation_bits > 1
-        return Fraction(layer.macs, 1 if in_full or layer.weight_bits > 1 else price)
-
-    return ops
-
-
-def mops(book: Ledger, convention: str | Callable[[Layer], Fraction]) -> Term:
+def mops(book: Ledger, convention: str) -> Term:
     """Millions of operations under a convention."""
-    price = OPS[convention] if isinstance(convention, str) else convention
-    return exactly(sum(map(price, book.layers), Fraction()) / MEGA)
+    return exactly(sum(map(OPS[convention], book.layers), Fraction()) / MEGA)
 
 
 def mmacs(book: Ledger, *, binary: bool) -> Term:
