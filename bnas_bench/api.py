@@ -405,7 +405,8 @@ def _progress(trials: int, *, wanted: bool) -> Iterator[Callable[[Event], None]]
     with tqdm(total=trials, unit="trial", disable=not wanted) as bar:
 
         def show(event: Event) -> None:
-            bar.set_postfix_str(f"{event.trial_id} {event.phase or event.kind}")
+            line = f"{event.trial_id} {event.phase or event.kind}"
+            bar.set_postfix_str(line, refresh=event.kind != "progress")
             if event.kind in ("finished", "failed", "skipped", "busy"):
                 bar.update()
 

@@ -133,7 +133,6 @@ def read(path: Path | str) -> DataFrame:
                     path,
                     dtype=dict.fromkeys(("status", *TEXTS), "string"),
                     dtype_backend="numpy_nullable",
-                    float_precision="round_trip",
                     keep_default_na=False,
                     na_values=[""],
                 )

@@ -14,7 +14,10 @@ from bnas_bench.analysis.records import typed
 from bnas_bench.analysis.summary import labelled
 from bnas_bench.core.errors import Damaged
 from bnas_bench.plugins.recorded import defaults
-from bnas_bench.runs.store import Record, Store
+from bnas_bench.runs.store import Store
+
+TRIAL = ("id", "method_label", "space_label", "dataset", "budget", "seed")
+"""Columns of every row: what its trial ran."""
 
 Rows = Iterable[dict[str, Any]]
 
@@ -46,17 +49,13 @@ def _frame(store: Store, file: str, read: Callable[[bytes], Rows]) -> DataFrame:
         try:
             record = store.read(trial_id)
             if record is not None and (data := store.file(record, file)) is not None:
-                trial = _trial(record)
+                labels = {
+                    f"{kind}_label": labelled(record, kind, defaults)
+                    for kind in ("method", "space")
+                }
+                trial = {name: (labels | record)[name] for name in TRIAL}
                 rows += [trial | row for row in read(data)]
         except (Damaged, *NO_LOG) as error:
             warn(f"{trial_id} is not in the table: its {file} is damaged ({error})", stacklevel=3)
-    return typed(DataFrame(rows, dtype=object))
-
-
-def _trial(record: Record) -> dict[str, Any]:
-    return {
-        "id": record["id"],
-        "method_label": labelled(record, "method", defaults),
-        "space_label": labelled(record, "space", defaults),
-        **{name: record[name] for name in ("dataset", "budget", "seed")},
-    }
+    frame = DataFrame(rows, dtype=object)
+    return typed(frame.reindex(columns=list(dict.fromkeys([*TRIAL, *frame]))))
