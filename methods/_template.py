@@ -12,6 +12,7 @@ Open in the paper
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from torch.nn.functional import cross_entropy
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from bnas_bench.search.space import SearchSpace
 
 
+@dataclass(kw_only=True)
 class Template(SearchStrategy):
     """Random paths of one supernet, the best on the validation images wins.
 
@@ -38,18 +40,10 @@ class Template(SearchStrategy):
         epochs: of the search, where the budget sets no limit.
     """
 
-    def __init__(
-        self,
-        *,
-        lr: Amount = 0.0025,
-        weight_decay: Amount = 1e-5,
-        candidates: Count = 4,
-        epochs: Count = 50,
-    ) -> None:
-        self.lr = lr
-        self.weight_decay = weight_decay
-        self.candidates = candidates
-        self.epochs = epochs
+    lr: Amount = 0.0025
+    weight_decay: Amount = 1e-5
+    candidates: Count = 4
+    epochs: Count = 50
 
     def search(
         self, space: SearchSpace, task: Task, meter: Meter, rng: np.random.Generator

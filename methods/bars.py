@@ -20,6 +20,7 @@ Open in the paper
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,18 +28,18 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from bnas_bench.core.options import AboveZero, Amount, BelowOne, Count, Few, Positive, Signed
+from bnas_bench.core.options import AboveZero, Amount, BelowOne, Few, Positive, Signed
 from bnas_bench.search.relaxed import (
+    Bilevel,
     Relaxation,
     Relaxed,
     entropy,
     epoch_passes,
     planned_steps,
-    sgd,
     softmax_relaxation,
     temperature,
 )
-from bnas_bench.search.strategy import SearchResult, SearchStrategy
+from bnas_bench.search.strategy import SearchResult
 
 if TYPE_CHECKING:
     from bnas_bench.core.architecture import Architecture
@@ -70,7 +71,8 @@ def lam_at(first: float, last: float, progress: float) -> float:
     return first + (last - first) * progress
 
 
-class BARS(SearchStrategy):
+@dataclass(kw_only=True)
+class BARS(Bilevel):
     """Sample relaxed architectures by Gumbel-softmax; explore first, then decide, within OPs.
 
     Args:
@@ -83,68 +85,27 @@ class BARS(SearchStrategy):
         gamma, mu: the exponents of Eq. (7) below F and from F on.
         sample: whether K = `samples` candidates are drawn when deriving (section 4.3); if not, the
             strongest option of every decision is taken.
-        lr, momentum, weight_decay, clip: SGD on the weights, the rate annealed by a cosine.
-        alpha_lr, alpha_decay: of Adam on alpha.
-        epochs: where the budget sets no limit.
+        epochs: where the budget sets no limit; this and the optimisers are those of `Bilevel`.
     """
 
-    def __init__(
-        self,
-        *,
-        gumbel: bool = True,
-        tau: Positive = 5.0,
-        last_tau: Positive = 0.1,
-        warmup: BelowOne = 0.2,
-        entropy: bool = True,
-        lam: Signed = -0.5,
-        last_lam: Signed = 0.5,
-        capacity: bool = True,
-        target: AboveZero = 0.5,
-        gamma: Amount = 0.0,
-        mu: Amount = 0.5,
-        sample: bool = True,
-        samples: Few = 8,
-        lr: Amount = 0.025,
-        momentum: BelowOne = 0.9,
-        weight_decay: Amount = 3e-4,
-        clip: Positive = 5.0,
-        alpha_lr: Amount = 3e-4,
-        alpha_decay: Amount = 1e-3,
-        epochs: Count = 50,
-    ) -> None:
-        self.gumbel = gumbel
-        self.tau = tau
-        self.last_tau = last_tau
-        self.warmup = warmup
-        self.entropy = entropy
-        self.lam = lam
-        self.last_lam = last_lam
-        self.capacity = capacity
-        self.target = target
-        self.gamma = gamma
-        self.mu = mu
-        self.sample = sample
-        self.samples = samples
-        self.lr = lr
-        self.momentum = momentum
-        self.weight_decay = weight_decay
-        self.clip = clip
-        self.alpha_lr = alpha_lr
-        self.alpha_decay = alpha_decay
-        self.epochs = epochs
+    gumbel: bool = True
+    tau: Positive = 5.0
+    last_tau: Positive = 0.1
+    warmup: BelowOne = 0.2
+    entropy: bool = True
+    lam: Signed = -0.5
+    last_lam: Signed = 0.5
+    capacity: bool = True
+    target: AboveZero = 0.5
+    gamma: Amount = 0.0
+    mu: Amount = 0.5
+    sample: bool = True
+    samples: Few = 8
 
     def search(
         self, space: SearchSpace, task: Task, meter: Meter, rng: np.random.Generator
     ) -> SearchResult:
-        model = Relaxed(
-            space,
-            task,
-            rng,
-            optimiser=sgd(self.lr, self.weight_decay, self.momentum),
-            alpha_lr=self.alpha_lr,
-            alpha_decay=self.alpha_decay,
-            clip=self.clip,
-        )
+        model = self.model(space, task, rng)
         awake = 1 - self.warmup
         model.fill(awake * PAPER_STEPS, awake * planned_steps(task, meter, self.epochs))
         probabilities = softmax_relaxation(model.sizes)

@@ -16,12 +16,13 @@ Open in the paper
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bnas_bench.core.options import Amount, BelowOne, Count, Positive
+from bnas_bench.core.options import Count, Positive
 from bnas_bench.nn.binary import Precision
-from bnas_bench.search.relaxed import Relaxed, planned_steps, sgd, softmax_relaxation, temperature
-from bnas_bench.search.strategy import SearchResult, SearchStrategy
+from bnas_bench.search.relaxed import Bilevel, planned_steps, softmax_relaxation, temperature
+from bnas_bench.search.strategy import SearchResult
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,55 +35,26 @@ PAPER_STEPS = 25 * (25_000 // 64)
 """Steps of alpha: 25 epochs of half of CIFAR-10 in batches of 64."""
 
 
-class BATS(SearchStrategy):
+@dataclass(kw_only=True)
+class BATS(Bilevel):
     """Descend the validation loss in a softmax over operations that is sharpened while searching.
 
     Args:
         real_weights: whether only the activations are 1-bit while searching, the faster variant.
         temperature, last_temperature: of the softmax, at the start and at the end.
-        lr, momentum, weight_decay, clip: SGD on the weights, the rate annealed by a cosine.
-        alpha_lr, alpha_decay: of Adam on alpha.
-        epochs: where the budget sets no limit.
+        epochs: where the budget sets no limit; this and the optimisers are those of `Bilevel`.
     """
 
-    def __init__(
-        self,
-        *,
-        real_weights: bool = False,
-        temperature: Positive = 1.0,
-        last_temperature: Positive = 0.1,
-        lr: Amount = 0.025,
-        momentum: BelowOne = 0.9,
-        weight_decay: Amount = 3e-4,
-        clip: Positive = 5.0,
-        alpha_lr: Amount = 3e-4,
-        alpha_decay: Amount = 1e-3,
-        epochs: Count = 25,
-    ) -> None:
-        self.real_weights = real_weights
-        self.temperature = temperature
-        self.last_temperature = last_temperature
-        self.lr = lr
-        self.momentum = momentum
-        self.weight_decay = weight_decay
-        self.clip = clip
-        self.alpha_lr = alpha_lr
-        self.alpha_decay = alpha_decay
-        self.epochs = epochs
+    real_weights: bool = False
+    temperature: Positive = 1.0
+    last_temperature: Positive = 0.1
+    epochs: Count = 25
 
     def search(
         self, space: SearchSpace, task: Task, meter: Meter, rng: np.random.Generator
     ) -> SearchResult:
-        model = Relaxed(
-            space,
-            task,
-            rng,
-            precision=Precision.W32A1 if self.real_weights else Precision.W1A1,
-            optimiser=sgd(self.lr, self.weight_decay, self.momentum),
-            alpha_lr=self.alpha_lr,
-            alpha_decay=self.alpha_decay,
-            clip=self.clip,
-        )
+        precision = Precision.W32A1 if self.real_weights else Precision.W1A1
+        model = self.model(space, task, rng, precision=precision)
         model.fill(PAPER_STEPS, planned_steps(task, meter, self.epochs))
         found: dict[str, float] = {}
         state = {**model.state(), "found": found, "rng": rng}

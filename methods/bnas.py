@@ -18,15 +18,16 @@ Open in the paper
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import exp
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from bnas_bench.core.options import Amount, BelowOne, Count, Positive
-from bnas_bench.search.relaxed import Relaxed, entropy, planned_steps, sgd, softmax_relaxation
-from bnas_bench.search.strategy import SearchResult, SearchStrategy
+from bnas_bench.core.options import Amount, Positive
+from bnas_bench.search.relaxed import Bilevel, entropy, planned_steps, softmax_relaxation
+from bnas_bench.search.strategy import SearchResult
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,51 +51,22 @@ def diversity(mix: list[Tensor], lam: float, tau: float, t: float) -> Tensor:
     return -lam * mean * exp(-t / tau)
 
 
-class BNAS(SearchStrategy):
+@dataclass(kw_only=True)
+class BNAS(Bilevel):
     """Descend the validation loss in a softmax over operations that early on is kept diverse.
 
     Args:
         lam, tau: weight of the diversity regulariser, and the epochs in which it falls to 1/e.
-        lr, momentum, weight_decay, clip: SGD on the weights, the rate annealed by a cosine.
-        alpha_lr, alpha_decay: of Adam on alpha.
-        epochs: the paper's number.
+        epochs: the paper's number; this and the optimisers are those of `Bilevel`.
     """
 
-    def __init__(
-        self,
-        *,
-        lam: Amount = 1.0,
-        tau: Positive = 7.7,
-        lr: Amount = 0.025,
-        momentum: BelowOne = 0.9,
-        weight_decay: Amount = 3e-4,
-        clip: Positive = 5.0,
-        alpha_lr: Amount = 3e-4,
-        alpha_decay: Amount = 1e-3,
-        epochs: Count = 50,
-    ) -> None:
-        self.lam = lam
-        self.tau = tau
-        self.lr = lr
-        self.momentum = momentum
-        self.weight_decay = weight_decay
-        self.clip = clip
-        self.alpha_lr = alpha_lr
-        self.alpha_decay = alpha_decay
-        self.epochs = epochs
+    lam: Amount = 1.0
+    tau: Positive = 7.7
 
     def search(
         self, space: SearchSpace, task: Task, meter: Meter, rng: np.random.Generator
     ) -> SearchResult:
-        model = Relaxed(
-            space,
-            task,
-            rng,
-            optimiser=sgd(self.lr, self.weight_decay, self.momentum),
-            alpha_lr=self.alpha_lr,
-            alpha_decay=self.alpha_decay,
-            clip=self.clip,
-        )
+        model = self.model(space, task, rng)
         model.fill(PAPER_STEPS, planned_steps(task, meter, self.epochs))
         relaxation = softmax_relaxation(model.sizes)
         found: dict[str, float] = {}

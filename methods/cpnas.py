@@ -22,6 +22,7 @@ Open in the paper
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from math import floor
 from typing import TYPE_CHECKING, Any
 
@@ -29,16 +30,16 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
-from torch.nn.utils import clip_grad_norm_
-from torch.optim import SGD
 
 from bnas_bench.core.errors import BudgetExceeded
-from bnas_bench.core.options import Amount, BelowOne, Few, Positive
+from bnas_bench.core.options import Amount, Few
 from bnas_bench.nn.binary import Filters, Precision, reconstruction_error
-from bnas_bench.search.learning import accuracy, cosine, cycle, set_lr
+from bnas_bench.search.learning import BySGD, accuracy, cosine, cycle, descend, set_lr
 from bnas_bench.search.strategy import SearchResult, SearchStrategy
 
 if TYPE_CHECKING:
+    from torch.optim import Optimizer
+
     from bnas_bench.data.datasets import Task
     from bnas_bench.nn.network import Supernet
     from bnas_bench.search.meter import Meter
@@ -77,7 +78,8 @@ def compactness(child: Tensor, parent: Tensor, labels: Tensor) -> Tensor:
     return 0.5 * (child.flatten(1) - means).square().mean()
 
 
-class CPNAS(SearchStrategy):
+@dataclass(kw_only=True)
+class CPNAS(BySGD, SearchStrategy):
     """Drop the worst operation of every edge, judged by a 1-bit Child and its real-valued Parent.
 
     Args:
@@ -85,30 +87,14 @@ class CPNAS(SearchStrategy):
         repeats: T of Algorithm 1.
         kernel_loss: whether the Child trains with the kernel-level loss of Eqs. (3) and (4).
         lam: lambda of Eq. (3).
-        lr, momentum, weight_decay: SGD of the search (section 3.1).
-        clip: maximal norm of the gradient.
+        weight_decay: of SGD, which else is that of `BySGD` (section 3.1).
     """
 
-    def __init__(
-        self,
-        *,
-        beta_p: Amount = 2.0,
-        repeats: Few = 3,
-        kernel_loss: bool = True,
-        lam: Amount = 0.1,
-        lr: Amount = 0.025,
-        momentum: BelowOne = 0.9,
-        weight_decay: Amount = 5e-4,
-        clip: Positive = 5.0,
-    ) -> None:
-        self.beta_p = beta_p
-        self.repeats = repeats
-        self.kernel_loss = kernel_loss
-        self.lam = lam
-        self.lr = lr
-        self.momentum = momentum
-        self.weight_decay = weight_decay
-        self.clip = clip
+    beta_p: Amount = 2.0
+    repeats: Few = 3
+    kernel_loss: bool = True
+    lam: Amount = 0.1
+    weight_decay: Amount = 5e-4
 
     def search(
         self, space: SearchSpace, task: Task, meter: Meter, rng: np.random.Generator
@@ -120,15 +106,7 @@ class CPNAS(SearchStrategy):
             name: space.supernet(task.spec, rng).to(task.device) for name in ("child", "parent")
         }
         models["child"].precision, models["parent"].precision = Precision.W1A1, Precision.W32A32
-        optimisers = {
-            name: SGD(
-                model.parameters(),
-                lr=self.lr,
-                momentum=self.momentum,
-                weight_decay=self.weight_decay,
-            )
-            for name, model in models.items()
-        }
+        optimisers = {name: self.optimiser(model.parameters()) for name, model in models.items()}
         search: dict[str, Any] = {
             "alive": [list(range(n)) for n in options],
             "strengths": [[0.0] * n for n in options],
@@ -200,7 +178,7 @@ class CPNAS(SearchStrategy):
     def train(
         self,
         models: dict[str, Supernet],
-        optimisers: dict[str, SGD],
+        optimisers: dict[str, Optimizer],
         path: list[int],
         steps: int,
         task: Task,
@@ -220,10 +198,7 @@ class CPNAS(SearchStrategy):
                 if name == "child" and self.kernel_loss:
                     loss = loss + filter_error(model.filters(path))
                     loss = loss + self.lam * compactness(maps["child"], maps["parent"], y)
-                optimiser.zero_grad()
-                loss.backward()
-                clip_grad_norm_(model.parameters(), self.clip)
-                optimiser.step()
+                descend(model, optimiser, loss, self.clip)
                 losses[f"{name}_loss"] = loss.detach()
         meter.report(**{name: loss.item() for name, loss in losses.items()})
 

@@ -24,6 +24,7 @@ Open in the paper
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -33,10 +34,10 @@ from torch.autograd import forward_ad, grad
 from torch.nn.functional import cosine_similarity, cross_entropy
 
 from bnas_bench.core.errors import BudgetExceeded, UnknownName
-from bnas_bench.core.options import AboveZero, Amount, Count, Positive
+from bnas_bench.core.options import Amount, Count
 from bnas_bench.nn.binary import Precision
 from bnas_bench.search.decoupled import Decoupling
-from bnas_bench.search.learning import adam
+from bnas_bench.search.learning import ByAdam
 from bnas_bench.search.relaxed import Relaxed, paired_batches, steps_per_epoch
 from bnas_bench.search.strategy import SearchResult, SearchStrategy
 
@@ -208,7 +209,8 @@ class Model(Relaxed):
             self.backtracker.forget(self.alpha)
 
 
-class DCPNAS(SearchStrategy):
+@dataclass(kw_only=True)
+class DCPNAS(ByAdam, Decoupling, SearchStrategy):
     """Search a 1-bit Child along the tangent direction of a real-valued Parent.
 
     Args:
@@ -217,50 +219,23 @@ class DCPNAS(SearchStrategy):
         distance: of Eq. (13), `frobenius`, `l1` or `cosine` (table 5).
         hessian: the form of H_G in Eq. (15): `fisher` (Eqs. 18 to 23, the paper's GGN), `ggn`,
             `exact-hvp` or `exact-matrix`.
-        decoupled: whether alpha backtracks, Eqs. (25) to (36) (D.O. of table 4).
-        eta, eta_psi: the step sizes of Eqs. (32) and (33).
-        epsilon: of Eq. (36): 1 backtracks nothing, 0.1 over 90 % of the edges.
-        psi: where psi starts.
+        decoupled: whether alpha backtracks, Eqs. (25) to (36) (D.O. of table 4), by the constants of
+            `Decoupling`.
         lr, weight_decay: of Adam on the weights, the rate annealed by a cosine (section 4.1.2).
         alpha_lr: of Adam on alpha, at the paper's number of steps (section 4.2.2).
-        clip: maximal norm of the weights' gradient.
         epochs: rounds of Parent and Child, where the budget sets no limit.
     """
 
-    def __init__(
-        self,
-        *,
-        tangent: bool = True,
-        lam: Amount = 1e-4,
-        mu: Amount = 0.2,
-        distance: str = "frobenius",
-        hessian: str = "fisher",
-        decoupled: bool = True,
-        eta: Amount = 1e-4,
-        eta_psi: Amount = 1e-4,
-        epsilon: AboveZero = 0.2,
-        psi: Amount = 1.0,
-        lr: Amount = 0.025,
-        weight_decay: Amount = 5e-4,
-        alpha_lr: Amount = 1e-4,
-        clip: Positive = 5.0,
-        epochs: Count = 105,
-    ) -> None:
-        self.tangent = tangent
-        self.lam = lam
-        self.mu = mu
-        self.distance = distance
-        self.hessian = hessian
-        self.decoupled = decoupled
-        self.eta = eta
-        self.eta_psi = eta_psi
-        self.epsilon = epsilon
-        self.psi = psi
-        self.lr = lr
-        self.weight_decay = weight_decay
-        self.alpha_lr = alpha_lr
-        self.clip = clip
-        self.epochs = epochs
+    tangent: bool = True
+    lam: Amount = 1e-4
+    mu: Amount = 0.2
+    distance: str = "frobenius"
+    hessian: str = "fisher"
+    decoupled: bool = True
+    lr: Amount = 0.025
+    weight_decay: Amount = 5e-4
+    alpha_lr: Amount = 1e-4
+    epochs: Count = 105
 
     def validate(self) -> None:
         for kind, name, known in (
@@ -299,18 +274,17 @@ class DCPNAS(SearchStrategy):
         self, space: SearchSpace, task: Task, precision: Precision, rng: np.random.Generator
     ) -> Model:
         """Section 4.1.2: Adam on the weights and on alpha."""
-        decoupling = Decoupling(self.eta, self.eta_psi, self.epsilon, self.psi)
         return Model(
             space,
             task,
             rng,
             precision=precision,
-            optimiser=lambda weights: adam(weights, self.lr, self.weight_decay),
+            optimiser=self.optimiser,
             alpha_lr=self.alpha_lr,
             alpha_betas=(0.9, 0.999),
             alpha_decay=0.0,
             clip=self.clip,
-            decoupling=decoupling if self.decoupled else None,
+            decoupling=self,
         )
 
     def train_parent(

@@ -20,20 +20,21 @@ Open in the paper
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from torch.nn.functional import cross_entropy
-from torch.nn.utils import clip_grad_norm_
 
 from bnas_bench.core.architecture import Architecture
 from bnas_bench.core.errors import BudgetExceeded, UnknownName
-from bnas_bench.core.options import Amount, Between, Count, Positive
+from bnas_bench.core.options import Between, Count
 from bnas_bench.search.learning import (
+    ByAdam,
     Division,
     accuracy,
-    adam,
     cosine,
+    descend,
     divide,
     set_lr,
     train_briefly,
@@ -66,7 +67,8 @@ def aged(population: Sequence[Member], child: Member, size: int) -> list[Member]
     return [*population, child][-size:]
 
 
-class Evolution(SearchStrategy):
+@dataclass(kw_only=True)
+class Evolution(ByAdam, SearchStrategy):
     """Mutations of the best of a sample replace the oldest of the population.
 
     Args:
@@ -77,34 +79,15 @@ class Evolution(SearchStrategy):
         training_share: the part of a budget that trains the supernet.
         epochs: of the supernet's training, where the budget sets no limit (Guo et al., section 4).
         candidate_epochs: of a short training.
-        lr, weight_decay, clip: of Adam and the gradient's norm, as in the final training (DCP-NAS
-            section 4.1.3); the rate is annealed by a cosine.
     """
 
-    def __init__(
-        self,
-        *,
-        score: str = "supernet",
-        population: Count = 100,
-        sample: Count = 25,
-        candidates: Count = 20_000,
-        training_share: Between = 0.75,
-        epochs: Count = 120,
-        candidate_epochs: Count = 4,
-        lr: Amount = 0.0025,
-        weight_decay: Amount = 1e-5,
-        clip: Positive = 5.0,
-    ) -> None:
-        self.score = score
-        self.population = population
-        self.sample = sample
-        self.candidates = candidates
-        self.training_share = training_share
-        self.epochs = epochs
-        self.candidate_epochs = candidate_epochs
-        self.lr = lr
-        self.weight_decay = weight_decay
-        self.clip = clip
+    score: str = "supernet"
+    population: Count = 100
+    sample: Count = 25
+    candidates: Count = 20_000
+    training_share: Between = 0.75
+    epochs: Count = 120
+    candidate_epochs: Count = 4
 
     def validate(self) -> None:
         if self.score not in SCORES:
@@ -122,7 +105,7 @@ class Evolution(SearchStrategy):
         supernet = optimiser = None
         if self.score == "supernet":
             supernet = space.supernet(task.spec, rng).to(task.device)
-            optimiser = adam(supernet.parameters(), self.lr, self.weight_decay)
+            optimiser = self.optimiser(supernet.parameters())
             state |= {"supernet": supernet, "optimiser": optimiser}
         for _ in meter.epochs(state=state, protocol=plan.epochs):
             if supernet and optimiser and done["trainings"] < plan.trainings:
@@ -190,11 +173,8 @@ class Evolution(SearchStrategy):
         batches = task.train.batches(task.batch_size, rng, task.augment, drop_last=True)
         for step, (x, y) in enumerate(islice(batches, plan.steps)):
             set_lr(optimiser, cosine(self.lr, (epoch + step / plan.steps) / plan.trainings))
-            optimiser.zero_grad()
             loss = cross_entropy(supernet(x, space.path(space.sample(rng))), y)
-            loss.backward()
-            clip_grad_norm_(supernet.parameters(), self.clip)
-            optimiser.step()
+            descend(supernet, optimiser, loss, self.clip)
         return loss.item()
 
     def evaluate(
@@ -209,13 +189,5 @@ class Evolution(SearchStrategy):
         if supernet:
             return accuracy(supernet, task.valid, task.batch_size, space.path(arch))
         network = space.network(arch, task.spec, rng).to(task.device)
-        train_briefly(
-            network,
-            task,
-            rng,
-            epochs=self.candidate_epochs,
-            lr=self.lr,
-            weight_decay=self.weight_decay,
-            clip=self.clip,
-        )
+        train_briefly(network, task, rng, self, self.candidate_epochs)
         return accuracy(network, task.valid, task.batch_size)

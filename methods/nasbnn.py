@@ -26,6 +26,7 @@ Open in the paper
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
@@ -81,6 +82,7 @@ def sandwich(
             yield cross_entropy(y, labels)
 
 
+@dataclass(kw_only=True)
 class NASBNN(SearchStrategy):
     """The sandwich rule with Bi-Teacher, then an evolution; a front, and inherited weights.
 
@@ -103,46 +105,24 @@ class NASBNN(SearchStrategy):
         finetune_lr: the initial learning rate of that.
     """
 
-    def __init__(
-        self,
-        *,
-        teacher: str = "FWBA",
-        random_subnets: Whole = 2,
-        lr: Amount = 5e-4,
-        weight_decay: Amount = 5e-6,
-        epochs: Count = 512,
-        training_share: Between = 0.917,
-        fewest: Count = 8,
-        low: Amount | None = None,
-        high: Amount | None = None,
-        bins: Grid = 80,
-        population: Count = 512,
-        rounds: Count = 20,
-        crossovers: Whole = 128,
-        mutations: Whole = 128,
-        mutation: Share = 0.2,
-        recalibration: Count = 10,
-        finetune: tuple[Count, ...] = (),
-        finetune_lr: Amount = 1e-5,
-    ) -> None:
-        self.teacher = teacher
-        self.random_subnets = random_subnets
-        self.lr = lr
-        self.weight_decay = weight_decay
-        self.epochs = epochs
-        self.training_share = training_share
-        self.fewest = fewest
-        self.low = low
-        self.high = high
-        self.bins = bins
-        self.population = population
-        self.rounds = rounds
-        self.crossovers = crossovers
-        self.mutations = mutations
-        self.mutation = mutation
-        self.recalibration = recalibration
-        self.finetune = finetune
-        self.finetune_lr = finetune_lr
+    teacher: str = "FWBA"
+    random_subnets: Whole = 2
+    lr: Amount = 5e-4
+    weight_decay: Amount = 5e-6
+    epochs: Count = 512
+    training_share: Between = 0.917
+    fewest: Count = 8
+    low: Amount | None = None
+    high: Amount | None = None
+    bins: Grid = 80
+    population: Count = 512
+    rounds: Count = 20
+    crossovers: Whole = 128
+    mutations: Whole = 128
+    mutation: Share = 0.2
+    recalibration: Count = 10
+    finetune: tuple[Count, ...] = ()
+    finetune_lr: Amount = 1e-5
 
     def validate(self) -> None:
         if self.teacher not in TEACHERS:

@@ -18,17 +18,18 @@ Open in the paper
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from bnas_bench.core.errors import UnknownName
-from bnas_bench.core.options import AboveZero, Amount, BelowOne, Count, Few, Positive
+from bnas_bench.core.options import Amount, BelowOne, Few
 from bnas_bench.nn.binary import Precision
 from bnas_bench.search.decoupled import Decoupling
-from bnas_bench.search.relaxed import Relaxation, Relaxed, epoch_passes, planned_steps, sgd
-from bnas_bench.search.strategy import SearchResult, SearchStrategy
+from bnas_bench.search.relaxed import Bilevel, Relaxation, epoch_passes, planned_steps
+from bnas_bench.search.strategy import SearchResult
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,54 +58,24 @@ def edge_normalisation(alpha: list[Tensor], beta: Tensor, nodes: list[list[int]]
     return [share * part.softmax(0) for share, part in zip(shares, alpha, strict=True)]
 
 
-class PCDARTS(SearchStrategy):
+@dataclass(kw_only=True)
+class PCDARTS(Decoupling, Bilevel):
     """DARTS on a part of the channels, with a weight for each edge.
 
     Args:
         partial: K; one channel in K runs through the mixed operations.
         warmup: part of the search in which only the weights learn (15 of 50 epochs).
         precision: of the supernet, `W1A1` (binary) or `W32A32` (real), DCP-NAS table 6.
-        decoupled: whether alpha backtracks, DCP-NAS Eqs. (25) to (36).
-        eta, eta_psi, epsilon, psi: of these equations, see `bnas_bench.search.decoupled`.
-        lr, momentum, weight_decay, clip: SGD on the weights, the rate annealed by a cosine.
-        alpha_lr, alpha_decay: of Adam on alpha and beta, whose first decay rate is 0.5.
-        epochs: where the budget sets no limit.
+        decoupled: whether alpha backtracks, DCP-NAS Eqs. (25) to (36), by the constants of `Decoupling`.
+        lr: of SGD on the weights.
+        alpha_lr: of Adam on alpha and beta; else the optimisers and the epochs are those of `Bilevel`.
     """
 
-    def __init__(
-        self,
-        *,
-        partial: Few = 4,
-        warmup: BelowOne = 0.3,
-        precision: str = "W1A1",
-        decoupled: bool = False,
-        eta: Amount = 1e-4,
-        eta_psi: Amount = 1e-4,
-        epsilon: AboveZero = 0.2,
-        psi: Amount = 1.0,
-        lr: Amount = 0.1,
-        momentum: BelowOne = 0.9,
-        weight_decay: Amount = 3e-4,
-        clip: Positive = 5.0,
-        alpha_lr: Amount = 6e-4,
-        alpha_decay: Amount = 1e-3,
-        epochs: Count = 50,
-    ) -> None:
-        self.partial = partial
-        self.warmup = warmup
-        self.precision = precision
-        self.decoupled = decoupled
-        self.eta = eta
-        self.eta_psi = eta_psi
-        self.epsilon = epsilon
-        self.psi = psi
-        self.lr = lr
-        self.momentum = momentum
-        self.weight_decay = weight_decay
-        self.clip = clip
-        self.alpha_lr = alpha_lr
-        self.alpha_decay = alpha_decay
-        self.epochs = epochs
+    partial: Few = 4
+    warmup: BelowOne = 0.3
+    precision: str = "W1A1"
+    lr: Amount = 0.1
+    alpha_lr: Amount = 6e-4
 
     def validate(self) -> None:
         if self.precision not in list(Precision):
@@ -118,17 +89,12 @@ class PCDARTS(SearchStrategy):
     def search(
         self, space: SearchSpace, task: Task, meter: Meter, rng: np.random.Generator
     ) -> SearchResult:
-        decoupling = Decoupling(self.eta, self.eta_psi, self.epsilon, self.psi)
-        model = Relaxed(
+        model = self.model(
             space,
             task,
             rng,
             precision=Precision(self.precision),
-            optimiser=sgd(self.lr, self.weight_decay, self.momentum),
-            alpha_lr=self.alpha_lr,
-            alpha_decay=self.alpha_decay,
-            clip=self.clip,
-            decoupling=decoupling if self.decoupled else None,
+            decoupling=self,
             partial=self.partial,
             edges=len(space.decisions),
         )

@@ -15,16 +15,16 @@ Open in the paper
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch.nn.functional import cross_entropy
-from torch.nn.utils import clip_grad_norm_
 
 from bnas_bench.core.architecture import Architecture
 from bnas_bench.core.errors import UnknownName
-from bnas_bench.core.options import Amount, Count, Positive
-from bnas_bench.search.learning import accuracy, adam, cosine, set_lr, train_briefly
+from bnas_bench.core.options import Count
+from bnas_bench.search.learning import ByAdam, accuracy, cosine, descend, set_lr, train_briefly
 from bnas_bench.search.strategy import SearchResult, SearchStrategy
 
 if TYPE_CHECKING:
@@ -35,34 +35,19 @@ if TYPE_CHECKING:
 FORMS = ("search", "draw", "supernet")
 
 
-class Random(SearchStrategy):
+@dataclass(kw_only=True)
+class Random(ByAdam, SearchStrategy):
     """Random architectures: one draw, the best of as many as the budget trains, or paths' means.
 
     Args:
         form: `search`, `draw` or `supernet`.
         epochs: epochs over the search's training images that each candidate of `search` gets.
-        lr, weight_decay, clip: of Adam and the gradient's norm, as in the final training (DCP-NAS
-            section 4.1.3); the rate is annealed by a cosine over the candidate's epochs, or over
-            the supernet's.
         candidates: how many, where the budget sets no limit (as many as DCP-NAS' epochs).
     """
 
-    def __init__(
-        self,
-        *,
-        form: str = "search",
-        epochs: Count = 4,
-        lr: Amount = 0.0025,
-        weight_decay: Amount = 1e-5,
-        clip: Positive = 5.0,
-        candidates: Count = 105,
-    ) -> None:
-        self.form = form
-        self.epochs = epochs
-        self.lr = lr
-        self.weight_decay = weight_decay
-        self.clip = clip
-        self.candidates = candidates
+    form: str = "search"
+    epochs: Count = 4
+    candidates: Count = 105
 
     def validate(self) -> None:
         if self.form not in FORMS:
@@ -79,15 +64,7 @@ class Random(SearchStrategy):
         for _ in meter.epochs(state={"rng": rng, "best": best}, protocol=self.candidates):
             arch = space.sample(rng)
             network = space.network(arch, task.spec, rng).to(task.device)
-            train_briefly(
-                network,
-                task,
-                rng,
-                epochs=self.epochs,
-                lr=self.lr,
-                weight_decay=self.weight_decay,
-                clip=self.clip,
-            )
+            train_briefly(network, task, rng, self, self.epochs)
             valid = accuracy(network, task.valid, task.batch_size)
             best["seen"] += 1
             if valid > best["valid"]:
@@ -102,7 +79,7 @@ class Random(SearchStrategy):
     ) -> SearchResult:
         """DCP-NAS' random search: the architecture of the options with the best mean performance."""
         supernet = space.supernet(task.spec, rng).to(task.device)
-        optimiser = adam(supernet.parameters(), self.lr, self.weight_decay)
+        optimiser = self.optimiser(supernet.parameters())
         options = [len(decision.options) for decision in space.decisions]
         found: dict[str, Any] = {
             "sums": [[0.0] * n for n in options],
@@ -119,10 +96,7 @@ class Random(SearchStrategy):
             path = space.path(space.sample(rng))
             set_lr(optimiser, cosine(self.lr, meter.progress))
             for x, y in task.train.batches(task.batch_size, rng, task.augment, drop_last=True):
-                optimiser.zero_grad()
-                cross_entropy(supernet(x, path), y).backward()
-                clip_grad_norm_(supernet.parameters(), self.clip)
-                optimiser.step()
+                descend(supernet, optimiser, cross_entropy(supernet(x, path), y), self.clip)
             found["valid"] = accuracy(supernet, task.valid, task.batch_size, path)
             for sums, paths, option in zip(found["sums"], found["paths"], path, strict=True):
                 sums[option] += found["valid"]

@@ -34,7 +34,7 @@ Open in the paper
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import lcm, prod
 from pathlib import Path
@@ -77,6 +77,7 @@ TOPOLOGIES = {
 PAPER_CHANNELS = 72
 
 
+@dataclass(kw_only=True, eq=False)
 class Bars(SearchSpace):
     """Cell topologies, depths and widths of three stages; all but the first and last layer 1-bit.
 
@@ -89,25 +90,18 @@ class Bars(SearchSpace):
         cell_shortcut: whether a shortcut leads across each cell (table 1).
     """
 
-    def __init__(
-        self,
-        *,
-        depth: Few = 3,
-        cells: str = "stage",
-        search_width: bool = True,
-        search_depth: bool = True,
-        cell_shortcut: bool = True,
-    ) -> None:
-        if cells not in TOPOLOGIES:
-            raise UnknownName("cells of bars", cells, TOPOLOGIES)
-        self.depth = depth
-        self.cells = cells
-        self.search_width = search_width
-        self.search_depth = search_depth
-        self.cell_shortcut = cell_shortcut
-        self.topologies = TOPOLOGIES[cells]
-        self.widths = WIDTHS if search_width else WIDTHS[-1:]
-        depths = tuple(range(depth + 1)) if search_depth else (depth,)
+    depth: Few = 3
+    cells: str = "stage"
+    search_width: bool = True
+    search_depth: bool = True
+    cell_shortcut: bool = True
+
+    def __post_init__(self) -> None:
+        if self.cells not in TOPOLOGIES:
+            raise UnknownName("cells of bars", self.cells, TOPOLOGIES)
+        self.topologies = TOPOLOGIES[self.cells]
+        self.widths = WIDTHS if self.search_width else WIDTHS[-1:]
+        depths = tuple(range(self.depth + 1)) if self.search_depth else (self.depth,)
 
         names = [edge_name(t, i, j) for t in dict.fromkeys(self.topologies) for i, j in EDGES]
         found = [Decision(name, OPERATIONS) for name in names]

@@ -138,6 +138,7 @@ def place(stage: Stage, depth: int, *, non_decreasing: bool) -> Place:
     return Place(stage, depth, np.array(forms), tuple(members))
 
 
+@dataclass(kw_only=True, eq=False)
 class NasBnn(SearchSpace):
     """1-bit MobileNetV1 blocks in five stages, behind an 8-bit stem.
 
@@ -147,16 +148,11 @@ class NasBnn(SearchSpace):
         weight_normalisation: whether weights, real and 1-bit ones, pass Eq. (6).
     """
 
-    def __init__(
-        self,
-        *,
-        non_decreasing: bool = True,
-        bi_transformation: bool = True,
-        weight_normalisation: bool = True,
-    ) -> None:
-        self.non_decreasing = non_decreasing
-        self.bi_transformation = bi_transformation
-        self.weight_normalisation = weight_normalisation
+    non_decreasing: bool = True
+    bi_transformation: bool = True
+    weight_normalisation: bool = True
+
+    def __post_init__(self) -> None:
         decisions = [Decision("stem.width", STEM)]
         self._starts = []
         for i, stage in enumerate(STAGES, start=1):

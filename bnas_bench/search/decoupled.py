@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from bnas_bench.core.architecture import Decision
-from bnas_bench.core.errors import BadValue
+from bnas_bench.core.options import AboveZero, Amount
 
 
 def next_psi(psi: Tensor, slope: Tensor, previous: Tensor, eta: float, eta_psi: float) -> Tensor:
@@ -58,26 +58,22 @@ def kind_of(decision: str) -> str:
     return f"{group}.{rest.rpartition('.')[2].partition('(')[0]}"
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True)
 class Decoupling:
-    """The constants.
+    """Hyperparameters of a search whose parameters can backtrack.
 
-    Attributes:
+    Args:
+        decoupled: whether they do.
         eta, eta_psi: the step sizes of Eqs. (32) and (33).
         epsilon: of Eq. (36): 1 backtracks nothing, 0.1 over 90 % of the decisions.
         psi: where psi starts.
     """
 
-    eta: float
-    eta_psi: float
-    epsilon: float
-    psi: float
-
-    def __post_init__(self) -> None:
-        if not 0 < self.epsilon <= 1:
-            raise BadValue(
-                f"epsilon={self.epsilon} is no part of the decisions; give 0 < epsilon <= 1"
-            )
+    decoupled: bool = False
+    eta: Amount = 1e-4
+    eta_psi: Amount = 1e-4
+    epsilon: AboveZero = 0.2
+    psi: Amount = 1.0
 
 
 class Backtracker:

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.nn.utils import clip_grad_norm_
-from torch.optim import Adam, Optimizer
+from torch.optim import SGD, Adam, Optimizer
 
 from bnas_bench.core.errors import BudgetExceeded
+from bnas_bench.core.options import Amount, BelowOne, Positive
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,6 +40,50 @@ def adam(
 ) -> Adam:
     """Adam "with momentum", as the papers put it: its first decay rate is the momentum."""
     return Adam(parameters, lr=lr, betas=(momentum, 0.999), weight_decay=weight_decay, fused=True)
+
+
+@dataclass(kw_only=True)
+class BySGD:
+    """Hyperparameters of a search whose weights learn by SGD; the defaults are those of DARTS, section 3.1.
+
+    Args:
+        lr: at the start; a cosine anneals it to zero.
+        clip: maximal norm of the gradient.
+    """
+
+    lr: Amount = 0.025
+    momentum: BelowOne = 0.9
+    weight_decay: Amount = 3e-4
+    clip: Positive = 5.0
+
+    def optimiser(self, weights: Iterable[Tensor]) -> Optimizer:
+        return SGD(weights, self.lr, self.momentum, weight_decay=self.weight_decay)
+
+
+@dataclass(kw_only=True)
+class ByAdam:
+    """Hyperparameters of a search whose weights learn by Adam; the defaults are those of the final
+    training, DCP-NAS section 4.1.3.
+
+    Args:
+        lr: at the start; a cosine anneals it to zero.
+        clip: maximal norm of the gradient.
+    """
+
+    lr: Amount = 0.0025
+    weight_decay: Amount = 1e-5
+    clip: Positive = 5.0
+
+    def optimiser(self, weights: Iterable[Tensor]) -> Optimizer:
+        return adam(weights, self.lr, self.weight_decay)
+
+
+def descend(network: nn.Module, optimiser: Optimizer, loss: Tensor, clip: float) -> None:
+    """One step of the network's weights against the gradient of `loss`, of norm `clip` at most."""
+    optimiser.zero_grad()
+    loss.backward()
+    clip_grad_norm_(network.parameters(), clip)
+    optimiser.step()
 
 
 def accuracy(network: nn.Module, images: Images, batch_size: int, *args: Any) -> float:
@@ -83,26 +128,16 @@ def cycle(
 
 
 def train_briefly(
-    network: Network,
-    task: Task,
-    rng: np.random.Generator,
-    *,
-    epochs: int,
-    lr: float,
-    weight_decay: float,
-    clip: float,
+    network: Network, task: Task, rng: np.random.Generator, how: ByAdam, epochs: int
 ) -> None:
     """Train a search's candidate on its training images, the rate annealed by a cosine."""
-    optimiser = adam(network.parameters(), lr, weight_decay)
+    optimiser = how.optimiser(network.parameters())
     network.train()
     steps = epochs * max(1, len(task.train) // task.batch_size)
     batches = cycle(task.train, task.batch_size, rng, task.augment)
     for step, (x, y) in zip(range(steps), batches, strict=False):
-        set_lr(optimiser, cosine(lr, step / steps))
-        optimiser.zero_grad()
-        cross_entropy(network(x), y).backward()
-        clip_grad_norm_(network.parameters(), clip)
-        optimiser.step()
+        set_lr(optimiser, cosine(how.lr, step / steps))
+        descend(network, optimiser, cross_entropy(network(x), y), how.clip)
 
 
 @torch.no_grad()

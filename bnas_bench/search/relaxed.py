@@ -8,6 +8,7 @@ of the parameters, is the method's own equation and is passed in.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +16,13 @@ import torch
 from torch import Tensor
 from torch.autograd import grad
 from torch.nn.functional import cross_entropy
-from torch.nn.utils import clip_grad_norm_
-from torch.optim import SGD, Adam, Optimizer
+from torch.optim import Adam, Optimizer
 
+from bnas_bench.core.options import Amount, Count
 from bnas_bench.nn.binary import Precision
 from bnas_bench.search.decoupled import Backtracker, Decoupling
-from bnas_bench.search.learning import cosine, cycle, set_lr
+from bnas_bench.search.learning import BySGD, cosine, cycle, descend, set_lr
+from bnas_bench.search.strategy import SearchStrategy
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,11 +53,6 @@ def temperature(first: float, last: float, progress: float) -> float:
     return first * (last / first) ** progress
 
 
-def sgd(lr: float, weight_decay: float, momentum: float = 0.9) -> MakeOptimiser:
-    """DARTS' optimiser of the weights."""
-    return lambda parameters: SGD(parameters, lr, momentum, weight_decay=weight_decay)
-
-
 class Relaxed:
     """A supernet, its architecture parameters, and an optimiser for each.
 
@@ -63,7 +60,7 @@ class Relaxed:
         optimiser: of the weights; its learning rate is annealed to zero by a cosine.
         alpha_lr, alpha_betas, alpha_decay: of Adam on the parameters.
         clip: maximal norm of the weights' gradient.
-        decoupling: how parameters backtrack, if they do.
+        decoupling: whether parameters backtrack, and how.
         partial: K of PC-DARTS.
         edges: how many further parameters follow the decisions' own (PC-DARTS' beta).
     """
@@ -98,7 +95,9 @@ class Relaxed:
         )
         self.clip = clip
         self.backtracker = (
-            Backtracker(decoupling, space.decisions, self.own) if decoupling else None
+            Backtracker(decoupling, space.decisions, self.own)
+            if decoupling and decoupling.decoupled
+            else None
         )
         self.stretch = 1.0
         """What alpha's steps are longer by than the paper's, where there are fewer of them."""
@@ -129,10 +128,7 @@ class Relaxed:
 
     def step_w(self, loss: Tensor) -> None:
         """One step of the weights."""
-        self.w_optimiser.zero_grad()
-        loss.backward()
-        clip_grad_norm_(self.supernet.parameters(), self.clip)
-        self.w_optimiser.step()
+        descend(self.supernet, self.w_optimiser, loss, self.clip)
 
     @torch.no_grad()
     def step_alpha(self, slope: Tensor) -> None:
@@ -184,6 +180,35 @@ class Relaxed:
         """The architecture that the mix points at."""
         mix = relaxation(self.alpha.detach())
         return self.space.derive([weights.cpu().numpy() for weights in mix])
+
+
+@dataclass(kw_only=True)
+class Bilevel(BySGD, SearchStrategy):
+    """A search whose weights learn by SGD and whose parameters by Adam, as those of DARTS, section 3.1.
+
+    Args:
+        alpha_lr, alpha_decay: of Adam on the parameters, whose first decay rate is 0.5.
+        epochs: where the budget sets no limit.
+    """
+
+    alpha_lr: Amount = 3e-4
+    alpha_decay: Amount = 1e-3
+    epochs: Count = 50
+
+    def model(
+        self, space: SearchSpace, task: Task, rng: np.random.Generator, **further: Any
+    ) -> Relaxed:
+        """The supernet and its parameters, with these optimisers; `further` is of `Relaxed`."""
+        return Relaxed(
+            space,
+            task,
+            rng,
+            optimiser=self.optimiser,
+            alpha_lr=self.alpha_lr,
+            alpha_decay=self.alpha_decay,
+            clip=self.clip,
+            **further,
+        )
 
 
 def steps_per_epoch(task: Task) -> int:

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 class SearchSpace(ABC):
     """An ordered tuple of decisions, the rules that tie them, and the networks they describe.
 
-    Constructors take keyword-only options and store them. Spaces are immutable. An option's annotation
-    says what it takes (`bnas_bench.core.options`) and is checked before anything is built; names, and what
-    ties several options, the constructor checks itself.
+    Constructors take keyword-only options and store them, as those of dataclasses do. Spaces are
+    immutable. An option's annotation says what it takes (`bnas_bench.core.options`) and is checked before
+    anything is built; names, and what ties several options, the constructor checks itself.
     """
 
     decisions: tuple[Decision, ...]

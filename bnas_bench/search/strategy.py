@@ -59,10 +59,10 @@ class SearchResult:
 class SearchStrategy(ABC):
     """A way to search. One file, one subclass, one method.
 
-    Constructors take keyword-only hyperparameters, whose defaults are the paper's, and only store
-    them under the same name; annotations say what they take (`bnas_bench.core.options`), `validate` what ties
-    them. The strategy owns its loop; the meter owns the clock and counts the
-    passes of every network itself.
+    A strategy is a dataclass whose fields, keyword-only, are its hyperparameters; their defaults are the
+    paper's. (A constructor that takes them by keyword and only stores them does as well.) Annotations say
+    what they take (`bnas_bench.core.options`), `validate` what ties them. The strategy owns its loop; the
+    meter owns the clock and counts the passes of every network itself.
     """
 
     @abstractmethod

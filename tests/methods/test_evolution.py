@@ -17,7 +17,7 @@ from bnas_bench.core.errors import BadValue, BudgetExceeded, UnknownName
 from bnas_bench.data.datasets import Task, load, task
 from bnas_bench.methods import evolution
 from bnas_bench.plugins.registry import find
-from bnas_bench.search.learning import accuracy, train_briefly
+from bnas_bench.search.learning import ByAdam, accuracy, train_briefly
 from bnas_bench.search.meter import Meter
 from bnas_bench.search.strategy import SearchResult
 
@@ -123,7 +123,7 @@ def test_a_trainings_score_is_that_of_a_network_from_scratch() -> None:
     rng = np.random.default_rng(3)
     arch = space().sample(rng)
     network = space().network(arch, digits_task().spec, rng)
-    train_briefly(network, digits_task(), rng, epochs=1, lr=0.0025, weight_decay=1e-5, clip=5.0)
+    train_briefly(network, digits_task(), rng, ByAdam(), epochs=1)
     first = next(entry for entry in meter.log if "incumbent" in entry)
     assert first["incumbent"] == arch.id
     assert first["valid"] == accuracy(network, digits_task().valid, 8)
@@ -134,7 +134,7 @@ def test_a_short_training_does_what_it_says() -> None:
     network = space().network(space().sample(rng), digits_task().spec, rng)
     before = torch.nn.utils.parameters_to_vector(network.parameters()).detach().clone()
     with (meter := Meter(None)):
-        train_briefly(network, digits_task(), rng, epochs=3, lr=0.01, weight_decay=0.0, clip=5.0)
+        train_briefly(network, digits_task(), rng, ByAdam(lr=0.01, weight_decay=0.0), epochs=3)
     assert meter.spent == 3 * 32
     after = torch.nn.utils.parameters_to_vector(network.parameters()).detach()
     assert not torch.equal(before, after)

@@ -30,6 +30,12 @@ METHODS = [
     ("check_constructor", "keeps ['a', 'b']", "= names", "= list(names)"),
     ("check_constructor", "keeps nothing", "self.lr = lr", "pass"),
     ("check_constructor", "makes 'x'", "self.lr = lr", "self.lr, self.x = lr, 0"),
+    (
+        "check_constructor",
+        "'x' reads like an option",
+        "    def __init__",
+        "    x: int = 3\n\n    def __init__",
+    ),
     ("check_defaults", "'lr' is inf", "= 0.1", "= float('inf')"),
     ("check_defaults", "'names' is ([],)", '("a", "b")', "([],)"),
     ("check_docstring", "no section 'Deviations'", "Not from a paper.\n", ""),

@@ -21,8 +21,9 @@ from bnas_bench.data.datasets import Task, load, task
 from bnas_bench.nn.darts.supernet import partial_join
 from bnas_bench.plugins.registry import find
 from bnas_bench.search.decoupled import Decoupling
+from bnas_bench.search.learning import BySGD
 from bnas_bench.search.meter import Meter
-from bnas_bench.search.relaxed import Relaxed, entropy, sgd, softmax_relaxation, temperature
+from bnas_bench.search.relaxed import Relaxed, entropy, softmax_relaxation, temperature
 from bnas_bench.search.strategy import SearchStrategy
 
 RNG = np.random.default_rng(0)
@@ -48,9 +49,9 @@ def space() -> DartsBinary:
 
 
 def model(space, digits, **options) -> Relaxed:
-    return Relaxed(
-        space, digits, np.random.default_rng(0), optimiser=sgd(0.025, 0.0), alpha_lr=0.01, **options
-    )
+    optimiser = BySGD(weight_decay=0.0).optimiser
+    rng = np.random.default_rng(0)
+    return Relaxed(space, digits, rng, optimiser=optimiser, alpha_lr=0.01, **options)
 
 
 def test_relaxation_with_a_temperature() -> None:
@@ -126,7 +127,8 @@ def test_an_epoch_without_search_leaves_alpha_and_the_validation_images_alone(
 
 
 def test_decoupling_backtracks_in_place(space, digits) -> None:
-    relaxed = model(space, digits, alpha_decay=0.0, decoupling=Decoupling(0.01, 0.0, 0.1, 1.0))
+    how = Decoupling(decoupled=True, eta=0.01, eta_psi=0.0, epsilon=0.1)
+    relaxed = model(space, digits, alpha_decay=0.0, decoupling=how)
     before = relaxed.alpha.detach().clone()
     relaxed.step_alpha(torch.zeros_like(before))
     mask = relaxed.backtracker.mask

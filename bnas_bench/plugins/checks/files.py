@@ -27,7 +27,8 @@ def check_constructor(plugin: Plugin) -> None:
     for name, parameter in signature.items():
         require(
             parameter.kind is parameter.KEYWORD_ONLY,
-            f"the constructor's '{name}' is not keyword-only; write it behind a *",
+            f"the constructor's '{name}' is not keyword-only; decorate the class with "
+            "@dataclass(kw_only=True), or write the argument behind a *",
         )
     instance = plugin.make({})
     for name, parameter in signature.items():
@@ -39,6 +40,12 @@ def check_constructor(plugin: Plugin) -> None:
             f"{'nothing' if kept is parameter.empty else repr(kept)} under that name",
         )
     if plugin.kind == "method":
+        for name, hint in inspect.get_annotations(cls).items():
+            require(
+                name in signature or "ClassVar" in str(hint),
+                f"'{name}' reads like an option and is none; decorate the class with "
+                "@dataclass(kw_only=True), or annotate it as a ClassVar",
+            )
         for name in vars(instance):
             require(
                 name in signature,
