@@ -84,8 +84,9 @@ def by_dataset(rows: Mapping[str, Sequence[float]]) -> dict[str, dict[str, float
 
 def test_it_stands_on_numpy_and_scipy_alone() -> None:
     code = (
-        "import sys, bnas_bench.analysis.stats as s; print([m for m in sys.modules if m == 'torch' or "
-        "m == 'pandas' or m.startswith('bnas_bench.') and not m.startswith(s.__name__)])"
+        "import sys, bnas_bench; known = {*sys.modules}; import bnas_bench.analysis.stats as s; "
+        "print([m for m in sys.modules if m in ('torch', 'pandas') or m not in known and "
+        "m.startswith('bnas_bench.') and not m.startswith(s.__name__)])"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout == "['bnas_bench.analysis', 'bnas_bench.core', 'bnas_bench.core.errors']\n"
@@ -199,6 +200,14 @@ def test_interquartile_mean_as_scipy_and_rliable() -> None:
     assert value == scipy_stats.trim_mean(np.concatenate(list(X.values())), 0.25)
     assert value == pytest.approx(0.8963)  # rliable's
     assert (lower, upper) == pytest.approx((0.8893, 0.9025), abs=4e-4)  # its 50,000 resamples
+    scipys = scipy_stats.bootstrap(
+        tuple(map(np.array, X.values())),
+        lambda *runs, axis: scipy_stats.trim_mean(np.concatenate(runs, axis), 0.25, axis),
+        n_resamples=RESAMPLES,
+        method="percentile",
+        rng=0,
+    )
+    assert (lower, upper) == pytest.approx(tuple(scipys.confidence_interval), rel=1e-12)
     uneven = {"a": [1.0, 2.0, 9.0], "b": [3.0, 4.0, 5.0, 6.0, 100.0]}
     assert estimated(interquartile_mean(uneven))[0] == (3 + 4 + 5 + 6) / 4
 

@@ -169,7 +169,9 @@ def test_costs_are_plain_values() -> None:
         ("xnor-resnet18", CIFAR, "bars-32", 50.1e6, 50.4e6),  # 50.2 M
     ],
 )
-def test_numbers_of_the_papers(model: str, shape, convention: str, low: float, high: float) -> None:
+def test_numbers_of_the_papers(
+    model: str, shape: tuple[int, int, int], convention: str, low: float, high: float
+) -> None:
     assert low <= ops(handmade(model, shape), convention) < high
 
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from math import sqrt
 from typing import TypeVar
 
 import numpy as np
-from scipy.special import stdtr
-from scipy.stats import rankdata
+from scipy.stats import rankdata, ttest_1samp
 
-from bnas_bench.analysis.stats.means import t_interval
-from bnas_bench.analysis.stats.values import Array, Interval, NotEnough, finite, rounded
+from bnas_bench.analysis.stats.values import LEVEL, Array, Interval, NotEnough, finite, rounded
 from bnas_bench.core.errors import BadValue
 
 Key = TypeVar("Key", bound=Hashable)
@@ -62,8 +59,9 @@ def paired(x: Mapping[Key, float], y: Mapping[Key, float]) -> Paired | NotEnough
     interval: Interval | NotEnough
     t_p: float | NotEnough
     if np.ptp(d) > 0:
-        interval = t_interval(d)
-        t_p = 2 * float(stdtr(n - 1, -abs(d.mean()) / (d.std(ddof=1) / sqrt(n))))
+        test = ttest_1samp(d, 0)  # of the rounded differences; else it is ttest_rel
+        interval = Interval(*map(float, test.confidence_interval(LEVEL)))
+        t_p = float(test.pvalue)
     else:
         interval = NotEnough(
             f"all {n} differences are equal" if n > 1 else "one pair has no spread"
@@ -75,7 +73,8 @@ def paired(x: Mapping[Key, float], y: Mapping[Key, float]) -> Paired | NotEnough
 def _wilcoxon(differences: Array) -> float:
     """Two-sided p of the signed-rank test, exact with ties too; zeros are left out (Wilcoxon, 1945).
 
-    scipy's exact form knows no ties, which accuracies on a small test set often have.
+    scipy's exact form knows no ties, which accuracies on a small test set often have; its
+    `PermutationMethod` does, and goes through all 2^n signs: 280 ms for ten pairs, this 0.2 ms.
     """
     d = differences[differences != 0]
     ranks = (2 * rankdata(np.abs(d))).astype(int)  # doubled, as ties share half ranks
