@@ -11,8 +11,10 @@ import bnas_bench.methods.random
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
 import bnas_bench as bb
+from bnas_bench.cli import main
 from bnas_bench.core.errors import BadValue, BenchError, Damaged, UnknownName
 from bnas_bench.core.files import sha256
 from bnas_bench.runs.store import Store
@@ -202,3 +204,10 @@ def test_a_quoted_table_is_a_frame(tmp_path: Path) -> None:
     frame = bb.reproduce(quoted, results=tmp_path, reports=tmp_path / "reports", progress=False)
     assert len(frame) > 0
     assert (Path(frame.attrs["folder"]) / "index.html").is_file()
+
+
+@pytest.mark.usefixtures("store")
+def test_the_command_exports_what_is_loaded() -> None:
+    done = CliRunner().invoke(main, ["export", "mine", "-o", "runs.csv"], catch_exceptions=False)
+    assert done.output == "wrote runs.csv\n"
+    assert {*bb.load_results("runs.csv")["status"]} == {"ok", "failed", "damaged"}

@@ -98,7 +98,7 @@ def table(name: str, results: Path, as_json: bool) -> None:
 @click.argument("name", default="local")
 @RESULTS
 @click.option(
-    *("-o", "--out"),
+    *("-o", "--file", "out"),
     type=click.Path(path_type=Path, dir_okay=False),
     required=True,
     help="A file that ends in .parquet, which keeps types and units, or in .csv.",
