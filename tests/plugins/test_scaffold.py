@@ -43,9 +43,10 @@ def test_it_passes_the_public_battery(tmp_path: Path) -> None:
 
 
 def test_in_a_clone_it_is_found_by_its_name_and_its_test_passes(tmp_path: Path) -> None:
-    shutil.copytree(ROOT / "methods", tmp_path / "methods")
+    for folder in ("bnas_bench", "methods", "spaces"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
     (tmp_path / "pyproject.toml").touch()
-    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "methods").mkdir(parents=True)
 
     def python(*arguments: str) -> str:
         done = subprocess.run(
@@ -61,12 +62,12 @@ def test_in_a_clone_it_is_found_by_its_name_and_its_test_passes(tmp_path: Path) 
     main = ("-c", "from bnas_bench.cli import main; main()")
     out = python(*main, "new-method", "my-idea")
     assert f"wrote {tmp_path / 'methods' / 'my_idea.py'}" in out
-    assert f"wrote {tmp_path / 'tests' / 'test_my_idea.py'}" in out
+    assert f"wrote {tmp_path / 'tests' / 'methods' / 'test_my_idea.py'}" in out
     assert "bnas-bench run --method my-idea " in out
     assert "my-idea-darts-binary-digits-quick-s0-" in python(
         *main, "run", "--method", "my-idea", "--seeds", "1", "--dry-run"
     )
-    assert "1 passed" in python("-m", "pytest", "tests/test_my_idea.py")
+    assert "1 passed" in python("-m", "pytest", "tests/methods/test_my_idea.py")
 
 
 @pytest.mark.parametrize(
