@@ -13,10 +13,10 @@ help: ## list these targets
 demo: $(READY) ## search, train, test and measure three 1-bit networks (three to six minutes)
 	$(BIN)/bnas-bench run --method dcpnas --space darts-binary --seeds 3
 
-test: $(READY) ## run the tests
+test: $(READY) ## run the tests that a change needs at once
 	$(BIN)/pytest -m "not slow" -n auto --dist worksteal
 
-test-slow: $(READY) ## run the tests that take longer than half a minute each
+test-slow: $(READY) ## run the others: whole sweeps, more seeds, long fuzzing
 	$(BIN)/pytest -m slow -n auto --dist worksteal -rP
 
 check: $(READY) ## lint, formatting and types

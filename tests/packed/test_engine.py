@@ -38,6 +38,10 @@ def cases() -> Iterator[object]:
         yield pytest.param(name, {}, LARGE, id=f"{name}-large")
 
 
+SEEDS = (10, pytest.param(11, marks=pytest.mark.slow))
+"""Of an architecture and its numbers; `make test` takes the first."""
+
+
 def logits(network: nn.Module, x: np.ndarray, threads: int = 1) -> np.ndarray:
     """Of the PyTorch network in evaluation mode."""
     before = torch.get_num_threads()
@@ -51,34 +55,33 @@ def logits(network: nn.Module, x: np.ndarray, threads: int = 1) -> np.ndarray:
 
 
 @needs_one_rounding
+@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize(("name", "options", "shape"), list(cases()))
 def test_random_architectures_of_all_spaces_run_to_the_last_bit(
-    name: str, options: dict, shape: tuple[int, int, int]
+    name: str, options: dict, shape: tuple[int, int, int], seed: int
 ) -> None:
     """Logits of the network, and every value of the plain interpreter, sums of signs among them."""
-    for seed in (10, 11):
-        network = build(name, options, shape, seed)
-        x = images(shape)
-        program = lower(network, shape)
-        for threads in (2, 1):  # with which torch's real convolutions round in another order
-            expected = logits(network, x, threads)
-            assert np.array_equal(Engine(program, threads=threads).run(x), expected)
-        plain = plain_engine.values(program, x)
-        found = Engine(program, fused=False).values(x)
-        compared = [step for step in program.steps if step.op != "sign"]
-        assert compared
-        for step in compared:
-            assert np.array_equal(found[step.name].numpy(), plain[step.name]), step
+    network = build(name, options, shape, seed)
+    x = images(shape)
+    program = lower(network, shape)
+    for threads in (2, 1):  # with which torch's real convolutions round in another order
+        expected = logits(network, x, threads)
+        assert np.array_equal(Engine(program, threads=threads).run(x), expected)
+    plain = plain_engine.values(program, x)
+    found = Engine(program, fused=False).values(x)
+    compared = [step for step in program.steps if step.op != "sign"]
+    assert compared
+    for step in compared:
+        assert np.array_equal(found[step.name].numpy(), plain[step.name]), step
 
 
 @needs_one_rounding
+@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("name", ["darts-binary", "bats", "bars", "nas-bnn", "handcrafted"])
-def test_every_test_image_gets_the_networks_logits_and_class(name: str) -> None:
+def test_every_test_image_gets_the_networks_logits_and_class(name: str, seed: int) -> None:
     """Digits, whose training images have set the statistics of the batch norms."""
     digits = load("digits", image=None, device="cpu", folder=Path())
-    for seed in (0, 1):
-        network = build(name, {}, digits.shape, seed, classes=10)
-        compare_on(digits, network)
+    compare_on(digits, build(name, {}, digits.shape, seed, classes=10))
 
 
 def compare_on(digits: Dataset, network: Network) -> None:

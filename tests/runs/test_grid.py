@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from multiprocessing import forkserver
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,6 +39,11 @@ def plugin(kind: str, name: str, source: str = "aaa") -> Plugin:
 def known(**options: object) -> Trial:
     method, space = plugin("method", "dcpnas"), plugin("space", "darts-binary")
     return Trial(method, {"lam": 1e-4, **options}, space, {}, "digits", BUDGET, 0)
+
+
+def one_of(first: str, *others: str) -> list[Any]:
+    """Signals that come to the same: the first in `make test`, the others in the slow set."""
+    return [first, *(pytest.param(name, marks=pytest.mark.slow) for name in others)]
 
 
 def kinds(events: list[Event]) -> list[str]:
@@ -195,11 +201,19 @@ def test_other_code_is_said(finished: tuple[Path, list[Trial], list[Event]]) -> 
     assert event.text == "done, but by other code of the space; --rerun runs it again"
 
 
+@pytest.fixture(scope="module")
+def refused(tmp_path_factory: pytest.TempPathFactory) -> tuple[Trial, Path]:
+    """A trial that is over, quickly, and its results."""
+    trial, folder = toy_trial(SMALL, fault="refuse"), tmp_path_factory.mktemp("refused")
+    assert kinds(list(run_trials([trial], folder))) == ["started", "finished"]
+    return trial, folder
+
+
 @pytest.fixture
-def ran(tmp_path: Path) -> Iterator[tuple[Trial, Store]]:
-    """A trial that is over, quickly: it was refused."""
-    trial, store = toy_trial(SMALL, fault="refuse"), Store(tmp_path / "name")
-    assert kinds(list(run_trials([trial], store.root))) == ["started", "finished"]
+def ran(refused: tuple[Trial, Path], tmp_path: Path) -> Iterator[tuple[Trial, Store]]:
+    """The same, to be altered."""
+    trial, store = refused[0], Store(tmp_path / "name")
+    shutil.copytree(refused[1], store.root)
     yield trial, store
     assert not list(store.trials.glob(".*"))
 
@@ -221,7 +235,7 @@ def test_retrying_and_rerunning_move_aside_what_they_replace(ran: tuple[Trial, S
     assert not (store.folder(trial.id) / "train.ckpt").exists()
 
 
-@pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM", "SIGHUP", "SIGINT"])
+@pytest.mark.parametrize("name", one_of("SIGKILL", "SIGTERM", "SIGHUP", "SIGINT"))
 def test_a_trial_that_was_killed_from_outside_is_taken_up_again(
     ran: tuple[Trial, Store], name: str
 ) -> None:
@@ -312,6 +326,24 @@ def test_closing_the_iterator_ends_the_trial_and_frees_it(tmp_path: Path) -> Non
     assert Store(tmp_path).ids() == []
 
 
+@pytest.mark.parametrize(
+    "left",
+    [
+        "import os, time; os.fork() or (time.sleep(60), os._exit(0))",
+        "import threading, time; threading.Thread(target=lambda: __import__('time').sleep(60)).start()",
+        "import atexit, time; atexit.register(time.sleep, 60)",
+    ],
+    ids=["process", "thread", "atexit"],
+)
+def test_what_a_search_leaves_running_holds_nothing_up(tmp_path: Path, left: str) -> None:
+    ended: list[float] = []
+    for event in run_trials([toy_trial(SMALL, meddle=left, meddle_at=-1)], tmp_path, threads=1):
+        if event.phase == "search":
+            ended = [time.perf_counter()]
+    assert time.perf_counter() - ended[0] < 50
+    assert Store(tmp_path).ids()
+
+
 def test_a_trial_runs_where_the_command_was_given(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -356,7 +388,7 @@ def dying(tmp_path: Path) -> Iterator[tuple[Trial, Store, Path]]:
     assert not list(store.trials.glob("*/pack*.ckpt"))
 
 
-@pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM", "SIGHUP"])
+@pytest.mark.parametrize("name", one_of("SIGKILL", "SIGTERM", "SIGHUP"))
 def test_whoever_kills_a_trial_in_the_pack_step_costs_it_nothing(
     dying: tuple[Trial, Store, Path], name: str
 ) -> None:
@@ -373,7 +405,7 @@ def test_whoever_kills_a_trial_in_the_pack_step_costs_it_nothing(
     assert event.record["packed_bytes"] > 0
 
 
-@pytest.mark.parametrize("name", ["SIGSEGV", "SIGILL", "SIGBUS", "SIGABRT"])
+@pytest.mark.parametrize("name", one_of("SIGSEGV", "SIGILL", "SIGBUS", "SIGABRT"))
 def test_two_crashes_in_the_pack_step_leave_a_record_without(
     dying: tuple[Trial, Store, Path], name: str
 ) -> None:

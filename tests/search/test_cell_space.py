@@ -97,14 +97,14 @@ def test_text_that_is_no_architecture_is_refused(space, text) -> None:
         space.parse(text)
 
 
+@pytest.mark.parametrize("n", [1500, pytest.param(6000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("zeroise", "ways"), [(False, 12), (True, 1 + 3 * 2 + 12)])
-def test_sampling_is_uniform_over_a_node(zeroise, ways) -> None:
+def test_sampling_is_uniform_over_a_node(zeroise, ways, n) -> None:
     space = CellSpace.__new__(DartsBinary)
     CellSpace.__init__(space, ("none", "a", "b"), zeroise)
     space.name = "small"
     rng = np.random.default_rng(0)
     counts: dict[object, int] = {}
-    n = 6000
     for _ in range(n):
         pairs = tuple(space.pairs(space.sample(rng), "normal", 3))
         counts[pairs] = counts.get(pairs, 0) + 1

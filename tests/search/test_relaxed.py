@@ -151,16 +151,21 @@ def log_of(method: type[SearchStrategy], digits: Task, *options: tuple[str, Any]
     ("method", "plain", "changed"),
     [
         (DARTS, {}, {"precision": "W32A32"}),
-        (DARTS, {}, {"decoupled": True, "eta": 0.01}),
-        (BATS, {}, {"real_weights": True}),
         (BATS, {}, {"last_temperature": 1.0}),
         (BNAS, {}, {"lam": 0.0}),
-        (BARS, {}, {"gumbel": False}),
-        (BARS, {}, {"entropy": False}),
         (BARS, {"target": 0.01}, {"target": 0.01, "capacity": False}),
-        (BARS, {}, {"warmup": 0.0}),
         (PCDARTS, {}, {"partial": 2}),
-        (PCDARTS, {"warmup": 0.0}, {"warmup": 0.0, "decoupled": True, "eta": 0.01}),
+        *(
+            pytest.param(*each, marks=pytest.mark.slow)
+            for each in (
+                (DARTS, {}, {"decoupled": True, "eta": 0.01}),
+                (BATS, {}, {"real_weights": True}),
+                (BARS, {}, {"gumbel": False}),
+                (BARS, {}, {"entropy": False}),
+                (BARS, {}, {"warmup": 0.0}),
+                (PCDARTS, {"warmup": 0.0}, {"warmup": 0.0, "decoupled": True, "eta": 0.01}),
+            )
+        ),
     ],
 )
 def test_every_switch_changes_the_search(digits, method, plain, changed) -> None:
