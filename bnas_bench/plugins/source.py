@@ -122,8 +122,10 @@ class Source:
                             own[name] = _Option(self, hint, value)
         inherited: dict[str, _Option] = {}
         for parent in reversed(self._parents(node)):  # of two that say the same, the first counts
+            if parent == base:
+                continue
             source, above = self._class(parent) or (self, None)
-            fields = {} if parent == base else above and source._fields(above, base)
+            fields = source._fields(above, base) if above else None
             if fields is None:
                 return None
             inherited |= fields

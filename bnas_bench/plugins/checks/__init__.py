@@ -16,8 +16,8 @@ from bnas_bench.plugins.checks.contract import ContractBroken, one_thread, requi
 from bnas_bench.plugins.checks.files import FILE_CHECKS
 from bnas_bench.plugins.checks.methods import METHOD_CHECKS, check_refusal
 from bnas_bench.plugins.checks.networks import NETWORK_CHECKS
-from bnas_bench.plugins.checks.spaces import SPACE_CHECKS
 from bnas_bench.plugins.checks.rehearsal import Rehearsal
+from bnas_bench.plugins.checks.spaces import SPACE_CHECKS
 from bnas_bench.plugins.registry import Plugin, discover
 from bnas_bench.search.untouched import untouched
 
