@@ -326,24 +326,6 @@ def test_closing_the_iterator_ends_the_trial_and_frees_it(tmp_path: Path) -> Non
     assert Store(tmp_path).ids() == []
 
 
-@pytest.mark.parametrize(
-    "left",
-    [
-        "import os, time; os.fork() or (time.sleep(60), os._exit(0))",
-        "import threading, time; threading.Thread(target=lambda: __import__('time').sleep(60)).start()",
-        "import atexit, time; atexit.register(time.sleep, 60)",
-    ],
-    ids=["process", "thread", "atexit"],
-)
-def test_what_a_search_leaves_running_holds_nothing_up(tmp_path: Path, left: str) -> None:
-    ended: list[float] = []
-    for event in run_trials([toy_trial(SMALL, meddle=left, meddle_at=-1)], tmp_path, threads=1):
-        if event.phase == "search":
-            ended = [time.perf_counter()]
-    assert time.perf_counter() - ended[0] < 50
-    assert Store(tmp_path).ids()
-
-
 def test_a_trial_runs_where_the_command_was_given(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -519,4 +501,5 @@ def test_a_record_that_is_damaged_as_the_trial_ends_stops_no_other(
     monkeypatch.setattr(Store, "read", damaged)
     events = list(run_trials([first, second], tmp_path))
     assert kinds(events) == ["started", "failed", "started", "finished"]
-    assert events[1].text == "record.json is truncated or altered"
+    (failed,) = (event for event in events if event.kind == "failed")
+    assert failed.text == "record.json is truncated or altered"
