@@ -16,7 +16,8 @@ import warnings
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing import forkserver
+from functools import partial
+from multiprocessing import forkserver, util
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from threading import Event, Thread, current_thread, main_thread
@@ -113,8 +114,10 @@ def run_in_child(
                 while True:
                     if stop.is_set():
                         raise Stopped
-                    if receiver.poll(PROMPT):
+                    if receiver in (ready := wait([receiver, process.sentinel], PROMPT)):
                         yield receiver.recv()
+                    elif ready:  # what it has forked may hold its end of the pipe for hours
+                        break
         except BaseException:
             _end(process)
             raise
@@ -196,17 +199,31 @@ def _child(
     progress = Progress(lambda text: send(Message("note", text)))
     Thread(target=_watch, args=(progress, send), daemon=True).start()
     sys.stdout, sys.stderr = _heedless(sys.stdout), _heedless(sys.stderr)
+    code = 1
     try:
         from bnas_bench.runs.run import run_trial
 
         run_trial(trial, Store(root), device=device, threads=threads, data=data, progress=progress)
+        code = 0
     except MissingData as error:
         send(Message("missing", str(error)))
     except BenchError as error:
         send(Message("stop", str(error)))
-    except Exception as error:
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else int(error.code is not None)
+    except BaseException as error:
         send(Message("broken", " ".join(f"{type(error).__name__}: {error}".split())))
-        sys.exit(1)
+    finally:  # waits for no thread that a method left running, and calls nothing that it registered
+        for last in (_flush, partial(util._run_finalizers, 0)):
+            with suppress(Exception):
+                last()  # the last gives back semaphores, of which Python else complains
+        os._exit(code & 0xFF)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
 
 
 def _watch(progress: Progress, send: Callable[[Message], None]) -> None:

@@ -52,6 +52,9 @@ from bnas_bench.search.untouched import Watched, generators_put_back, untouched
 if TYPE_CHECKING:
     from bnas_bench.runs.trial import Trial
 
+LONGEST = 10_000
+"""Characters of a reason; `error.txt` has the rest."""
+
 TIMING_FIELDS = frozenset(
     {
         *("when", "seconds", "load", "log_sha256"),
@@ -125,8 +128,9 @@ def record_death(
 
 
 def one_line(error: BaseException) -> str:
-    """`TypeName: message`, in one line."""
-    return " ".join(f"{type(error).__name__}: {error}".split())
+    """`TypeName: message`, in one line, which a record can hold."""
+    line = " ".join(f"{type(error).__name__}: {error}".split())
+    return line if len(line) <= LONGEST else f"{line[:LONGEST]}... ({len(line):,} characters)"
 
 
 def find_device(name: str) -> torch.device:

@@ -12,6 +12,9 @@ from bnas_bench.nn.network import Network
 from bnas_bench.search.space import SearchSpace
 from bnas_bench.search.strategy import Candidate, SearchResult
 
+MOST_NOTES = 2**20
+"""Characters of all notes: a record is read whole whenever a table is made."""
+
 
 class BadResult(BenchError):
     """Something that a search returned and that is no result of one."""
@@ -33,6 +36,10 @@ def check_result(result: Any, space: SearchSpace) -> SearchResult:
         _refuse("the result's notes are", result.notes, "give a dict of numbers and texts")
     for name, value in result.notes.items():
         _check_note(name, value)
+    if (size := sum(len(f"{name}{value}") for name, value in result.notes.items())) > MOST_NOTES:
+        raise BadResult(
+            f"the result's notes are {size:,} characters; log what is long with meter.report"
+        )
     if not isinstance(result.front, Sequence):
         _refuse("the result's front is", result.front, "give a list of Candidate(...)")
     for candidate in result.front:

@@ -1,4 +1,4 @@
-"""The state that all code of a process shares: torch's switches, the environment, the folder.
+"""The state that all code of a process shares: torch's switches, the interpreter's, the code itself.
 
 A search that leaves one of them changed would have its network trained, tested and timed otherwise
 than every other method's, and, killed in between and resumed, otherwise than itself.
@@ -6,15 +6,12 @@ than every other method's, and, killed in between and resumed, otherwise than it
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter, setitem
 from typing import Any
 
-import numpy as np
 import torch
 from torch.nn.modules import module as nn_module
 from torch.overrides import _get_current_function_mode_stack as function_modes
@@ -22,28 +19,12 @@ from torch.utils import _python_dispatch as dispatch
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack as dispatch_modes
 
 from bnas_bench.nn.network import Counted
+from bnas_bench.search.code import Code
+from bnas_bench.search.interpreter import INTERPRETER, Setting, set_mapping
 from bnas_bench.search.lent import MISSING, Change
-
-LIBRARIES = ("KMP_", "TORCHINDUCTOR_", "TRITON_")
-"""Variables that libraries (scikit-learn, torch.compile) set by themselves as they are first used."""
 
 PASSES = 2
 """A switch of torch's may move another that was put back before it."""
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One part of the shared state, by the name that a sentence calls it."""
-
-    name: str
-    get: Callable[[], Any]
-    set: Callable[[Any], Any]
-
-    def read(self) -> Any:
-        """The value; nothing where this machine, or this version of torch, does not tell."""
-        with suppress(Exception):
-            return self.get()
-        return MISSING
 
 
 def _switch(path: str) -> Setting:
@@ -106,25 +87,10 @@ def _set_modes(now: Callable[[], list[Any]], pop: Any, push: Any, wanted: list[A
         push(mode)
 
 
-def _set_mapping(mapping: MutableMapping[Any, Any], wanted: Mapping[Any, Any]) -> None:
-    for name in mapping.keys() - wanted.keys():
-        del mapping[name]
-    mapping.update(wanted)
-
-
 def _hooks(name: str) -> Setting:
     """Hooks that torch calls for every module."""
     hooks = getattr(nn_module, name)
-    return Setting(f"torch's {name.strip('_')}", lambda: dict(hooks), partial(_set_mapping, hooks))
-
-
-def _environment() -> dict[str, str]:
-    return {name: v for name, v in os.environ.items() if not name.startswith(LIBRARIES)}
-
-
-def _set_environment(wanted: Mapping[str, str]) -> None:
-    libraries = {name: v for name, v in os.environ.items() if name.startswith(LIBRARIES)}
-    _set_mapping(os.environ, {**libraries, **wanted})
+    return Setting(f"torch's {name.strip('_')}", lambda: dict(hooks), partial(set_mapping, hooks))
 
 
 def _gpu() -> int:
@@ -223,12 +189,7 @@ SETTINGS = (
         Counted.listeners.copy,
         partial(setitem, Counted.listeners, slice(None)),
     ),
-    Setting("numpy's treatment of errors", np.geterr, lambda wanted: np.seterr(**wanted)),
-    Setting("the environment", _environment, _set_environment),
-    Setting("the working directory", os.getcwd, os.chdir),
-    Setting(
-        "the process' CPUs", partial(os.sched_getaffinity, 0), partial(os.sched_setaffinity, 0)
-    ),
+    *INTERPRETER,
 )
 
 
@@ -237,12 +198,15 @@ class Surroundings:
 
     def __init__(self) -> None:
         self._before = [setting.read() for setting in SETTINGS]
+        self._code = Code()
 
     def changes(self) -> list[Change]:
         pairs = zip(SETTINGS, self._before, strict=True)
-        return [change for setting, before in pairs for change in _changes(setting, before)]
+        found = [change for setting, before in pairs for change in _changes(setting, before)]
+        return found + self._code.changes()
 
     def restore(self) -> None:
+        self._code.restore()
         for _ in range(PASSES):
             for setting, before in zip(SETTINGS, self._before, strict=True):
                 if before is not MISSING and setting.read() != before:

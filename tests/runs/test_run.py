@@ -294,6 +294,7 @@ NO_RESULTS = [
     ("replace(result, notes={'a': float('inf')})", "note 'a' is inf; a note is a finite number"),
     ("replace(result, notes={'a': [1]})", "note 'a' is [1]; a note is a finite number or a text"),
     ("replace(result, notes={'a': object})", "note 'a' is <class 'object'>"),
+    ("replace(result, notes={'a': 'b' * 2**20})", "the result's notes are 1,048,577 characters"),
     ("replace(result, notes={1: 2})", "a note's name is 1; give a text"),
     ("replace(result, front=3)", "the result's front is 3; give a list of Candidate(...)"),
     ("replace(result, front=[best])", "the result's front holds Architecture"),

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import resource
+import signal
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +18,9 @@ import numpy as np
 import pytest
 import torch
 
+from bnas_bench.core.budget import Recipe
 from bnas_bench.nn.network import Counted
+from bnas_bench.runs import train as training
 from bnas_bench.search.checkpoint import Checkpoint
 from bnas_bench.search.lent import Lent
 from bnas_bench.search.surroundings import Surroundings
@@ -114,6 +121,31 @@ SHARED: list[tuple[str, Callable[[], Any]]] = [
     ),
     ("the environment: HOME from", lambda: os.environ.pop("HOME")),
     ("the working directory from", lambda: os.chdir("/")),
+    ("the umask from", lambda: os.umask(0o777)),
+    (
+        "the process' limits: RLIMIT_NOFILE",
+        lambda: resource.setrlimit(
+            resource.RLIMIT_NOFILE, (200, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+        ),
+    ),
+    ("the handlers of signals: SIGTERM", lambda: signal.signal(signal.SIGTERM, signal.SIG_IGN)),
+    ("Python's recursion limit from", lambda: sys.setrecursionlimit(5000)),
+    ("Python's garbage collector from True to False", gc.disable),
+    ("stdout and stderr from", lambda: setattr(sys, "stdout", None)),
+    ("Recipe.lr from 0.0025 to 0.1", lambda: setattr(Recipe, "lr", 0.1)),
+    (
+        "Recipe.__init__.__defaults__ from",
+        lambda: setattr(Recipe.__init__, "__defaults__", (1,) * 10),
+    ),
+    ("bnas_bench.runs.train.train from train", lambda: setattr(training, "train", None)),
+    (
+        "torch.nn.functional.cross_entropy from cross_entropy",
+        lambda: setattr(torch.nn.functional, "cross_entropy", torch.nn.functional.nll_loss),
+    ),
+    (
+        "SGD.zero_grad from nothing to",
+        lambda: setattr(torch.optim.SGD, "zero_grad", lambda _: None),
+    ),
     ("the process' CPUs from", lambda: os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})),
 ]
 
@@ -131,6 +163,28 @@ def test_what_all_share_is_named_and_put_back(what: str, change: Callable[[], An
     assert sentence.endswith("; put it back")
     assert what in sentence
     assert before.changes() == []
+
+
+def test_a_thread_that_is_left_running_is_named() -> None:
+    over = threading.Event()
+    try:
+        with pytest.raises(Altered, match="the threads that run from"), untouched("the search"):
+            threading.Thread(target=lambda: over.wait(60), daemon=True).start()
+    finally:
+        over.set()
+
+
+def test_the_first_optimiser_of_its_class_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch wraps its `step` then."""
+
+    class Plain(torch.optim.Optimizer):
+        def step(self, closure: Any = None) -> None: ...  # type: ignore[override]
+
+    Plain.__module__ = "torch.optim.sgd"
+    monkeypatch.setattr(sys.modules[Plain.__module__], "Plain", Plain, raising=False)
+    with untouched("the search"):
+        Plain([torch.ones(1, requires_grad=True)], {})
+    assert getattr(Plain.step, "hooked", False)
 
 
 def test_an_error_inside_goes_first_and_all_is_put_back() -> None:
