@@ -16,7 +16,6 @@ import warnings
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from multiprocessing import forkserver, util
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -214,9 +213,10 @@ def _child(
     except BaseException as error:
         send(Message("broken", " ".join(f"{type(error).__name__}: {error}".split())))
     finally:  # waits for no thread that a method left running, and calls nothing that it registered
-        for last in (_flush, partial(util._run_finalizers, 0)):
-            with suppress(Exception):
-                last()  # the last gives back semaphores, of which Python else complains
+        with suppress(Exception):
+            _flush()
+        with suppress(Exception):  # gives back semaphores, of which Python else complains
+            util._run_finalizers(0)  # type: ignore[attr-defined]
         os._exit(code & 0xFF)
 
 

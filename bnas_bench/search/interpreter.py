@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from operator import ne
 from typing import Any
 
 import numpy as np
@@ -26,11 +27,16 @@ LIMITS = tuple(name for name in dir(resource) if name.startswith("RLIMIT_"))
 
 @dataclass(frozen=True)
 class Setting:
-    """One part of the shared state, by the name that a sentence calls it."""
+    """One part of the shared state, by the name that a sentence calls it.
+
+    Attributes:
+        differs: of the value now and the one before.
+    """
 
     name: str
     get: Callable[[], Any]
     set: Callable[[Any], Any]
+    differs: Callable[[Any, Any], bool] = ne
 
     def read(self) -> Any:
         """The value; nothing where this machine, or this version of torch, does not tell."""
@@ -94,6 +100,10 @@ def _is_a_librarys(thread: threading.Thread) -> bool:
     return module.partition(".")[0] in {*sys.stdlib_module_names, "torch", "tqdm", ""}
 
 
+def _has_more(now: list[str], before: list[str]) -> bool:
+    return not {*now} <= {*before}
+
+
 def _never(_: object) -> None:
     """A thread ends by itself or not at all."""
 
@@ -112,7 +122,7 @@ INTERPRETER = (
     ),
     Setting("the process' limits", _limits, _set_limits),
     Setting("the handlers of signals", _handlers, _set_handlers),
-    Setting("the threads that run", _threads, _never),
+    Setting("the threads that run", _threads, _never, _has_more),
     Setting("Python's recursion limit", sys.getrecursionlimit, sys.setrecursionlimit),
     Setting("Python's switch interval", sys.getswitchinterval, sys.setswitchinterval),
     Setting("Python's garbage collector", gc.isenabled, _collect),

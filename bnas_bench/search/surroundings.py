@@ -209,7 +209,7 @@ class Surroundings:
         self._code.restore()
         for _ in range(PASSES):
             for setting, before in zip(SETTINGS, self._before, strict=True):
-                if before is not MISSING and setting.read() != before:
+                if before is not MISSING and setting.differs(setting.read(), before):
                     with suppress(Exception):  # of what can be set but once
                         setting.set(before)
 
@@ -221,5 +221,5 @@ def _changes(setting: Setting, before: Any) -> Iterator[Change]:
             old, new = before.get(key, MISSING), now.get(key, MISSING)
             if old != new:
                 yield Change(f"{setting.name}: {key}", old, new)
-    elif before is not MISSING and now != before:
+    elif before is not MISSING and setting.differs(now, before):
         yield Change(setting.name, before, now)

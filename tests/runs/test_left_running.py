@@ -18,16 +18,15 @@ SMALL = replace(BUDGET, passes=600, epochs=1)
 @pytest.mark.parametrize(
     "left",
     [
-        "import os, time; os.fork() or (time.sleep(60), os._exit(0))",
-        "import threading, time; threading.Thread(target=lambda: __import__('time').sleep(60)).start()",
-        "import atexit, time; atexit.register(time.sleep, 60)",
+        "import os, time; os.fork() or (time.sleep(300), os._exit(0))",
+        "import threading, time; threading.Thread(target=lambda: __import__('time').sleep(300)).start()",
+        "import atexit, time; atexit.register(time.sleep, 300)",
     ],
     ids=["process", "thread", "atexit"],
 )
 def test_what_a_search_leaves_running_holds_nothing_up(tmp_path: Path, left: str) -> None:
-    ended: list[float] = []
-    for event in run_trials([toy_trial(SMALL, meddle=left, meddle_at=-1)], tmp_path, threads=1):
-        if event.phase == "search":
-            ended = [time.perf_counter()]
-    assert time.perf_counter() - ended[0] < 50
+    began = time.perf_counter()
+    for _ in run_trials([toy_trial(SMALL, meddle=left, meddle_at=-1)], tmp_path, threads=1):
+        pass
+    assert time.perf_counter() - began < 240
     assert Store(tmp_path).ids()

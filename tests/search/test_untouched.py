@@ -174,6 +174,15 @@ def test_a_thread_that_is_left_running_is_named() -> None:
         over.set()
 
 
+def test_a_thread_that_ends_is_no_change() -> None:
+    over = threading.Event()
+    thread = threading.Thread(target=lambda: over.wait(60))
+    thread.start()
+    with untouched("the search"):
+        over.set()
+        thread.join()
+
+
 def test_the_first_optimiser_of_its_class_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """torch wraps its `step` then."""
 
