@@ -26,6 +26,9 @@ DIGEST = "record_sha256"
 LARGEST = 16 * 2**20
 """Bytes that no record has."""
 
+MOST = 5_000
+"""Fields, nested ones included, that no record has."""
+
 DEEPEST = 16
 """Levels of nesting that no record has."""
 
@@ -67,6 +70,8 @@ def decode(data: bytes) -> Record:
         raise NoRecord("is no record: it holds characters that no text has")
     if data.count(b"{") + data.count(b"[") > DEEPEST and (_depth_of_clean(record) or 0) > DEEPEST:
         raise NoRecord("is no record: it is nested too deeply")
+    if data.count(b'": ') > MOST:
+        raise NoRecord(f"is no record: it has more than {MOST:,} fields")
     if wrong := _wrong(record):
         raise NoRecord(f"lacks what a record has ({wrong})")
     return record

@@ -12,7 +12,10 @@ from bnas_bench.nn.network import Network
 from bnas_bench.search.space import SearchSpace
 from bnas_bench.search.strategy import Candidate, SearchResult
 
-MOST_NOTES = 2**20
+MOST_NOTES = 1_000
+"""Notes that a result has at most: each is a column of a table."""
+
+LONGEST_NOTES = 2**20
 """Characters of all notes: a record is read whole whenever a table is made."""
 
 
@@ -36,9 +39,11 @@ def check_result(result: Any, space: SearchSpace) -> SearchResult:
         _refuse("the result's notes are", result.notes, "give a dict of numbers and texts")
     for name, value in result.notes.items():
         _check_note(name, value)
-    if (size := sum(len(f"{name}{value}") for name, value in result.notes.items())) > MOST_NOTES:
+    size = sum(len(f"{name}{value}") for name, value in result.notes.items())
+    if len(result.notes) > MOST_NOTES or size > LONGEST_NOTES:
         raise BadResult(
-            f"the result's notes are {size:,} characters; log what is long with meter.report"
+            f"the result has {len(result.notes):,} notes of {size:,} characters; log what is long with "
+            "meter.report"
         )
     if not isinstance(result.front, Sequence):
         _refuse("the result's front is", result.front, "give a list of Candidate(...)")

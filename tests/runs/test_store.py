@@ -80,6 +80,7 @@ def test_a_trial_without_a_record_is_not_over(store: Store) -> None:
         (unchecked(RECORD | {"reason": "\x1b[2J"}), "characters that no text has"),
         (unchecked(RECORD | {"reason": "\ud800"}), "characters that no text has"),
         (unchecked(RECORD | {"notes": nested(100)}), "nested too deeply"),
+        (unchecked(RECORD | {"notes": {str(n): 0 for n in range(9999)}}), "more than 5,000 fields"),
     ],
 )
 def test_a_damaged_or_foreign_record_is_named(store: Store, text: bytes, message: str) -> None:
