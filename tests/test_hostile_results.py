@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,23 @@ def test_a_record_of_a_linked_folder_is_damaged(store: Store, tmp_path: Path) ->
     store.folder(trial_id).symlink_to(tmp_path / "elsewhere")
     assert f"{trial_id}  damaged: " in invoke("status", "some").output
     assert "is a link" in invoke("table", "some").output
+
+
+@pytest.mark.parametrize("name", ["", "record.json", "arch.json", "error.txt"])
+def test_what_stands_in_a_trials_way_is_set_aside_and_stops_no_other(
+    store: Store, name: str
+) -> None:
+    trial_id = store.ids()[0]
+    folder = store.folder(trial_id)
+    shutil.rmtree(folder)
+    if name:
+        (folder / name).mkdir(parents=True)
+    else:
+        folder.touch()
+    assert store.state(trial_id).word == "damaged"
+    aside = store.retire(trial_id, "damaged", keep_checkpoints=True)
+    assert aside.exists()
+    assert list(folder.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["2026/june", "../up", "/abs", ".", "..", "", "a\nb", "a" * 201])

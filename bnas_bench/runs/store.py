@@ -150,12 +150,17 @@ class Store:
         """The record of a trial that is over; None for any other.
 
         Raises:
-            Damaged: if the record is truncated, foreign or of another version.
+            Damaged: if the record is truncated, foreign or of another version, or what stands there
+                leaves no room for one.
         """
         folder = self.folder(trial_id)
         if folder.is_symlink():
             raise Damaged(f"{folder} is a link, and results are no links")
+        if folder.exists() and not folder.is_dir():
+            raise Damaged(f"{folder} is no folder")
         record = read_record(folder)
+        if record is None and (wrong := next(filter(Path.is_dir, _written(folder)), None)):
+            raise Damaged(f"{wrong} is a folder, where a file is to be written")
         if record is not None and record["id"] != trial_id:
             raise Damaged(f"{folder / RECORD} is the record of another trial, '{record['id']}'")
         return record
@@ -256,6 +261,10 @@ class Store:
             if time.monotonic() > deadline:
                 return None
             time.sleep(0.05)
+
+
+def _written(folder: Path) -> Iterator[Path]:
+    return (folder / name for name in (*DIGESTS, "error.txt", RECORD))
 
 
 def _remove(folder: Path, pattern: str) -> None:
