@@ -32,7 +32,7 @@ class Writer:
         **attributes: Attribute,
     ) -> str:
         index = len(self.steps)
-        name, layer = f"{op}_{index}", f"trials.{index // 10}.{op}"
+        name, layer = f"{op}_{index}", f"cells.{index // 10}.{op}"
         self.steps.append(Step(op, inputs, name, layer, attributes, tensors or {}))
         return name
 

@@ -35,8 +35,8 @@ OPERATIONS = (
     "dil_conv_5x5",
 )
 EDGES = [
-    f"{trial}.edge({i},{j})"
-    for trial in ("normal", "reduce")
+    f"{cell}.edge({i},{j})"
+    for cell in ("normal", "reduce")
     for j in range(2, 6)
     for i in range(j)
 ]

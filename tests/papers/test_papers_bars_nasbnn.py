@@ -28,10 +28,10 @@ from bnas_bench.search.meter import Meter
 
 BARS_1 = """
 Macro-Level
-Normal/Reduction Trial [17] Without Width Search Without Depth Search
+Normal/Reduction Cell [17] Without Width Search Without Depth Search
 91.70% 92.27% 91.92%
 Micro-Level
-Without Gumbel-Softmax Without Trial-Shortcut Without Ent-erg Without FLOPs-reg
+Without Gumbel-Softmax Without Cell-Shortcut Without Ent-erg Without FLOPs-reg
 Failed 52.83 % 92.56 % 92.44%
 Derive
 Without sample when derive
@@ -47,7 +47,7 @@ WRN-40 (XNOR) | $\sim 27 M$ | $\sim 3000 M$ | 120.7M | - | FP Downsample | 91.58
 NiN (XNOR) | $\sim 27 M$ | $\sim 400 \mathrm{M}$ | 41.5M | - | $\checkmark$ | 86.28%
 ResNet-18 (CBCN) | $\sim 27 M$ | $\sim 1000 M$ | 58.2M | - | FP Downsample | 91.9%
 ResNet-18 (IRNet) | $\sim 27 M$ | $\sim 1000 M$ | 58.2M | - | FP Downsample | 91.5%
-BNAS (XNOR) | 175M | 1393M | 218.53M | 5.57M | FP Trial Shortcut | 92.7%
+BNAS (XNOR) | 175M | 1393M | 218.53M | 5.57M | FP Cell Shortcut | 92.7%
 BARS-A | 2M | 1027M | 34.1M | 2.77M | ✓ | 91.25%
 BARS-B | 2M | 2096M | 67.5M | 6.07M | $\checkmark$ | 92.98%
 BARS-C | 3M | 3747M | 119.5M | 10.76M | $\checkmark$ | 93.43%
@@ -57,7 +57,7 @@ ResNet-18 (XNOR) | 167M | 3557M | 278.1M | 12.80M | FP Downsample | 53.1%
 BiDenseNet (XNOR) | - | - | - | 13.56M | FP Downsample | 52.7%
 ResNet-18 (Bireal) | $\sim \! 160 M$ | $\sim 4000 M$ | 285.0M | - | FP Downsample | 56.4%
 ResNet-18 (PCNN) | $\sim \! 160 M$ | $\sim 4000 M$ | 285.0M | - | FP Downsample | 57.3%
-BNAS (XNOR) | 195M | 6274M | 391.1M | 28.41M | FP Trial Shortcut | 57.6%
+BNAS (XNOR) | 195M | 6274M | 391.1M | 28.41M | FP Cell Shortcut | 57.6%
 BARS-D | 129M | 1499M | 122.8M | 9.46M | ✓ | 52.5%
 BARS-E | 194M | 2526M | 275.9M | 14.04M | $\checkmark$ | 56.1%
 """

@@ -67,9 +67,9 @@ GARBLED: Mapping[str, str] = {
     "32'/32": "32/32",
     "3.8  imes": "3.8",
 }
-"""What is read for what our copy of the papers has; it sets some trials twice, in two rows."""
+"""What is read for what our copy of the papers has; it sets some cells twice, in two rows."""
 
-# Our copy's text of the tables, its trials set apart by bars.
+# Our copy's text of the tables, its cells set apart by bars.
 RAW: Mapping[str, str] = {
     "cp-nas/table-1": r"""
 WRN-22 [Zagoruyko et al., 2016] | 5.04 | 4.33 | 32 | 32 | - | Manual
@@ -259,17 +259,17 @@ DCP-NAS-M | 1/1 | 6.9 | $51.8 \times$ | 101.3 | $2.5 \times$
 LATEX = {r"\S}": "§", r"\flat": "♭", r"\ddagger": "‡", r"\dagger": "†", "<sup>b</sup>": "♭"}
 
 
-def trials_of(artefact: str) -> list[list[str]]:
-    """The raw rows of a table, trial by trial."""
+def cells_of(artefact: str) -> list[list[str]]:
+    """The raw rows of a table, cell by cell."""
     text = RAW[artefact].lstrip("\n")
     for garbled, read in GARBLED.items():
         text = text.replace(garbled, read)
-    return [[trial.strip() for trial in line.split("|")] for line in text.splitlines()]
+    return [[cell.strip() for cell in line.split("|")] for line in text.splitlines()]
 
 
-def numbers_of(trial: str) -> list[str]:
-    """The numbers of a trial that holds nothing else, as printed: `≤2.16×` is 2.16, `1/32` are two."""
-    plain = re.sub(r"<[^>]*>|\\(times|approx|geq|leq)|[$≈≥≤×\s]", "", trial)
+def numbers_of(cell: str) -> list[str]:
+    """The numbers of a cell that holds nothing else, as printed: `≤2.16×` is 2.16, `1/32` are two."""
+    plain = re.sub(r"<[^>]*>|\\(times|approx|geq|leq)|[$≈≥≤×\s]", "", cell)
     parts = plain.split("/")
     return parts if all(re.fullmatch(r"[+-]?\d+(\.\d+)?", part) for part in parts) else []
 
@@ -330,16 +330,16 @@ def test_all_artefacts_are_here() -> None:
 
 @pytest.mark.parametrize("artefact", RAW)
 def test_printed_numbers_are_those_of_the_text(artefact: str) -> None:
-    """Row by row, in the columns' order; of tables 12 to 14 without W/A, whose trials span rows."""
+    """Row by row, in the columns' order; of tables 12 to 14 without W/A, whose cells span rows."""
     spans = artefact in QUOTED
     columns = [column.key for column in load(artefact).columns]
 
-    def numbers(trials: Iterable[str]) -> list[str]:
-        kept = [trial for trial in trials if not (spans and re.fullmatch(r"\d+/\d+", trial))]
-        return [number for trial in kept for number in numbers_of(trial)]
+    def numbers(cells: Iterable[str]) -> list[str]:
+        kept = [cell for cell in cells if not (spans and re.fullmatch(r"\d+/\d+", cell))]
+        return [number for cell in kept for number in numbers_of(cell)]
 
     first = 5 if artefact == "dcp-nas/table-4" else 0  # it has `1` for a tick
-    raw = [numbers(trials[first:]) for trials in trials_of(artefact)]
+    raw = [numbers(cells[first:]) for cells in cells_of(artefact)]
     ours = [numbers(row.paper.get(key, "-") for key in columns) for row in printed_rows(artefact)]
     assert ours == raw
     assert all(raw)
@@ -348,18 +348,18 @@ def test_printed_numbers_are_those_of_the_text(artefact: str) -> None:
 @pytest.mark.parametrize("artefact", sorted({*RAW} - {*QUOTED}))
 def test_rows_have_the_names_of_the_text(artefact: str) -> None:
     place = 1 if artefact in ("dcp-nas/table-1", "dcp-nas/table-4") else 0
-    raw = [name_of(trials[place]) for trials in trials_of(artefact)]
+    raw = [name_of(cells[place]) for cells in cells_of(artefact)]
     ours = [name_of(row.name) for row in printed_rows(artefact)]
     if artefact == "dcp-nas/table-4":  # its four DCP-NAS-L have their marks added
         ours = [re.sub("^DCPNASL.*", "DCPNASL", name) for name in ours]
     assert ours == raw
     if "method" in (column.key for column in load(artefact).columns):
-        last = [re.sub(" <.*", "", trials[-1]) for trials in trials_of(artefact)]
+        last = [re.sub(" <.*", "", cells[-1]) for cells in cells_of(artefact)]
         assert [row.paper["method"].rstrip("♮") for row in printed_rows(artefact)] == last
 
 
 @pytest.mark.parametrize("garbled", GARBLED)
-def test_garbled_trials_are_in_the_text(garbled: str) -> None:
+def test_garbled_cells_are_in_the_text(garbled: str) -> None:
     assert sum(garbled in text for text in RAW.values()) == 1
 
 
@@ -367,8 +367,8 @@ def test_garbled_trials_are_in_the_text(garbled: str) -> None:
 def test_cells_that_span_rows(artefact: str) -> None:
     """W/A and the method: what is printed, and in every row of a span what its name says."""
     wide = {"Real-valued": "32/32", "DoReFa-Net": "4/4", "FQN": "4/4"}
-    for trials, row in zip(trials_of(artefact), load(artefact).rows, strict=True):
-        bits = [trial for trial in trials if re.fullmatch(r"\d+/\d+", trial)]
+    for cells, row in zip(cells_of(artefact), load(artefact).rows, strict=True):
+        bits = [cell for cell in cells if re.fullmatch(r"\d+/\d+", cell)]
         assert bits in ([], [row.paper["wa"]])
         assert row.paper["wa"] == wide.get(row.name, "1/1")
         assert row.paper["method"] == ("Manual" if row.group else "Gradient-based♮")
@@ -385,7 +385,7 @@ def test_marks_of_table_4() -> None:
         "-": "-",
         "": None,
     }
-    raw = [[marks[trial] for trial in trials[2:5]] for trials in trials_of("dcp-nas/table-4")]
+    raw = [[marks[cell] for cell in cells[2:5]] for cells in cells_of("dcp-nas/table-4")]
     rows = printed_rows("dcp-nas/table-4")
     assert [[row.paper.get(key) for key in ("tp", "ggn", "do")] for row in rows] == raw
 
@@ -426,7 +426,7 @@ def test_table_7() -> None:
 
 
 def test_table_9() -> None:
-    """The text splits the errors between two trials, and has three of the rows on ImageNet."""
+    """The text splits the errors between two cells, and has three of the rows on ImageNet."""
     cifar, imagenet = "6. | 13\n6. | 42\n6. | 49\n6. | 87", "63.0 62.9 62.6 84.5 84.3 84.2"
     rows = load("dcp-nas/table-9").rows
     errors = [row.paper["error"] for row in rows[:4]]
@@ -579,8 +579,8 @@ def test_the_published_genotype() -> None:
     arch = space.parse((FOLDER / "architectures/ddpnas-mcn-2.txt").read_text())
     live = {name: option for name, option in arch.choices.items() if option != "none"}
     assert live == {
-        f"{trial}.edge({source},{node})": operation
-        for trial, nodes in text.items()
+        f"{cell}.edge({source},{node})": operation
+        for cell, nodes in text.items()
         for node, pairs in enumerate(nodes.split(), 2)
         for operation, source in re.findall(r"\((\w+),(\d)\)", pairs)
     }

@@ -255,7 +255,7 @@ def test_a_broken_log_or_space_costs_only_itself(store: Store) -> None:
     assert run(store, "some").exit_code == 0
     folder = store.root.parent.parent / "reports" / "some"
     assert "gone" in (folder / "report.md").read_text()
-    assert not (folder / "trials" / f"{other.id}.svg").exists()
+    assert not (folder / "cells" / f"{other.id}.svg").exists()
 
 
 def test_work_aside_is_done_in_another_process(tmp_path: Path) -> None:
