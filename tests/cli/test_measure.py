@@ -153,5 +153,5 @@ def test_what_torchvisions_networks_cannot_take() -> None:
     assert "has no space" in refuse("torchvision:alexnet", "--space", "handcrafted")
 
 
-def test_the_help_says_at_which_size_a_cell_is_counted() -> None:
-    assert "Of a cell only the architecture is taken" in " ".join(succeed("measure", "-h").split())
+def test_the_help_says_at_which_size_a_trial_is_counted() -> None:
+    assert "Of a trial only the architecture is taken" in " ".join(succeed("measure", "-h").split())
