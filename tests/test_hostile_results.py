@@ -43,7 +43,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
 
 
 def spoil(store: Store, **fields: Any) -> str:
-    """Change fields of the first cell's record, whose digest is then right again."""
+    """Change fields of the first trial's record, whose digest is then right again."""
     trial_id = store.ids()[0]
     record = (store.read(trial_id) or {}) | fields
     (store.folder(trial_id) / "record.json").write_bytes(unchecked(record))

@@ -258,7 +258,7 @@ def test_the_digest_sees_every_change_of_code(old: str, new: str) -> None:
 
 
 def test_the_digest_is_pinned() -> None:
-    # It enters the cells' ids: another value would run all finished cells again.
+    # It enters the trials' ids: another value would run all finished trials again.
     assert digest("x: int = f(1, *a)[2:]\nclass A(B):\n    '''doc'''\n") == "1aeaea46faa9"
 
 
