@@ -104,11 +104,11 @@ def test_a_small_budget_shrinks_t_and_a_tiny_one_is_refused() -> None:
         CPNAS().plan(8, task, Meter(5179))
 
 
-def test_a_space_of_one_architecture_is_searched_at_once() -> None:
+def test_a_space_of_one_architecture_is_searched_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     from bnas_bench.plugins.checks.rehearsal import Rehearsal
     from bnas_bench.plugins.registry import find
 
     space = find("space", "handcrafted").make({"models": ("birealnet18",)})
     rehearsal = Rehearsal(find("method", "cpnas"), find("space", "handcrafted"))
-    rehearsal.space = space
+    monkeypatch.setattr(Rehearsal, "space", space)
     assert rehearsal.outcome.result.best == space.smallest()

@@ -234,7 +234,10 @@ def test_the_formula_is_the_ledger_under_the_switches(options, shape) -> None:
         formula = space.ops(spec, convention)
         for arch in (space.sample(rng), space.sample(rng), space.largest(), space.smallest()):
             book = ledger(space.network(arch, spec, rng), shape)
-            assert formula.of(space.path(arch)) == ops(book, convention)
+            counted = ops(book, convention)
+            if convention == "dcp-nas":  # 58 is no power of two: sums differ in the last bit
+                counted = pytest.approx(counted, rel=1e-12)
+            assert formula.of(space.path(arch)) == counted
 
 
 def test_nothing_between_the_first_and_the_last_layer_is_real() -> None:
