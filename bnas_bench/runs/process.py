@@ -109,14 +109,18 @@ def run_in_child(
         with closing(sender), STARTING, _no_main_module():
             _start(process)
         try:
+            sources: list[Any] = [receiver, process.sentinel]
             with suppress(EOFError, OSError):  # its end, in the middle of a message perhaps
                 while True:
                     if stop.is_set():
                         raise Stopped
-                    if receiver in (ready := wait([receiver, process.sentinel], PROMPT)):
+                    if receiver in (ready := wait(sources, PROMPT)):
                         yield receiver.recv()
-                    elif ready:  # what it has forked may hold its end of the pipe for hours
-                        break
+                    elif ready or len(sources) == 1:
+                        # What it has forked may hold its end of the pipe for hours.
+                        if not _lives(process.pid):
+                            break
+                        sources = [receiver]  # the server that tells of its end is gone
         except BaseException:
             _end(process)
             raise
@@ -142,6 +146,14 @@ def _end(process: Any) -> None:
         with suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGKILL)
         process.join()
+
+
+def _lives(pid: int | None) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state not in "ZX"
 
 
 @contextmanager

@@ -35,10 +35,7 @@ OPERATIONS = (
     "dil_conv_5x5",
 )
 EDGES = [
-    f"{cell}.edge({i},{j})"
-    for cell in ("normal", "reduce")
-    for j in range(2, 6)
-    for i in range(j)
+    f"{cell}.edge({i},{j})" for cell in ("normal", "reduce") for j in range(2, 6) for i in range(j)
 ]
 
 

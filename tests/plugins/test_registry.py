@@ -91,9 +91,8 @@ def test_defaults_are_those_of_the_class(kind: Kind, name: str) -> None:
     plugin = find(kind, name)
     cls = plugin.load()
     assert plugin.defaults == options_of(cls)
-    assert [type(value) for value in plugin.defaults.values()] == [
-        type(value) for value in options_of(cls).values()
-    ]
+    for option, default in options_of(cls).items():
+        assert type(plugin.defaults[option]) is type(default)
     assert cls.__module__ == f"{registry.PACKAGES[kind]}.{name.replace('-', '_')}"
     assert plugin.summary, f"{plugin.file} opens with a line that says what it is"
 

@@ -296,10 +296,10 @@ def test_a_folder_that_takes_no_files_stops_everything() -> None:
 
 
 def test_a_disk_that_fills_up_on_the_way_stops_everything(tmp_path: Path) -> None:
-    """A file stands where the trial's folder would be: the lock can be had, the record cannot."""
-    trial, store = toy_trial(SMALL), Store(tmp_path)
-    store.trials.mkdir()
-    store.folder(trial.id).write_text("")
+    """The search puts a file where its trial's folder is: what it found cannot be written."""
+    locks = f"Path({str(tmp_path / 'trials')!r}).glob('.*.lock')"
+    meddle = f"[(lock.parent / lock.name[1:-5]).write_text('') for lock in {locks}]"
+    trial, store = toy_trial(SMALL, meddle=meddle), Store(tmp_path)
     with pytest.raises(BenchError, match=r"cannot write .*found\.ckpt: .*; make room there"):
         list(run_trials([trial, toy_trial()], tmp_path, threads=1))
     assert [file.name for file in store.trials.iterdir()] == [trial.id]
