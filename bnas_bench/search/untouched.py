@@ -104,6 +104,5 @@ class Watched(Checkpoint):
     def save(
         self, state: Mapping[str, Any], header: Mapping[str, Any], *, force: bool = False
     ) -> None:
-        if force or self._kept.due():
-            require_unchanged("an epoch of the search", self._lent, self._around)
-            self._kept.save(state, header, force=force)
+        require_unchanged("an epoch of the search", self._lent, self._around)
+        self._kept.save(state, header, force=force)
