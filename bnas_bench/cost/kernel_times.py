@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numba
 import torch
 
+from bnas_bench import packed
 from bnas_bench.core.files import Unwritable, canonical, write_atomically
 from bnas_bench.cost.latency import FEWEST, WARM_UP, Shape, machine, probe_image
 
@@ -163,6 +164,6 @@ def _identity(threads: int) -> dict[str, Any]:
 @cache
 def _engine_digest() -> str:
     total = hashlib.sha256()
-    for file in sorted(Path(__file__).parent.glob("*.py")):
+    for file in sorted(Path(packed.__file__).parent.rglob("*.py")):
         total.update(file.read_bytes())
     return total.hexdigest()[:12]

@@ -18,7 +18,7 @@ class BadPlugin(BenchError):
     """A plug-in's file that cannot be used, or a name that two of them claim."""
 
 
-READERS = ("analysis", "cli", "methods", "papers", "report", "spaces")
+READERS = ("analysis", "api.py", "cli", "methods", "papers", "report", "spaces")
 """Parts of `bnas_bench` that no trial's numbers can follow from."""
 
 
