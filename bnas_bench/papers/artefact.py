@@ -24,6 +24,12 @@ PAPERS: Mapping[str, str] = {
     "nas-bnn": "NAS-BNN (Lin et al., 2024), https://arxiv.org/abs/2408.15484",
 }
 
+
+def title_of(paper: str) -> str:
+    """What a paper is called, as DCP-NAS."""
+    return PAPERS[paper].partition(" (")[0]
+
+
 State = Literal["regenerated", "cost only", "quoted"]
 Form = Literal["sweep", "bars", "scatter", "curves", "distribution", "cells"]
 
@@ -190,10 +196,6 @@ class Artefact:
         if len(found) != 1:
             raise UnknownName(f"row of {self.id}", name, {row.name for row in self.rows})
         return found[0]
-
-    def printed(self, row: str, column: str, group: str = "") -> str:
-        """The printed text of a cell."""
-        return self.row(row, group).paper[column]
 
 
 def number(text: str) -> float | None:

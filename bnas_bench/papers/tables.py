@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from bnas_bench.analysis.stats import Interval, NotEnough, winner
 from bnas_bench.analysis.summary import machine
 from bnas_bench.analysis.table import Column, Table, Value
-from bnas_bench.papers.artefact import PAPERS, Artefact, Row, number
+from bnas_bench.papers.artefact import Artefact, Row, number, title_of
 from bnas_bench.papers.plan import Plan
 from bnas_bench.papers.values import Reader, Runs
 from bnas_bench.runs.store import Record
@@ -63,7 +63,7 @@ def quoted(artefact: Artefact) -> Table:
 def heading(artefact: Artefact) -> str:
     """As "DCP-NAS, table 4"."""
     name = artefact.id.partition("/")[2].replace("-", " ")
-    return f"{PAPERS[artefact.paper].partition(' (')[0]}, {name}"
+    return f"{title_of(artefact.paper)}, {name}"
 
 
 def columns(artefact: Artefact, *, ran: bool = True) -> list[Column]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import product
 
 from bnas_bench.papers.audit.check import Check
 from bnas_bench.papers.audit.places import Section, Table
@@ -23,31 +22,30 @@ def checks() -> Iterator[Check]:
 
 def _table_12() -> Iterator[Check]:
     table, here = Table("dcp-nas/table-12"), Section("dcp-nas", "4.4")
-    market = (
-        "(68.0 % mAP vs. 64.3 % mAP, 70.6 % mAP vs. 68.0 % mAP, 71.9 % mAP vs. 71.6 % mAP)",
-        ("68.0", "64.3", "70.6", "68.0", "71.9", "71.6"),
-    )
-    cuhk = (
-        "(48.8 % mAP vs. 33.0 % mAP, 51.4 % mAP vs. 39.2 % mAP, 54.4 % mAP vs. 43.8 % mAP)",
-        ("48.8", "33.0", "51.4", "39.2", "54.4", "43.8"),
-    )
-    for data, (text, numbers) in (("market", market), ("cuhk", cuhk)):
-        for (size, whose), number in zip(product(BACKBONES, ("own", "real")), numbers, strict=True):
-            row, group = (
-                (f"DCP-NAS-{size}", "") if whose == "own" else ("Real-valued", BACKBONES[size])
-            )
-            key = f"{data}-{whose}-{size.lower()}"
-            yield here.same(key, text, number, table, row, f"{data}_map", group, unit="%")
-    real = "outperforms the real-valued models by 12.1%, 9.7%, 5.5% mAP"
-    for data, other, text, values in (
-        ("market", "BiRe-ID", "outperforms BiRe-ID by 4.0%, 3.5%, 2.7% mAP", "4.0 3.5 2.7"),
-        ("duke", "Real-valued", real, "12.1 9.7 5.5"),
-        ("duke", "BiRe-ID", "outperforms BiRe-ID by 13.1%, 10.9%, 7.4% mAP", "13.1 10.9 7.4"),
-        ("cuhk", "BiRe-ID", "outperforms BiRe-ID by 15.8%, 12.2%, 10.6% mAP", "15.8 12.2 10.6"),
+    market = "68.0 % mAP vs. 64.3 % mAP, 70.6 % mAP vs. 68.0 % mAP, 71.9 % mAP vs. 71.6 % mAP"
+    cuhk = "48.8 % mAP vs. 33.0 % mAP, 51.4 % mAP vs. 39.2 % mAP, 54.4 % mAP vs. 43.8 % mAP"
+    for data, text in (("market", market), ("cuhk", cuhk)):
+        said, column = here(f"({text})"), f"{data}_map"
+        for (size, backbone), pair in zip(BACKBONES.items(), text.split(", "), strict=True):
+            first, second = pair.replace(" % mAP", "").split(" vs. ")
+            own, real = table(f"DCP-NAS-{size}", column), table("Real-valued", column, backbone)
+            yield said.same(f"{data}-own-{size.lower()}", first, own)
+            yield said.same(f"{data}-real-{size.lower()}", second, real)
+    for data, other, numbers, text in (
+        ("market", "BiRe-ID", "4.0 3.5 2.7", "outperforms BiRe-ID by 4.0%, 3.5%, 2.7% mAP"),
+        (
+            *("duke", "Real-valued", "12.1 9.7 5.5"),
+            "outperforms the real-valued models by 12.1%, 9.7%, 5.5% mAP",
+        ),
+        ("duke", "BiRe-ID", "13.1 10.9 7.4", "outperforms BiRe-ID by 13.1%, 10.9%, 7.4% mAP"),
+        ("cuhk", "BiRe-ID", "15.8 12.2 10.6", "outperforms BiRe-ID by 15.8%, 12.2%, 10.6% mAP"),
     ):
-        for (size, backbone), number in zip(BACKBONES.items(), values.split(), strict=True):
-            column, own = f"{data}_map", table(f"DCP-NAS-{size}", f"{data}_map")
-            words = f"{table.titles[column]}: DCP-NAS-{size} - {{}} with {backbone}, Table 12"
+        said, column = here(text), f"{data}_map"
+        for (size, backbone), number in zip(BACKBONES.items(), numbers.split(), strict=True):
+            own = table(f"DCP-NAS-{size}", column)
+            words = (
+                f"{table.columns[column].title}: DCP-NAS-{size} - {{}} with {backbone}, Table 12"
+            )
             against = {
                 words.format(name): own - table(name, column, backbone)
                 for name in ("Real-valued", "BiRe-ID")
@@ -55,47 +53,46 @@ def _table_12() -> Iterator[Check]:
             stated = words.format(other)
             value = against.pop(stated)
             key = f"{data}-{other.lower()}-{size.lower()}"
-            yield here.check(key, text, number, stated, value, otherwise=against, unit="%")
+            yield said.check(key, number, stated, value, otherwise=against, unit="%")
 
 
 def _table_13() -> Iterator[Check]:
     table, here = Table("dcp-nas/table-13"), Section("dcp-nas", "4.5.1")
-    first = (
+    rivals = {"S": "ResNet-18", "M": "ResNet-18", "L": "ResNet-34"}
+    first = here(
         "our DCP-NAS-S outperforms ReActNet 3.2% mAP with the same bit-width activations and "
         "weights, but higher acceleration rate (15.01 GOPs vs. 18.49 GOPs)"
     )
-    medium = (
+    medium = here(
         "Our DCP-NAS-M achieves surpasses other low-bit detectors including DoReFa-Net, ReActNet "
         "and LWS-Det by 0.9%, 4.6% and 1.0%"
     )
-    large = "our DCP-NAS surpasses DoReFa-Net, ReActNet and LWS-Det by 1.1%, 4.4%, and 0.9% mAP"
-    for size, backbone, text, gains in (
-        ("S", "ResNet-18", first, {"ReActNet": "3.2"}),
-        ("M", "ResNet-18", medium, {"DoReFa-Net": "0.9", "ReActNet": "4.6", "LWS-Det": "1.0"}),
-        ("L", "ResNet-34", large, {"DoReFa-Net": "1.1", "ReActNet": "4.4", "LWS-Det": "0.9"}),
+    large = here(
+        "our DCP-NAS surpasses DoReFa-Net, ReActNet and LWS-Det by 1.1%, 4.4%, and 0.9% mAP"
+    )
+    for size, said, gains in (
+        ("S", first, {"ReActNet": "3.2"}),
+        ("M", medium, {"DoReFa-Net": "0.9", "ReActNet": "4.6", "LWS-Det": "1.0"}),
+        ("L", large, {"DoReFa-Net": "1.1", "ReActNet": "4.4", "LWS-Det": "0.9"}),
     ):
         for name, number in gains.items():
-            gain = table(f"DCP-NAS-{size}", "map") - table(name, "map", backbone)
-            words = f"mAP of DCP-NAS-{size} - mAP of {name} with {backbone}, Table 13"
-            key = f"{size.lower()}-{name.lower()}"
-            yield here.check(key, text, number, words, gain, unit="%")
-    yield here.same("s-ops", first, "15.01", table, "DCP-NAS-S", "ops", unit="G")
-    yield here.same("reactnet-ops", first, "18.49", table, "ReActNet", "ops", "ResNet-18", unit="G")
-    text = "comparable performance as real-valued (76.7% vs. 77.8%)"
-    yield here.same("l-map", text, "76.7", table, "DCP-NAS-L", "map", unit="%")
-    yield here.same("real-map", text, "77.8", table, "Real-valued", "map", "ResNet-34", unit="%")
-    rivals = {"S": "ResNet-18", "M": "ResNet-18", "L": "ResNet-34"}
-    leads = [
-        table(f"DCP-NAS-{size}", "map") - table("Real-valued", "map", backbone)
-        for size, backbone in rivals.items()
-    ]
-    yield here.check(
+            gain = table(f"DCP-NAS-{size}", "map") - table(name, "map", rivals[size])
+            words = f"mAP of DCP-NAS-{size} - mAP of {name} with {rivals[size]}, Table 13"
+            yield said.check(f"{size.lower()}-{name.lower()}", number, words, gain, unit="%")
+    yield first.same("s-ops", "15.01", table("DCP-NAS-S", "ops"), unit="G")
+    yield first.same("reactnet-ops", "18.49", table("ReActNet", "ops", "ResNet-18"), unit="G")
+    said = here("comparable performance as real-valued (76.7% vs. 77.8%)")
+    yield said.same("l-map", "76.7", table("DCP-NAS-L", "map"))
+    yield said.same("real-map", "77.8", table("Real-valued", "map", "ResNet-34"))
+    yield here("We also surpass the performance to real-valued models").check(
         "real-valued",
-        "We also surpass the performance to real-valued models",
         "surpass",
         "largest of DCP-NAS-S and -M - Real-valued with ResNet-18, DCP-NAS-L - Real-valued with "
         "ResNet-34, mAP in Table 13",
-        largest(leads),
+        largest(
+            table(f"DCP-NAS-{size}", "map") - table("Real-valued", "map", backbone)
+            for size, backbone in rivals.items()
+        ),
         relation=">",
         claimed=exactly(0),
         unit="%",
@@ -112,19 +109,20 @@ def _table_14() -> Iterator[Check]:
     ):
         gain = table(f"DCP-NAS-{size}", "map") - table(name, "map")
         words = f"mAP@[.5, .95] of DCP-NAS-{size} - that of {name}, Table 14"
-        yield here.check(f"{size.lower()}-{name.lower()}", text, number, words, gain, unit="%")
-    text = "compared with real-valued ResNet-18 based Faster-RCNN (29.7% vs. 32.2%)"
-    yield here.same("l-map", text, "29.7", table, "DCP-NAS-L", "map", unit="%")
-    yield here.same("real-map", text, "32.2", table, "Real-valued", "map", unit="%")
-    text = (
+        yield here(text).check(f"{size.lower()}-{name.lower()}", number, words, gain, unit="%")
+    said = here("compared with real-valued ResNet-18 based Faster-RCNN (29.7% vs. 32.2%)")
+    yield said.same("l-map", "29.7", table("DCP-NAS-L", "map"))
+    yield said.same("real-map", "32.2", table("Real-valued", "map"))
+    said = here(
         "on other APs with different IoU thresholds, our DCP-NAS outperforms other methods "
         "obviously"
     )
     for column in ("ap50", "ap75", "aps", "apm", "apl"):
         best = largest(table(row, column) for row in ("ReActNet", "LWS-Det"))
-        title = table.titles[column]
-        yield here.check(
-            *(f"outperforms-{column}", text, "outperforms"),
+        title = table.columns[column].title
+        yield said.check(
+            f"outperforms-{column}",
+            "outperforms",
             f"{title} of DCP-NAS-L - best {title} of the other 1-bit detectors, Table 14",
             table("DCP-NAS-L", column) - best,
             relation=">",
@@ -132,29 +130,22 @@ def _table_14() -> Iterator[Check]:
             unit="%",
         )
     nas_bnn = Table("nas-bnn/table-3")
-    for row, name in (("ReActNet", "ReActNet-18"), ("LWS-Det", "LWS-Det-18")):
-        yield table.same(row, "map", nas_bnn, name, unit="%")
+    for row in ("ReActNet", "LWS-Det"):
+        yield table(row, "map").same(nas_bnn(f"{row}-18", "map"))
 
 
 def _table_15() -> Iterator[Check]:
-    table, main, here = (
-        Table("dcp-nas/table-15"),
-        Table("dcp-nas/table-11"),
-        Section("dcp-nas", "4.6"),
-    )
+    table, main = Table("dcp-nas/table-15"), Table("dcp-nas/table-11")
     first, react, own = "ResNet-18", "ResNet-18 (ReActNet)", "DCP-NAS-M"
     for row, group in ((first, "real-valued"), (react, "1-bit, medium"), (own, "1-bit, medium")):
-        yield table.same(row, "memory", main, its_group=group, unit="MBits")
-    for column, of, what in (
-        ("saving", "memory", "memory"),
-        ("acceleration", "latency", "latency"),
-    ):
+        yield table(row, "memory").same(main(row, "memory", group))
+    for column, of in (("saving", "memory"), ("acceleration", "latency")):
         for row in (react, own):
-            words = f"{what} of {first} / {what} of the row"
-            yield table.check(row, column, words, table(first, of) / table(row, of), unit="×")
-    text = (
+            words = f"{of} of {first} / {of} of the row"
+            yield table(row, column).check(words, table(first, of) / table(row, of))
+    said = Section("dcp-nas", "4.6")(
         "the acceleration rate achieves about 2.5× compared with ResNet-18, which is slightly "
         "lower than the acceleration rate of ReActNet's 3.8×"
     )
-    yield here.same("dcp-nas", text, "2.5", table, own, "acceleration", unit="×")
-    yield here.same("reactnet", text, "3.8", table, react, "acceleration", unit="×")
+    yield said.same("dcp-nas", "2.5", table(own, "acceleration"))
+    yield said.same("reactnet", "3.8", table(react, "acceleration"))

@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from bnas_bench.core.errors import UnknownName
-from bnas_bench.papers.artefact import Artefact, Row, load
+from bnas_bench.papers.artefact import Artefact, load, title_of
 from bnas_bench.papers.audit.check import Check
 from bnas_bench.papers.audit.terms import Term, printed
 
-NAMES: Mapping[str, str] = {
-    "cp-nas": "CP-NAS",
-    "dcp-nas": "DCP-NAS",
-    "bars": "BARS",
-    "nas-bnn": "NAS-BNN",
-}
-
 
 class Table:
-    """A table of a paper, its cells as numbers and as places.
+    """A table of a paper; called, it gives its cells.
 
     Args:
         id: of the artefact, `dcp-nas/table-4`.
@@ -30,139 +22,121 @@ class Table:
         self.artefact: Artefact = load(id)
         self.id, self.paper = id, self.artefact.paper
         self.name = f"Table {id.partition('table-')[2]}"
-        self.titles = {column.key: column.title for column in self.artefact.columns}
+        self.columns = {column.key: column for column in self.artefact.columns}
 
-    def row(self, name: str, group: str = "") -> Row:
-        """The row of that name, in just that group if one is named.
+    def __call__(self, row: str, column: str, group: str = "") -> Cell:
+        """The cell of that row, in just that group if one is named.
 
         Raises:
-            UnknownName: if there is none, or more than one.
+            UnknownName: if there is no such row, or more than one.
+            BadValue: if no number is printed there.
         """
-        found = [r for r in self.artefact.rows if r.name == name and group in ("", r.group)]
-        if len(found) != 1:
-            known = {f"{r.group}, {r.name}" for r in self.artefact.rows}
-            raise UnknownName(f"row of {self.id}", f"{group}, {name}", known)
-        return found[0]
-
-    def text(self, row: str, column: str, group: str = "") -> str:
-        """A cell as printed."""
-        return self.row(row, group).paper[column]
-
-    def __call__(self, row: str, column: str, group: str = "") -> Term:
-        """A cell as a number."""
-        return printed(self.text(row, column, group))
+        text = self.artefact.row(row, group).paper[column]
+        number = vars(printed(text))
+        return Cell(**number, table=self, row=row, column=column, group=group, printed=text)
 
     def has(self, row: str, column: str, group: str = "") -> bool:
         """Whether a number is printed there."""
-        return any(map(str.isdigit, self.row(row, group).paper.get(column, "")))
+        return any(map(str.isdigit, self.artefact.row(row, group).paper.get(column, "")))
 
     def rows(self, column: str, group: str = "") -> list[str]:
         """The names of the rows that have a number in a column, in their order."""
         found = [row.name for row in self.artefact.rows if group in ("", row.group)]
         return [row for row in found if self.has(row, column, group)]
 
-    def place(self, row: str, column: str, group: str = "", *, seen_from: str = "") -> str:
-        """A cell's place in words, with the paper's name for readers of another paper."""
-        paper = f"{NAMES[self.paper]}, " if seen_from not in ("", self.paper) else ""
-        within = f" ({group})" if group else ""
-        return f"{paper}{self.name}, row {row}{within}, column {self.titles[column]}"
 
-    def check(
-        self,
-        row: str,
-        column: str,
-        words: str,
-        value: Term,
-        *,
-        group: str = "",
-        key: str = "",
-        **more: Any,
-    ) -> Check:
-        """A check of a cell; its id is made of the row and the column.
+@dataclass(frozen=True, kw_only=True)
+class Cell(Term):
+    """A number in a table; `group` is empty where the row's name says which row it is.
+
+    Attributes:
+        printed: the whole text of the cell.
+    """
+
+    table: Table
+    row: str
+    column: str
+    group: str
+    printed: str
+
+    def place(self, seen_from: str = "") -> str:
+        """Where it stands, with the paper's name for readers of another paper."""
+        table = self.table
+        paper = f"{title_of(table.paper)}, " if seen_from not in ("", table.paper) else ""
+        within = f" ({self.group})" if self.group else ""
+        return f"{paper}{table.name}, row {self.row}{within}, column {table.columns[self.column].title}"
+
+    def check(self, words: str, value: Term, *, key: str = "", **more: Any) -> Check:
+        """A check of the cell; its id is made of the row and the column, its unit is the column's.
 
         Args:
             key: ends the id, where a cell is checked more than once.
+            more: further fields of `Check`, which may overrule these.
         """
-        text = self.text(row, column, group)
-        return Check(
-            id=f"{self.id}:{slug(f'{group} {row} {column} {key}')}",
-            place=self.place(row, column, group),
-            quotation=text,
-            printed=text,
-            words=words,
-            value=value,
-            **more,
-        )
+        known = {
+            "id": f"{self.table.id}:{slug(f'{self.group} {self.row} {self.column} {key}')}",
+            "place": self.place(),
+            "quotation": self.printed,
+            "printed": self.printed,
+            "unit": self.table.columns[self.column].unit,
+        }
+        return Check(**known | more, words=words, value=value)
 
-    def same(
-        self,
-        row: str,
-        column: str,
-        other: Table,
-        its_row: str = "",
-        its_column: str = "",
-        *,
-        group: str = "",
-        its_group: str = "",
-        **more: Any,
-    ) -> Check:
-        """A check that a cell is printed alike in another table."""
-        cell = its_row or row, its_column or column, its_group
-        words = f"as in {other.place(*cell, seen_from=self.paper)}"
-        source = "" if other.paper == self.paper else f"{other.paper} "
-        key = f"in {source}{other.name}"
-        return self.check(
-            row, column, words, other(*cell), group=group, key=key, repeated=True, **more
-        )
+    def same(self, other: Cell, **more: Any) -> Check:
+        """A check that the cell is printed alike in another table."""
+        paper = self.table.paper
+        source = "" if other.table.paper == paper else f"{other.table.paper} "
+        words, key = f"as in {other.place(paper)}", f"in {source}{other.table.name}"
+        return self.check(words, other, key=key, repeated=True, **more)
 
 
+@dataclass(frozen=True)
 class Section:
-    """A section of a paper's text.
+    """A section of a paper's text; called with a sentence, it gives that.
 
-    Args:
+    Attributes:
         number: as `4.3.2`, or a name such as `abstract`.
     """
 
-    def __init__(self, paper: str, number: str) -> None:
-        numbered = number[0].isdigit()
-        self.paper, self.place = paper, f"section {number}" if numbered else number
-        self.id = f"{paper}/{'section-' * numbered}{slug(number, '.')}"
+    paper: str
+    number: str
 
-    def check(
-        self, key: str, quotation: str, number: str, words: str, value: Term, **more: Any
-    ) -> Check:
-        """A check of a number in a sentence.
+    def __call__(self, quotation: str) -> Sentence:
+        return Sentence(self, quotation)
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """What a section says, as printed."""
+
+    section: Section
+    quotation: str
+
+    def check(self, key: str, number: str, words: str, value: Term, **more: Any) -> Check:
+        """A check of a number in the sentence.
 
         Args:
             key: ends the id, unique in the section.
-            quotation: as printed, with the number in it.
             number: as printed, or the word of a claim without one.
+            more: further fields of `Check`.
         """
+        paper, name = self.section.paper, self.section.number
+        numbered = name[0].isdigit()
         return Check(
-            id=f"{self.id}:{key}",
-            place=self.place,
-            quotation=quotation,
+            id=f"{paper}/{'section-' * numbered}{slug(name, '.')}:{key}",
+            place=f"section {name}" if numbered else name,
+            quotation=self.quotation,
             printed=number,
             words=words,
             value=value,
             **more,
         )
 
-    def same(
-        self,
-        key: str,
-        quotation: str,
-        number: str,
-        table: Table,
-        row: str,
-        column: str,
-        group: str = "",
-        **more: Any,
-    ) -> Check:
-        """A check that a sentence repeats the cell of a table."""
-        words = f"as in {table.place(row, column, group, seen_from=self.paper)}"
-        cell = table(row, column, group)
-        return self.check(key, quotation, number, words, cell, repeated=True, **more)
+    def same(self, key: str, number: str, cell: Cell, **more: Any) -> Check:
+        """A check that the sentence repeats the cell of a table; the unit is the column's."""
+        words = f"as in {cell.place(self.section.paper)}"
+        more = {"unit": cell.table.columns[cell.column].unit} | more
+        return self.check(key, number, words, cell, repeated=True, **more)
 
 
 def slug(text: str, keep: str = "") -> str:
