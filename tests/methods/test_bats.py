@@ -59,10 +59,11 @@ def test_every_convolution_of_an_edge_is_one_bit_in_twelve_groups() -> None:
     assert set(ledger(network, (3, 32, 32)).macs) == {"W1A1", "W32A32"}
 
 
-def test_200_architectures_cost_what_the_ledger_counts() -> None:
+@pytest.mark.parametrize("number", [15, pytest.param(200, marks=pytest.mark.slow)])
+def test_architectures_cost_what_the_ledger_counts(number) -> None:
     space, rng = make(), np.random.default_rng(0)
     spec = NetworkSpec((3, 16, 16), 10, 3, 12)  # a normal cell, two reductions
-    archs = [space.sample(rng) for _ in range(200)]
+    archs = [space.sample(rng) for _ in range(number)]
     said = space.ops(spec).of_paths(np.array([space.path(arch) for arch in archs]))
     for arch, value in zip(archs, said, strict=True):
         assert value == ops(ledger(space.network(arch, spec, rng), spec.shape), "nas-bnn")

@@ -91,6 +91,7 @@ def child():
     return supernet, logits, alpha, tangent, parent
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("precision", ["W32A32", "W1A1"])
 @pytest.mark.parametrize("distance", DISTANCES)
 def test_both_exact_forms_agree(child, distance, precision) -> None:
@@ -267,6 +268,7 @@ def search(digits, passes: int | None = PASSES, **options):
     return result, log, meter
 
 
+@pytest.mark.slow
 def test_lam_zero_is_the_tangent_free_search(digits) -> None:
     plain = {"decoupled": False}
     without = search(digits, tangent=False, **plain)[:2]
@@ -276,6 +278,7 @@ def test_lam_zero_is_the_tangent_free_search(digits) -> None:
     assert pulled[1][0]["child_loss"] != without[1][0]["child_loss"]
 
 
+@pytest.mark.slow
 def test_epsilon_one_is_the_search_that_is_not_decoupled(digits) -> None:
     apart = search(digits, tangent=False, decoupled=False)[:2]
     assert search(digits, tangent=False, epsilon=1.0, eta=1e-3)[:2] == apart
@@ -283,6 +286,7 @@ def test_epsilon_one_is_the_search_that_is_not_decoupled(digits) -> None:
     assert backtracked[1][0]["child_loss"] != apart[1][0]["child_loss"]
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     "options",
     [{"tangent": False}, {"hessian": "fisher"}, {"hessian": "ggn"}, {"hessian": "exact-hvp"}],
@@ -296,6 +300,7 @@ def test_the_rounds_that_scale_alpha_are_the_rounds_that_fit(digits, options) ->
     assert DCPNAS(**options).rounds([8] * 28, steps, digits, meter) == len(log) >= 2
 
 
+@pytest.mark.slow
 def test_psi_is_learned_and_survives_a_kill(digits, tmp_path) -> None:
     """With constants at which Eq. (33) matters, a resumed search must know psi, mask and the past."""
     from bnas_bench.methods.dcpnas import DCPNAS, Model

@@ -137,6 +137,7 @@ def test_an_evolution_is_scaled_to_its_evaluations() -> None:
     assert (population / 512, children / 256) == pytest.approx((rounds / 20,) * 2, abs=0.1)
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("teacher", "precision"),
     [("FWBA", "W32A1"), ("BWBA", "W1A1"), ("FWFA", "W32A32"), ("none", "W32A1")],
@@ -254,6 +255,7 @@ def undisturbed() -> tuple[SearchResult, int]:
     return counted()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", [0.3, 0.8, 1.0])
 def test_killed_in_either_phase_it_hands_on_the_same_heir(
     part: float, undisturbed: tuple[SearchResult, int], tmp_path: Path
@@ -271,6 +273,7 @@ def test_killed_in_either_phase_it_hands_on_the_same_heir(
         assert torch.equal(resumed.heir.state_dict()[name], tensor)
 
 
+@pytest.mark.slow
 def test_no_architecture_is_evaluated_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     evaluated: list[str] = []
     network = FrontSearch.network

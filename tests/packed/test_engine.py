@@ -38,8 +38,8 @@ def cases() -> Iterator[object]:
         yield pytest.param(name, {}, LARGE, id=f"{name}-large")
 
 
-SEEDS = (10, pytest.param(11, marks=pytest.mark.slow))
-"""Of an architecture and its numbers; `make test` takes the first."""
+SEEDS = (10, 11)
+"""Of an architecture and its numbers."""
 
 
 def logits(network: nn.Module, x: np.ndarray, threads: int = 1) -> np.ndarray:
@@ -54,6 +54,7 @@ def logits(network: nn.Module, x: np.ndarray, threads: int = 1) -> np.ndarray:
     return found
 
 
+@pytest.mark.sample(7)
 @needs_one_rounding
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize(("name", "options", "shape"), list(cases()))

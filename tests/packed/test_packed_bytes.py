@@ -48,6 +48,7 @@ def sampled(name: str, options: dict, scale: Scale, seed: int, shape) -> Network
     return space.network(space.sample(rng), spec, rng)
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(("name", "options", "scale"), SPACES)
 def test_random_architectures(name: str, options: dict, scale: Scale) -> None:
     folds = {

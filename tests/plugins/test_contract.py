@@ -27,20 +27,18 @@ for kind in ("space", "method"):
             SUBJECTS.setdefault(f"{kind} {plugin.name}{where}", []).append(case)
 
 
-SLOW_SPACES = ("space bats", "space bars")
-"""Their cells are those of darts-binary, or nearly; `make test` leaves their networks to the slow set."""
+QUICK = (
+    *("space darts-binary", "method random on darts-binary", "method dcpnas on bats"),
+    *("method darts on bars", "method nasbnn on nas-bnn", "method evolution on handcrafted"),
+)
+"""What `make test` tries: every kind of search and every space once. The golden trajectories there are a
+search of every method."""
 
 
 def tried() -> Iterator[Any]:
-    """All of them; `make test` tries a method on darts-binary and, in turn, on one of the other spaces."""
-    slow = set(SLOW_SPACES)
-    for turn, method in enumerate(discover("method")):
-        others = [each for each in SUBJECTS if each.startswith(f"method {method} on ")]
-        others.remove(f"method {method} on darts-binary")
-        del others[turn % len(others)]
-        slow.update(others)
     for subject in SUBJECTS:
-        yield pytest.param(subject, marks=[pytest.mark.slow] * (subject in slow))
+        quick = subject in QUICK or subject in {f"method {name}" for name in discover("method")}
+        yield pytest.param(subject, marks=[pytest.mark.slow] * (not quick))
 
 
 GOLDEN = Path(__file__).parents[1] / "golden"

@@ -147,6 +147,7 @@ def log_of(method: type[SearchStrategy], digits: Task, *options: tuple[str, Any]
     return [{k: v for k, v in line.items() if k != "seconds"} for line in meter.log]
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     ("method", "plain", "changed"),
     [
@@ -155,17 +156,12 @@ def log_of(method: type[SearchStrategy], digits: Task, *options: tuple[str, Any]
         (BNAS, {}, {"lam": 0.0}),
         (BARS, {"target": 0.01}, {"target": 0.01, "capacity": False}),
         (PCDARTS, {}, {"partial": 2}),
-        *(
-            pytest.param(*each, marks=pytest.mark.slow)
-            for each in (
-                (DARTS, {}, {"decoupled": True, "eta": 0.01}),
-                (BATS, {}, {"real_weights": True}),
-                (BARS, {}, {"gumbel": False}),
-                (BARS, {}, {"entropy": False}),
-                (BARS, {}, {"warmup": 0.0}),
-                (PCDARTS, {"warmup": 0.0}, {"warmup": 0.0, "decoupled": True, "eta": 0.01}),
-            )
-        ),
+        (DARTS, {}, {"decoupled": True, "eta": 0.01}),
+        (BATS, {}, {"real_weights": True}),
+        (BARS, {}, {"gumbel": False}),
+        (BARS, {}, {"entropy": False}),
+        (BARS, {}, {"warmup": 0.0}),
+        (PCDARTS, {"warmup": 0.0}, {"warmup": 0.0, "decoupled": True, "eta": 0.01}),
     ],
 )
 def test_every_switch_changes_the_search(digits, method, plain, changed) -> None:

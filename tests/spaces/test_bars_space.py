@@ -223,6 +223,7 @@ def test_the_formula_is_the_ledger_on_200_architectures() -> None:
         assert formula.of(space.path(arch)) == counted
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     "options", [{"cells": "normal-reduce"}, {"search_width": False}, {"search_depth": False}]
 )

@@ -27,6 +27,7 @@ def published(channels: int, **options):
     return space.network(space.parse(PUBLISHED), spec, np.random.default_rng(0))
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     ("channels", "stem", "linear", "depthwise", "preprocessing", "pointwise", "parameters", "ops"),
     [
@@ -56,6 +57,7 @@ def test_the_published_network_has_the_published_size(
     assert cost["memory"]["dcp-nas"] == parameters
 
 
+@pytest.mark.slow
 def test_fvcore_agrees_on_the_real_valued_twin() -> None:
     from fvcore.nn import FlopCountAnalysis
 
@@ -68,6 +70,7 @@ def test_fvcore_agrees_on_the_real_valued_twin() -> None:
     assert book["macs"] == {"W32A32": by_operator["conv"] + by_operator["linear"]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("binarise", "moved"), [(("preprocessing",), "W1A32"), (("depthwise",), "W1A32")]
 )
@@ -86,6 +89,7 @@ def paths(space, rng):
     return arch, [d.options.index(arch.choices[d.name]) for d in space.decisions]
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("precision", ["W1A1", "W1A32", "W32A1", "W32A32"])
 def test_mix_path_and_network_are_one_function(precision) -> None:
     space, rng = make(), np.random.default_rng(3)
@@ -173,6 +177,7 @@ def test_search_and_final_scale_are_the_papers() -> None:
     assert [index for index, kind in enumerate(kinds) if kind == "reduce"] == [1, 3]
 
 
+@pytest.mark.slow
 def test_the_auxiliary_head_trains_and_costs_nothing_at_inference() -> None:
     space = make()
     spec = NetworkSpec((3, 32, 32), 10, 4, 4, auxiliary=True)

@@ -60,6 +60,7 @@ def published(name: str, shape):
     return build(name, shape, {IMAGENET: 1000, CIFAR: 10}[shape], 64)
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize(
     ("name", "shape", "real", "binary", "ops", "flops", "parameters"),
     [
@@ -93,6 +94,7 @@ def test_the_published_networks_have_their_size(
         assert space.ops(spec, convention).of(space.path(arch(name))) == cost["ops"][convention]
 
 
+@pytest.mark.slow
 def test_the_papers_rows() -> None:
     """What the tables print, where the networks reproduce it."""
     macs = {
@@ -146,6 +148,7 @@ def torchvisions(name: str) -> list[int]:
     return [macs for _, macs in convolutions(network)]
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("name", TABLE_4)
 def test_nas_bnns_table_4(name) -> None:
     """Which reading of the text gives its OPs: no convolution on a shortcut, a real stem, 100 classes."""
@@ -183,6 +186,7 @@ def test_resnets_are_torchvisions(name, side) -> None:
     torch.testing.assert_close(ours(x), theirs(x))
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("name", BINARY)
 @pytest.mark.parametrize("shape", [DIGITS, IMAGENET])
 def test_all_but_stem_shortcuts_and_classifier_is_one_bit(name, shape) -> None:
@@ -202,6 +206,7 @@ def test_all_but_stem_shortcuts_and_classifier_is_one_bit(name, shape) -> None:
     assert {m.estimator for m in modules} == {"polynomial" if polynomial else "clip"}
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("name", REAL)
 def test_twins_are_real_at_every_precision(name) -> None:
     network = build(name).double()
@@ -391,6 +396,7 @@ def test_last_maps(name, side, maps) -> None:
     assert features.shape[2:] == (maps, maps)
 
 
+@pytest.mark.sample(14)
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("shape", [(2, 1, 1), (1, 9, 14), (3, 33, 20), (3, 65, 97)])
 def test_odd_images_are_counted_as_they_run(name, shape) -> None:
@@ -473,6 +479,7 @@ def test_a_path_is_the_network_that_inherits_it(precision) -> None:
         torch.testing.assert_close(net(x, [torch.eye(len(ADDED), dtype=x.dtype)[k]]), net(x, [k]))
 
 
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("name", ADDED)
 @pytest.mark.parametrize("shape", [DIGITS, (3, 33, 20), (3, 65, 97)])
 def test_packed_bytes(name, shape) -> None:

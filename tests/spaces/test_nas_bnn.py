@@ -217,6 +217,7 @@ def test_a_child_has_the_layers_of_its_parents() -> None:
     assert from_second > 190
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("non_decreasing", [True, False])
 def test_derive_finds_the_strongest_architecture(non_decreasing: bool) -> None:
     space, rng = make(non_decreasing=non_decreasing), np.random.default_rng(5)
@@ -582,6 +583,7 @@ def test_a_relaxed_convolution_is_the_weighted_sum_of_its_paths(precision, outpu
     torch.testing.assert_close(conv.mixed(x, m, o, n), total)
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("precision", list(Precision))
 def test_mix_path_and_network_are_one_function(precision) -> None:
     space, rng = make(), np.random.default_rng(8)
