@@ -24,6 +24,7 @@ Open in the paper
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -36,8 +37,9 @@ from torch.nn.functional import cosine_similarity, cross_entropy
 from bnas_bench.core.errors import BudgetExceeded, UnknownName
 from bnas_bench.core.options import Amount, Count
 from bnas_bench.nn.binary import Precision
+from bnas_bench.nn.kernels import plain
 from bnas_bench.search.decoupled import Decoupling
-from bnas_bench.search.learning import ByAdam
+from bnas_bench.search.learning import ByAdam, constant
 from bnas_bench.search.relaxed import Relaxed, paired_batches, steps_per_epoch
 from bnas_bench.search.strategy import SearchResult, SearchStrategy
 
@@ -198,8 +200,11 @@ class Model(Relaxed):
     """The Parent or the Child: a supernet with its architecture parameters."""
 
     def logits(self, x: Tensor, alpha: Tensor | None = None) -> Tensor:
-        """The supernet at its own parameters, constant, or as a function of `alpha`."""
-        return self.supernet(x, relax(self.own if alpha is None else alpha, self.sizes))
+        """The supernet as a function of its weights, or of `alpha` alone where that is given."""
+        if alpha is None:
+            return self.supernet(x, relax(self.own, self.sizes))
+        with constant(self.supernet):
+            return self.supernet(x, relax(alpha, self.sizes))
 
     @torch.no_grad()
     def inherit(self, other: Model) -> None:
@@ -314,6 +319,7 @@ class DCPNAS(ByAdam, Decoupling, SearchStrategy):
         right = torch.zeros((), device=task.device)
         seen = 0
         pull = pull_of(DISTANCES[self.distance], tangent)
+        second = self.tangent and self.lam and self.hessian in ("exact-hvp", "exact-matrix")
         child.anneal(meter.progress)
         for (x, _), (x_valid, y_valid) in paired_batches(task, rng):
             with torch.no_grad():
@@ -321,7 +327,8 @@ class DCPNAS(ByAdam, Decoupling, SearchStrategy):
             loss = -agreement(child.logits(x), p)
             child.step_w(loss + self.mu * child.supernet.reconstruction_error())
 
-            z = child.logits(x_valid, child.alpha)
+            with plain() if second else nullcontext():
+                z = child.logits(x_valid, child.alpha)
             right += (z.argmax(1) == y_valid).sum()
             seen += len(y_valid)
             if self.tangent and self.lam:

@@ -103,7 +103,6 @@ class Bats(CellSpace):
             return RealPreprocess(in_channels, channels, affine=affine)
 
         def bundle(kernels: Sequence[Kernel], channels: int, *args: int, **options: Any) -> Bundle:
-            assert options.pop("shared"), "no operation repeats its block"
             return GroupedBundle(
                 kernels,
                 channels,

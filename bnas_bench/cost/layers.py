@@ -7,7 +7,7 @@ from math import prod
 
 from torch import Tensor, nn
 
-from bnas_bench.nn.binary import BinaryConv2d, Precision, RPReLU, RSign
+from bnas_bench.nn.binary import BinaryConv2d, Precision, PReLU, RPReLU, RSign
 from bnas_bench.nn.nasbnn.network import NormalisedConv2d
 from bnas_bench.nn.quantised import QuantConv2d
 
@@ -26,6 +26,7 @@ KINDS: dict[type[nn.Module], str] = {
     **dict.fromkeys((nn.SiLU, nn.Mish, nn.Hardswish, nn.Hardtanh), "activation"),
     **dict.fromkeys((nn.Sigmoid, nn.Hardsigmoid, nn.Tanh, nn.Softplus), "activation"),
     RSign: "activation",
+    PReLU: "activation",
     RPReLU: "activation",
     nn.MaxPool2d: "pool",
     nn.AvgPool2d: "pool",

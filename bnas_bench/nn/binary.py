@@ -11,14 +11,16 @@ Everything is twice differentiable and supports forward-mode derivatives.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd import Function
 
-Estimator = Literal["clip", "polynomial"]
+from bnas_bench.nn import kernels
+from bnas_bench.nn.kernels import prelu, ste_sign
+from bnas_bench.nn.kernels.activations import Estimator, sign
+
 ScaleFactor = Literal["learned", "xnor", "layer", "none"]
 
 Filters = tuple[Tensor, Tensor]
@@ -46,50 +48,6 @@ class Precision(StrEnum):
         weight = max(self.weight_bits, other.weight_bits)
         activation = max(self.activation_bits, other.activation_bits)
         return Precision(f"W{weight}A{activation}")
-
-
-def sign(x: Tensor) -> Tensor:
-    """-1 below zero and +1 elsewhere, zero included; no derivative."""
-    return torch.where(x < 0, -1.0, 1.0).to(x.dtype)
-
-
-def clip_slope(x: Tensor) -> Tensor:
-    """DCP-NAS Eq. (17): 1 where |x| <= 1, else 0."""
-    return (x.abs() <= 1).to(x.dtype)
-
-
-def polynomial_slope(x: Tensor) -> Tensor:
-    """Bi-Real Net Eq. (5): 2 - 2|x| where |x| < 1, else 0."""
-    return (2 - 2 * x.abs()).clamp(min=0)
-
-
-_SLOPES = {"clip": clip_slope, "polynomial": polynomial_slope}
-
-
-class _StraightThrough(Function):
-    """sign(x) forward; times the slope of a smooth stand-in backward, and in forward-mode products."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, estimator: Estimator) -> Tensor:
-        ctx.slope = _SLOPES[estimator]
-        ctx.save_for_backward(x)
-        ctx.save_for_forward(x)
-        return sign(x)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        (x,) = ctx.saved_tensors
-        return grad * ctx.slope(x), None
-
-    @staticmethod
-    def jvp(ctx: Any, tangent: Tensor, _: None) -> Tensor:
-        (x,) = ctx.saved_tensors
-        return tangent * ctx.slope(x)
-
-
-def ste_sign(x: Tensor, estimator: Estimator = "clip") -> Tensor:
-    """sign(x) whose derivative is that of the estimator."""
-    return _StraightThrough.apply(x, estimator)
 
 
 def mean_magnitude(w: Tensor) -> Tensor:
@@ -197,8 +155,18 @@ class BinaryConv2d(nn.Module):
 
     def convolve(self, x_BCHW: Tensor, weight: Tensor, groups: int) -> Tensor:
         """Convolve with weights that `effective_weight` gave, arranged as the caller needs them."""
-        x_BCHW = self.effective_input(x_BCHW)
-        return F.conv2d(x_BCHW, weight, None, self.stride, self.padding, self.dilation, groups)
+        return self.product(self.effective_input(x_BCHW), weight, groups)
+
+    def product(self, x_BCHW: Tensor, weight: Tensor, groups: int) -> Tensor:
+        """Convolve a map that is as `effective_input` gives it."""
+        convolve = kernels.convolve if self.training else F.conv2d
+        return convolve(x_BCHW, weight, None, self.stride, self.padding, self.dilation, groups)
+
+    def activated(self, y_BCHW: Tensor, slope: Tensor, norm: kernels.Norm = None) -> Tensor:
+        """`effective_input` of prelu(norm(y)), in one pass; shapes as in `prelu_sign_of_norm`."""
+        if self.precision.activation_bits == 1:
+            return kernels.prelu_sign_of_norm(y_BCHW, slope, norm, self.estimator)
+        return kernels.prelu_of_norm_sum(y_BCHW, None, slope, norm)
 
     def convolve_signs(self, x_BCHW: Tensor, weight: Tensor, scale: Tensor | None = None) -> Tensor:
         """Convolve with all of a layer's real-valued weights, as its precision says.
@@ -230,6 +198,13 @@ class BinaryConv2d(nn.Module):
         )
 
 
+class PReLU(nn.PReLU):
+    """torch's, one slope per channel, its gradient taken faster."""
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        return prelu(x_BCHW, self.weight)
+
+
 class RSign(nn.Module):
     """ReActNet Eq. (3): sign(x - t) with a learned threshold t per channel."""
 
@@ -249,7 +224,7 @@ class RPReLU(nn.Module):
         super().__init__()
         self.gamma = nn.Parameter(torch.zeros(channels))
         self.zeta = nn.Parameter(torch.zeros(channels))
-        self.prelu = nn.PReLU(channels)
+        self.prelu = PReLU(channels)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         shifted = self.prelu(x_BCHW - self.gamma.view(1, -1, 1, 1))

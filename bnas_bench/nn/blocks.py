@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, cat, nn
 from torch.nn.functional import pad
 
-from bnas_bench.nn.binary import BinaryConv2d, Precision
+from bnas_bench.nn.binary import BinaryConv2d, Precision, PReLU
+from bnas_bench.nn.kernels import prelu_of_norm_sum
 
 
 def channels_last(x: Tensor) -> Tensor:
@@ -38,8 +39,14 @@ class Preprocess(nn.Sequential):
             nn.BatchNorm2d(in_channels, affine=affine, track_running_stats=affine),
             BinaryConv2d(in_channels, channels, 1, precision=precision),
             nn.BatchNorm2d(channels, affine=affine, track_running_stats=affine),
-            nn.PReLU(channels),
+            PReLU(channels),
         )
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(x_BCHW)
+        norm_in, conv, norm, prelu = self
+        return prelu_of_norm_sum(conv(norm_in(x_BCHW)), None, prelu.weight, norm)
 
 
 class RealPreprocess(nn.Sequential):
@@ -49,7 +56,7 @@ class RealPreprocess(nn.Sequential):
         super().__init__(
             nn.BatchNorm2d(in_channels, affine=affine, track_running_stats=affine),
             nn.Conv2d(in_channels, channels, 1, bias=False),
-            nn.PReLU(channels),
+            PReLU(channels),
         )
 
 
@@ -76,11 +83,13 @@ class FactorisedReduction(nn.Module):
         self.even = BinaryConv2d(in_channels, first, 1, stride=2, precision=precision)
         self.odd = BinaryConv2d(in_channels, second, 1, stride=2, precision=precision)
         self.norm_out = nn.BatchNorm2d(channels, affine=affine, track_running_stats=affine)
-        self.prelu = nn.PReLU(channels)
+        self.prelu = PReLU(channels)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         x_BCHW = self.norm_in(x_BCHW)
         y_BCHW = cat([self.even(x_BCHW), self.odd(shift(x_BCHW))], dim=1)
+        if self.training:
+            return prelu_of_norm_sum(y_BCHW, None, self.prelu.weight, self.norm_out)
         return self.prelu(self.norm_out(y_BCHW))
 
 
@@ -107,16 +116,26 @@ class SeparableBlock(nn.Module):
             precision=depthwise,
         )
         self.norm_mid = nn.BatchNorm2d(channels)
-        self.prelu_mid = nn.PReLU(channels)
+        self.prelu_mid = PReLU(channels)
         self.pointwise = BinaryConv2d(channels, channels, 1)
         self.norm_out = nn.BatchNorm2d(channels)
-        self.prelu_out = nn.PReLU(channels)
+        self.prelu_out = PReLU(channels)
         self.stride = stride
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        y_BCHW = self.prelu_mid(self.norm_mid(self.depthwise(self.norm_in(x_BCHW))))
+        y_BCHW = self.depthwise(self.norm_in(x_BCHW))
+        if self.training:
+            return self.trained(x_BCHW, y_BCHW)
+        y_BCHW = self.prelu_mid(self.norm_mid(y_BCHW))
         y_BCHW = self.norm_out(self.pointwise(y_BCHW))
         return self.prelu_out(y_BCHW + x_BCHW if self.stride == 1 else y_BCHW)
+
+    def trained(self, x_BCHW: Tensor, y_BCHW: Tensor) -> Tensor:
+        """What follows the depthwise convolution, each normalisation in one pass with what follows it."""
+        conv, residual = self.pointwise, x_BCHW if self.stride == 1 else None
+        y_BCHW = conv.activated(y_BCHW, self.prelu_mid.weight, self.norm_mid)
+        y_BCHW = conv.product(y_BCHW, conv.effective_weight(), 1)
+        return prelu_of_norm_sum(y_BCHW, residual, self.prelu_out.weight, self.norm_out)
 
 
 def plain_operation(name: str, channels: int, stride: int, *, reduction: Precision) -> nn.Module:
@@ -174,7 +193,7 @@ class GroupedBlock(nn.Module):
             dilation=dilation,
             groups=groups,
         )
-        self.prelu = nn.PReLU(channels)
+        self.prelu = PReLU(channels)
         self.stride, self.shuffled = stride, shuffled
 
     def forward(self, x_BCHW: Tensor) -> Tensor:

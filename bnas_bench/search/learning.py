@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count, islice
 from math import ceil, cos, pi
@@ -27,6 +28,19 @@ if TYPE_CHECKING:
 def cosine(lr: float, progress: float) -> float:
     """The cosine schedule: `lr` at progress 0, zero at progress 1."""
     return lr * (1 + cos(pi * progress)) / 2
+
+
+@contextmanager
+def constant(network: nn.Module) -> Iterator[None]:
+    """What runs within the `with` has no derivative by the weights: none is computed that nobody wants."""
+    learned = [weight for weight in network.parameters() if weight.requires_grad]
+    for weight in learned:
+        weight.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for weight in learned:
+            weight.requires_grad_()
 
 
 def set_lr(optimiser: Optimizer, lr: float) -> None:

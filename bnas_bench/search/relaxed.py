@@ -21,7 +21,7 @@ from torch.optim import Adam, Optimizer
 from bnas_bench.core.options import Amount, Count
 from bnas_bench.nn.binary import Precision
 from bnas_bench.search.decoupled import Backtracker, Decoupling
-from bnas_bench.search.learning import BySGD, cosine, cycle, descend, set_lr
+from bnas_bench.search.learning import BySGD, constant, cosine, cycle, descend, set_lr
 from bnas_bench.search.strategy import SearchStrategy
 
 if TYPE_CHECKING:
@@ -166,7 +166,8 @@ class Relaxed:
         right, seen = torch.zeros((), device=task.device), 0
         for (x, y), (x_valid, y_valid) in paired_batches(task, rng):
             if search:
-                logits = self.supernet(x_valid, relaxation(self.alpha))
+                with constant(self.supernet):
+                    logits = self.supernet(x_valid, relaxation(self.alpha))
                 loss = objective(cross_entropy(logits, y_valid), self.alpha)
                 self.step_alpha(grad(loss, self.alpha)[0])
                 right += (logits.argmax(1) == y_valid).sum()

@@ -15,16 +15,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bnas_bench.nn.binary import BinaryConv2d, Filters, Precision
+from bnas_bench.nn.binary import BinaryConv2d, Filters, Precision, PReLU
 from bnas_bench.nn.blocks import (
     FactorisedReduction,
     GroupedBlock,
     SeparableBlock,
-    channels_last,
     halves,
     shift,
     shuffle,
 )
+from bnas_bench.nn.kernels import prelu, prelu_of_norm_sum
 from bnas_bench.nn.network import ListOf
 
 
@@ -51,8 +51,6 @@ class Bundle(nn.Module):
 
     Args:
         kernels: of the operations.
-        shared: whether the F edges of a source and all operations read the same map (B, S*C, H, W);
-            otherwise each reads its own, (B, K*S*F*C, H, W).
     """
 
     heir: ClassVar[type[nn.Module]]
@@ -66,37 +64,41 @@ class Bundle(nn.Module):
         fan: int,
         *,
         stride: int,
-        shared: bool,
     ) -> None:
         super().__init__()
         self.channels, self.sources, self.fan, self.stride = channels, sources, fan, stride
-        self.shared = shared
         self.kinds = len(kernels)
 
-    def part(self, k: int, s: int, f: int) -> slice:
-        """The channels of one edge's operation among all of the bundle's."""
-        start = ((k * self.sources + s) * self.fan + f) * self.channels
-        return slice(start, start + self.channels)
+    def part(self, k: int, edges: range) -> slice:
+        """The channels of some edges' operation among all of the bundle's."""
+        start = (k * self.sources * self.fan + edges.start) * self.channels
+        return slice(start, start + len(edges) * self.channels)
 
-    def fan_out(self, x: Tensor) -> Tensor:
-        """Repeat each source's map for its F edges, shape (B, S*F*C, H, W)."""
+    def fan_out(self, x: Tensor, edges: range) -> Tensor:
+        """Repeat the maps of sources for their edges.
+
+        Args:
+            x: the sources' maps side by side, shape (B, S*C, H, W).
+            edges: all, or some of one source's.
+
+        Returns:
+            One map per edge, shape (B, E*C, H, W), channels last.
+        """
         x_BHWSC = x.permute(0, 2, 3, 1).unflatten(3, (self.sources, 1, self.channels))
-        return x_BHWSC.expand(-1, -1, -1, -1, self.fan, -1).flatten(3).permute(0, 3, 1, 2)
+        first, last = edges.start // self.fan, (edges.stop - 1) // self.fan
+        x_BHWSC, fan = x_BHWSC[:, :, :, first : last + 1], len(edges) // (last - first + 1)
+        return x_BHWSC.expand(-1, -1, -1, -1, fan, -1).flatten(3).permute(0, 3, 1, 2)
 
     @abstractmethod
-    def forward(self, x: Tensor, normalised: Tensor) -> Tensor:
-        """All K*S*F blocks, shape (B, K*S*F*C, H', W')."""
+    def forward(self, x: Tensor, normalised: Tensor, k: int, edges: range) -> Tensor:
+        """One operation's block on each of some edges, each on its own map: (B, E*C, H', W')."""
 
     @abstractmethod
-    def path(self, x: Tensor, normalised: Tensor, k: int, s: int, f: int) -> Tensor:
-        """One block alone on its own map (B, C, H, W)."""
-
-    @abstractmethod
-    def filters(self, k: int, s: int, f: int) -> Iterator[Filters]:
+    def filters(self, k: int, edge: range) -> Iterator[Filters]:
         """The 1-bit convolutions of one block."""
 
     @abstractmethod
-    def bequeath(self, k: int, s: int, f: int, heir: nn.Module) -> None:
+    def bequeath(self, k: int, edge: range, heir: nn.Module) -> None:
         """Copy the weights of one block into its stand-alone module."""
 
 
@@ -113,10 +115,9 @@ class SeparableBundle(Bundle):
         fan: int,
         *,
         stride: int,
-        shared: bool,
         depthwise: Precision,
     ) -> None:
-        super().__init__(kernels, channels, sources, fan, stride=stride, shared=shared)
+        super().__init__(kernels, channels, sources, fan, stride=stride)
         width = sources * fan * channels
         total = self.kinds * width
         self.depthwise = ListOf[BinaryConv2d](
@@ -132,40 +133,27 @@ class SeparableBundle(Bundle):
             )
             for kernel in kernels
         )
-        self.prelu_mid = nn.PReLU(total)
+        self.prelu_mid = PReLU(total)
         self.pointwise = BinaryConv2d(total, total, 1, groups=total // channels)
-        self.prelu_out = nn.PReLU(total)
+        self.prelu_out = PReLU(total)
 
-    def forward(self, x: Tensor, normalised: Tensor) -> Tensor:
-        kinds = self.kinds
-        if self.shared:
-            x, fanned = self.fan_out(x), self.fan_out(normalised)
-            inputs = [fanned] * kinds
-        else:
-            inputs = [channels_last(u) for u in normalised.chunk(kinds, dim=1)]
-        maps = [conv(u) for conv, u in zip(self.depthwise, inputs, strict=True)]
-        y = self.prelu_mid(normalise(torch.cat(maps, dim=1)))
-        y = normalise(self.pointwise(y))
-        if self.stride == 1:
-            y = y + (torch.cat([x] * kinds, dim=1) if self.shared else x)
-        return self.prelu_out(y)
+    def forward(self, x: Tensor, normalised: Tensor, k: int, edges: range) -> Tensor:
+        conv, part, all_kinds = self.depthwise[k], self.part(k, edges), self.pointwise
+        weight = conv.effective_weight(self.part(0, edges))
+        y = conv.convolve(normalised, weight, len(edges) * self.channels)
+        y = all_kinds.activated(y, self.prelu_mid.weight[part])
+        y = all_kinds.product(y, all_kinds.effective_weight(part), len(edges))
+        return prelu_of_norm_sum(y, x if self.stride == 1 else None, self.prelu_out.weight[part])
 
-    def path(self, x: Tensor, normalised: Tensor, k: int, s: int, f: int) -> Tensor:
-        conv, part = self.depthwise[k], self.part(k, s, f)
-        y = conv.convolve(normalised, conv.effective_weight(self.part(0, s, f)), self.channels)
-        y = F.prelu(normalise(y), self.prelu_mid.weight[part])
-        y = normalise(self.pointwise.convolve(y, self.pointwise.effective_weight(part), 1))
-        return F.prelu(y + x if self.stride == 1 else y, self.prelu_out.weight[part])
-
-    def filters(self, k: int, s: int, f: int) -> Iterator[Filters]:
-        yield self.depthwise[k].filters(self.part(0, s, f))
-        yield self.pointwise.filters(self.part(k, s, f))
+    def filters(self, k: int, edge: range) -> Iterator[Filters]:
+        yield self.depthwise[k].filters(self.part(0, edge))
+        yield self.pointwise.filters(self.part(k, edge))
 
     @torch.no_grad()
-    def bequeath(self, k: int, s: int, f: int, heir: nn.Module) -> None:
+    def bequeath(self, k: int, edge: range, heir: nn.Module) -> None:
         assert isinstance(heir, SeparableBlock)
-        part = self.part(k, s, f)
-        copy_part(self.depthwise[k], self.part(0, s, f), heir.depthwise)
+        part = self.part(k, edge)
+        copy_part(self.depthwise[k], self.part(0, edge), heir.depthwise)
         copy_part(self.pointwise, part, heir.pointwise)
         heir.prelu_mid.weight.copy_(self.prelu_mid.weight[part])
         heir.prelu_out.weight.copy_(self.prelu_out.weight[part])
@@ -187,7 +175,7 @@ class GroupedBundle(Bundle):
         groups: int,
         shuffled: int,
     ) -> None:
-        super().__init__(kernels, channels, sources, fan, stride=stride, shared=True)
+        super().__init__(kernels, channels, sources, fan, stride=stride)
         width = sources * fan * channels
         self.groups, self.shuffled = groups, shuffled
         self.convs = ListOf[BinaryConv2d](
@@ -202,29 +190,23 @@ class GroupedBundle(Bundle):
             )
             for kernel in kernels
         )
-        self.prelu = nn.PReLU(self.kinds * width)
+        self.prelu = PReLU(self.kinds * width)
 
-    def forward(self, x: Tensor, normalised: Tensor) -> Tensor:
-        fanned = self.fan_out(normalised)
-        y = self.prelu(torch.cat([conv(fanned) for conv in self.convs], dim=1))
-        if self.stride == 1:
-            y = y + torch.cat([self.fan_out(x)] * self.kinds, dim=1)
-        return shuffle(y, self.shuffled, edges=self.kinds * self.sources * self.fan)
+    def forward(self, x: Tensor, normalised: Tensor, k: int, edges: range) -> Tensor:
+        conv = self.convs[k]
+        weight = conv.effective_weight(self.part(0, edges))
+        y = conv.convolve(normalised, weight, len(edges) * self.groups)
+        y = prelu(y, self.prelu.weight[self.part(k, edges)])
+        return shuffle(y + x if self.stride == 1 else y, self.shuffled, edges=len(edges))
 
-    def path(self, x: Tensor, normalised: Tensor, k: int, s: int, f: int) -> Tensor:
-        conv, part = self.convs[k], self.part(k, s, f)
-        y = conv.convolve(normalised, conv.effective_weight(self.part(0, s, f)), self.groups)
-        y = F.prelu(y, self.prelu.weight[part])
-        return shuffle(y + x if self.stride == 1 else y, self.shuffled)
-
-    def filters(self, k: int, s: int, f: int) -> Iterator[Filters]:
-        yield self.convs[k].filters(self.part(0, s, f))
+    def filters(self, k: int, edge: range) -> Iterator[Filters]:
+        yield self.convs[k].filters(self.part(0, edge))
 
     @torch.no_grad()
-    def bequeath(self, k: int, s: int, f: int, heir: nn.Module) -> None:
+    def bequeath(self, k: int, edge: range, heir: nn.Module) -> None:
         assert isinstance(heir, GroupedBlock)
-        copy_part(self.convs[k], self.part(0, s, f), heir.conv)
-        heir.prelu.weight.copy_(self.prelu.weight[self.part(k, s, f)])
+        copy_part(self.convs[k], self.part(0, edge), heir.conv)
+        heir.prelu.weight.copy_(self.prelu.weight[self.part(k, edge)])
 
 
 class BundledReduction(nn.Module):
@@ -244,7 +226,7 @@ class BundledReduction(nn.Module):
             )
             for half in halves(channels)
         )
-        self.prelu = nn.PReLU(sources * fan * channels)
+        self.prelu = PReLU(sources * fan * channels)
 
     def forward(self, normalised: Tensor) -> Tensor:
         """All S*F reductions, shape (B, S*F*C, H/2, W/2)."""
@@ -256,7 +238,7 @@ class BundledReduction(nn.Module):
             ],
             dim=2,
         )
-        return self.prelu(normalise(y.flatten(1, 2)))
+        return prelu_of_norm_sum(y.flatten(1, 2), None, self.prelu.weight)
 
     def parts(self, s: int, f: int) -> list[slice]:
         """The channels of one edge in each of the two convolutions."""
@@ -277,7 +259,7 @@ class BundledReduction(nn.Module):
             ],
             dim=1,
         )
-        return F.prelu(normalise(y), self.slopes(s, f))
+        return prelu_of_norm_sum(y, None, self.slopes(s, f))
 
     def filters(self, s: int, f: int) -> Iterator[Filters]:
         """The convolutions of one reduction, where they have 1-bit weights."""

@@ -1,11 +1,10 @@
 """Bundles of the edges of a DARTS cell, with what they share computed once.
 
 All edges that leave the same nodes at the same time run as one *bundle*: the map of a node is
-normalised, binarised and pooled once for all its edges and operations (search networks normalise
-without affine parameters), its depthwise convolutions of one kernel size are one call, and the
-pointwise convolutions and normalisations of all edges and operations are one call each. A cell of
-14 edges and 8 operations so takes 4 bundles instead of 112 separate operations, and `path` runs one
-operation of one edge with the same weights.
+normalised and pooled once for all its edges and operations (search networks normalise without
+affine parameters), and an operation's convolutions and normalisations are one call for as many edges
+as the cache holds. A cell of 14 edges and 8 operations so takes 4 bundles instead of 112 separate
+operations, and `path` runs one operation of one edge with the same weights.
 
 Legend: B batch, K operations, S source nodes, F edges that leave each source, C channels, H, W.
 A bundle's channels are ordered (K, S, F, C).
@@ -23,8 +22,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bnas_bench.nn.binary import BinaryConv2d, Filters, Precision
-from bnas_bench.nn.blocks import FactorisedReduction, channels_last, zeros_after
+from bnas_bench.nn.blocks import FactorisedReduction, zeros_after
 from bnas_bench.nn.darts.bundled import Bundle, BundledReduction, Kernel, normalise
+
+CACHE = 8 << 20
+"""Bytes of the maps that are worked on at once on a CPU, where more of them would leave its cache."""
 
 
 class NodeMaps:
@@ -61,7 +63,6 @@ class MakeBundle(Protocol):
         fan: int,
         *,
         stride: int,
-        shared: bool,
     ) -> Bundle: ...
 
 
@@ -99,7 +100,6 @@ class EdgeBundle(nn.Module):
         super().__init__()
         self.operations = operations
         self.channels, self.sources, self.fan, self.stride = channels, sources, fan, stride
-        # Twice repeated operations first: their second blocks then read one leading slice.
         kernels = {op: k for op, k in convolutions.kernels.items() if op in operations}
         self.blocks = sorted(kernels, key=lambda name: -kernels[name].repeats)
         self.deep = [name for name in self.blocks if kernels[name].repeats == 2]
@@ -109,14 +109,14 @@ class EdgeBundle(nn.Module):
             if name in ("max_pool_3x3", "avg_pool_3x3") or (name == "skip_connect" and stride == 1)
         ]
 
-        def bundle(names: list[str], stride: int, shared: bool) -> Bundle | None:
+        def bundle(names: list[str], stride: int) -> Bundle | None:
             chosen = [kernels[name] for name in names]
             if not chosen:
                 return None
-            return convolutions.bundle(chosen, channels, sources, fan, stride=stride, shared=shared)
+            return convolutions.bundle(chosen, channels, sources, fan, stride=stride)
 
-        self.first = bundle(self.blocks, stride, shared=True)
-        self.second = bundle(self.deep, 1, shared=False)
+        self.first = bundle(self.blocks, stride)
+        self.second = bundle(self.deep, 1)
         self.reduction: BundledReduction | None = None
         if stride == 2 and "skip_connect" in operations:
             self.reduction = BundledReduction(channels, sources, fan, convolutions.reduction)
@@ -134,14 +134,6 @@ class EdgeBundle(nn.Module):
         maps = NodeMaps(x, self.stride)
         s, f, c = self.sources, self.fan, self.channels
         terms: list[Tensor] = []
-
-        def add(y: Tensor, names: list[str]) -> None:
-            """Weigh maps of shape (B, K*S*F*C, H, W) and sum over K and S."""
-            columns = [self.operations.index(name) for name in names]
-            scale = weights[..., columns].permute(2, 0, 1).reshape(-1, f, 1)
-            y_BHWKFC = y.permute(0, 2, 3, 1).unflatten(3, (-1, f, c))
-            terms.append((y_BHWKFC * scale).sum(3).permute(0, 3, 4, 1, 2))
-
         if self.plain:
             kinds = [self.plain_map(maps, name).unflatten(1, (s, c)) for name in self.plain]
             columns = [self.operations.index(name) for name in self.plain]
@@ -149,18 +141,64 @@ class EdgeBundle(nn.Module):
                 torch.einsum("bkschw,sfk->bfchw", torch.stack(kinds, 1), weights[..., columns])
             )
         if self.reduction is not None:
-            add(self.reduction(maps.normalised), ["skip_connect"])
-        if self.first is not None:
-            y = self.first(x, maps.normalised)
-            deep = len(self.deep) * s * f * c
-            if self.second is not None:
-                z = channels_last(y[:, :deep])
-                add(self.second(z, normalise(z)), self.deep)
-            if len(self.blocks) > len(self.deep):
-                add(y[:, deep:], self.blocks[len(self.deep) :])
+            scale = weights[..., self.operations.index("skip_connect")]
+            y = self.reduction(maps.normalised).unflatten(1, (s, f, c))
+            terms.append(torch.einsum("bsfchw,sf->bfchw", y, scale))
+        if self.blocks:
+            terms.append(self.convolved(maps, weights.flatten(0, 1)))
         if not terms:
             return zeros_after(x, self.stride, f * c).unflatten(1, (f, c))
         return torch.stack(terms).sum(0) if len(terms) > 1 else terms[0]
+
+    def convolved(self, maps: NodeMaps, weights: Tensor) -> Tensor:
+        """The operations with convolutions, weighed and summed over the sources, (B, F, C, H', W').
+
+        Args:
+            weights: shape (S*F, operations).
+        """
+        assert self.first is not None
+        places = [self.operations.index(name) for name in self.blocks]
+        sums: dict[range, Tensor] = {}
+        for edges in self.chunks(maps.x):
+            x, normalised = (self.first.fan_out(u, edges) for u in (maps.x, maps.normalised))
+            scales = weights[edges.start : edges.stop, places].repeat_interleave(self.channels, 0)
+            total: Tensor | None = None
+            for k in range(len(self.blocks)):
+                y = self.block(k, x, normalised, edges)
+                scale = scales[:, k].view(1, -1, 1, 1)
+                total = y * scale if total is None else torch.addcmul(total, y, scale)
+            sums[edges] = total
+        return self.summed(sums)
+
+    def block(self, k: int, x: Tensor, normalised: Tensor, edges: range) -> Tensor:
+        """One operation on some edges, once or twice; see `Bundle.forward`."""
+        assert self.first is not None
+        y = self.first(x, normalised, k, edges)
+        if self.second is not None and k < len(self.deep):
+            y = self.second(y, normalise(y), k, edges)
+        return y
+
+    def chunks(self, x: Tensor) -> list[range]:
+        """The edges, all at once where a map of each fits the cache, and else so many of a source."""
+        edges = range(self.sources * self.fan)
+        fitting = CACHE // max(1, x[:, : self.channels].numel() * x.element_size())
+        if fitting >= len(edges) or x.device.type != "cpu":
+            return [edges]
+        step = min(self.fan, max(1, fitting))
+        return [
+            edges[start : min(start + step, first + self.fan)]
+            for first in edges[:: self.fan]
+            for start in range(first, first + self.fan, step)
+        ]
+
+    def summed(self, sums: Mapping[range, Tensor]) -> Tensor:
+        """Put the chunks' maps side by side and add up the sources, (B, F, C, H', W')."""
+        parts = list(sums.values())
+        if len(parts) == 1:
+            return parts[0].unflatten(1, (self.sources, self.fan, self.channels)).sum(1)
+        per_source = len(parts) // self.sources
+        by_target = [sum(parts[i + per_source :: per_source], parts[i]) for i in range(per_source)]
+        return torch.cat(by_target, 1).unflatten(1, (self.fan, self.channels))
 
     def plain_map(self, maps: NodeMaps, name: str) -> Tensor:
         """The output of an operation without weights, the same for all edges of a source."""
@@ -177,12 +215,11 @@ class EdgeBundle(nn.Module):
             return self.plain_map(maps, operation)
         if operation == "skip_connect" and self.reduction is not None:
             return self.reduction.path(maps.normalised, s, f)
-        y = maps.x
-        for bundle, names in ((self.first, self.blocks), (self.second, self.deep)):
-            if bundle is not None and operation in names:
-                u = maps.normalised if bundle is self.first else normalise(y)
-                y = bundle.path(y, u, names.index(operation), s, f)
-        return y
+        return self.block(self.blocks.index(operation), maps.x, maps.normalised, self.edge(s, f))
+
+    def edge(self, s: int, f: int) -> range:
+        """One edge, among those of the bundle."""
+        return range(s * self.fan + f, s * self.fan + f + 1)
 
     def norms(self) -> Tensor:
         """Squared 2-norm of each edge's effective weights, shape (S, F)."""
@@ -201,7 +238,7 @@ class EdgeBundle(nn.Module):
             yield from self.reduction.filters(s, f)
         for bundle, names in ((self.first, self.blocks), (self.second, self.deep)):
             if bundle is not None and operation in names:
-                yield from bundle.filters(names.index(operation), s, f)
+                yield from bundle.filters(names.index(operation), self.edge(s, f))
 
     def bequeath(self, s: int, f: int, operation: str, heir: nn.Module) -> None:
         """Copy the weights of one operation of one edge into its stand-alone module."""
@@ -211,4 +248,4 @@ class EdgeBundle(nn.Module):
         mine = [(b, names) for b, names in bundles if b is not None and operation in names]
         blocks = [m for m in heir.modules() if mine and isinstance(m, mine[0][0].heir)]
         for (bundle, names), block in zip(mine, blocks, strict=True):
-            bundle.bequeath(names.index(operation), s, f, block)
+            bundle.bequeath(names.index(operation), self.edge(s, f), block)

@@ -28,6 +28,7 @@ from bnas_bench.core.architecture import Mix
 from bnas_bench.core.budget import NetworkSpec
 from bnas_bench.nn.binary import Filters, RPReLU, mean_magnitude
 from bnas_bench.nn.blocks import Head, channels_last
+from bnas_bench.nn.kernels import prelu
 from bnas_bench.nn.nasbnn.network import (
     FULL,
     MobileBlock,
@@ -66,7 +67,7 @@ def slope(rprelu: RPReLU, x_BCHW: Tensor) -> Tensor:
     """RPReLU with the parameters of the leading channels."""
     channels = x_BCHW.shape[1]
     gamma, zeta = (p[:channels].view(1, -1, 1, 1) for p in (rprelu.gamma, rprelu.zeta))
-    return F.prelu(x_BCHW - gamma, rprelu.prelu.weight[:channels]) + zeta
+    return prelu(x_BCHW - gamma, rprelu.prelu.weight[:channels]) + zeta
 
 
 def slices(weight: Tensor, outputs: int, inputs: int, groups: int) -> Tensor:

@@ -18,7 +18,7 @@ from torch.fx import Node
 
 from bnas_bench.nn.bars.layout import NODES
 from bnas_bench.nn.bars.network import interleave, resized
-from bnas_bench.nn.binary import BinaryConv2d, Precision, RPReLU, RSign
+from bnas_bench.nn.binary import BinaryConv2d, Precision, PReLU, RPReLU, RSign
 from bnas_bench.nn.blocks import shift, shuffle, zeros_after
 from bnas_bench.nn.nasbnn.network import NormalisedConv2d, tile
 from bnas_bench.nn.network import Network
@@ -312,6 +312,7 @@ LAYERS: dict[type, Write] = {
     nn.BatchNorm2d: _norm,
     nn.Hardtanh: _hardtanh,
     nn.PReLU: _prelu,
+    PReLU: _prelu,
     RPReLU: _rprelu,
     RSign: _sign,
     nn.ReLU: _relu,

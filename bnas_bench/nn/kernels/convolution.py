@@ -1,0 +1,197 @@
+"""Convolutions of small maps and depthwise ones, where oneDNN is slow at them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd import Function
+
+from bnas_bench.nn.kernels.forms import derived, fast
+from bnas_bench.nn.kernels.rows import Array, loop
+
+LANES = 96
+"""Pixels are put side by side until they fill so many lanes."""
+
+
+def convolve(
+    x_BCHW: Tensor,
+    weight: Tensor,
+    bias: None,
+    stride: int,
+    padding: int,
+    dilation: int,
+    groups: int,
+) -> Tensor:
+    """torch's conv2d for square kernels of odd side, without the taps that no pixel reaches.
+
+    Where a map is small and a kernel is dilated, whole rows and columns of it see nothing but padding:
+    their products are zeros, and oneDNN takes ten times as long with them as without.
+    """
+    cut = _unreached(x_BCHW, weight.shape[-1], padding, dilation)
+    if cut:
+        side = weight.shape[-1]
+        weight, padding = weight[:, :, cut : side - cut, cut : side - cut], padding - cut * dilation
+    depthwise = len(weight) == groups == x_BCHW.shape[1] and weight.shape[-1] > 1
+    if depthwise and fast(x_BCHW) and (weight.requires_grad or x_BCHW.requires_grad):
+        return _Depthwise.apply(x_BCHW, weight, stride, padding, dilation)
+    return F.conv2d(x_BCHW, weight, bias, stride, padding, dilation, groups)
+
+
+def _unreached(x_BCHW: Tensor, side: int, padding: int, dilation: int) -> int:
+    """Rings of a kernel that see padding alone, wherever the kernel stands on a map."""
+    if side == 1 or padding != dilation * (side // 2):
+        return 0
+    return side // 2 - min(side // 2, (max(x_BCHW.shape[2:]) - 1) // dilation)
+
+
+class _Depthwise(Function):
+    """A convolution of one filter per channel."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, stride: int, padding: int, dilation: int
+    ) -> Tensor:
+        ctx.how = stride, padding, dilation
+        ctx.save_for_backward(x, weight)
+        return torch.conv2d(x, weight, None, stride, padding, dilation, len(weight))
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        stride, padding, dilation = ctx.how
+        if torch.is_grad_enabled():  # create_graph
+
+            def form(x: Tensor, weight: Tensor) -> Tensor:
+                return torch.conv2d(x, weight, None, *ctx.how, len(weight))
+
+            found = derived(form, (x, weight), ctx.needs_input_grad[:2], grad)
+            return *found, None, None, None
+        of_x = of_weight = None
+        if ctx.needs_input_grad[0]:
+            of_x = _input_gradient(x, weight, grad, *ctx.how)
+        if ctx.needs_input_grad[1]:
+            of_weight = _weight_gradient(x, grad, weight.shape[-1], stride, padding, dilation)
+        return of_x, of_weight, None, None, None
+
+
+def _input_gradient(
+    x_BCHW: Tensor, weight: Tensor, grad_BCHW: Tensor, stride: int, padding: int, dilation: int
+) -> Tensor:
+    """Shape (B, C, H, W)."""
+    channels, side = len(weight), weight.shape[-1]
+    if stride == 1:  # a convolution with the kernel turned around
+        padding = dilation * (side - 1) - padding
+        return torch.conv2d(grad_BCHW, weight.flip(2, 3), None, 1, padding, dilation, channels)
+    grad = _channels_last(grad_BCHW)
+    taps = np.tile(weight.detach().flatten(1).t().numpy(), (1, grad.shape[2]))
+    made = torch.empty_like(x_BCHW, memory_format=torch.channels_last)
+    spread(grad, taps, side, stride, padding, dilation, made.permute(0, 2, 3, 1).numpy())
+    return made
+
+
+def _channels_last(x_BCHW: Tensor) -> np.ndarray:
+    """Shape (B, H, W, C), contiguous."""
+    return x_BCHW.detach().permute(0, 2, 3, 1).contiguous().numpy()
+
+
+def _weight_gradient(
+    x_BCHW: Tensor, grad_BCHW: Tensor, side: int, stride: int, padding: int, dilation: int
+) -> Tensor:
+    """Shape (C, 1, side, side)."""
+    sums = np.zeros((side * side, x_BCHW.shape[1]))
+    x, grad = _channels_last(x_BCHW), _channels_last(grad_BCHW)
+    tap_sums(x, grad, side, stride, padding, dilation, sums)
+    return torch.from_numpy(sums.T.astype(np.float32)).view(-1, 1, side, side)
+
+
+@loop
+def tap_sums(
+    x: Array, grad: Array, side: int, stride: int, padding: int, dilation: int, sums: Array
+) -> None:
+    """Per tap and channel the sum of grad times the pixel that the tap saw, added to (side^2, C).
+
+    A padded image is kept as rows of every stride-th pixel, so that what a tap sees along a row of
+    `grad` lies side by side.
+
+    Args:
+        x, grad: channels last, shapes (B, H, W, C) and (B, H', W', C).
+    """
+    images, height, width, channels = x.shape
+    _, out_height, out_width, _ = grad.shape
+    together = 1
+    while together * 2 * channels <= LANES and out_width % (together * 2) == 0:
+        together *= 2
+    lanes = together * channels
+    span = (width + 2 * padding + stride - 1) // stride
+    padded = np.zeros((stride, height + 2 * padding, span * channels), np.float32)
+    part = np.zeros((side * side, lanes), np.float32)
+    for b in range(images):
+        for h in range(height):
+            for w in range(width):
+                place = w + padding
+                row = padded[place % stride, h + padding]
+                at = place // stride * channels
+                for c in range(channels):
+                    row[at + c] = x[b, h, w, c]
+        for h in range(out_height):
+            g = grad[b, h].reshape(out_width * channels)
+            for i in range(side):
+                line = h * stride + i * dilation
+                if line < padding or line >= height + padding:
+                    continue
+                for s in range(out_width // together):
+                    given = g[s * lanes : s * lanes + lanes]
+                    for j in range(side):
+                        at = j * dilation // stride * channels + s * lanes
+                        seen = padded[j * dilation % stride, line, at : at + lanes]
+                        total = part[i * side + j]
+                        for k in range(lanes):
+                            total[k] += given[k] * seen[k]
+        if b % 4 == 3 or b == images - 1:
+            for t in range(side * side):
+                for q in range(together):
+                    for c in range(channels):
+                        sums[t, c] += part[t, q * channels + c]
+            part[:] = 0
+
+
+@loop
+def spread(
+    grad: Array, taps: Array, side: int, stride: int, padding: int, dilation: int, out: Array
+) -> None:
+    """The gradient of the pixels: `grad` times each tap, added to what the tap saw.
+
+    Args:
+        grad, out: channels last, shapes (B, H', W', C) and (B, H, W, C).
+        taps: the kernel, each tap repeated along a row, shape (side^2, W' * C).
+    """
+    images, height, width, channels = out.shape
+    _, out_height, out_width, _ = grad.shape
+    lanes = out_width * channels
+    span = (width + 2 * padding + stride - 1) // stride
+    padded = np.zeros((stride, height + 2 * padding, span * channels), np.float32)
+    for b in range(images):
+        padded[:] = 0
+        for h in range(out_height):
+            given = grad[b, h].reshape(lanes)
+            for i in range(side):
+                line = h * stride + i * dilation
+                if line < padding or line >= height + padding:
+                    continue
+                for j in range(side):
+                    at = j * dilation // stride * channels
+                    seen = padded[j * dilation % stride, line, at : at + lanes]
+                    tap = taps[i * side + j]
+                    for k in range(lanes):
+                        seen[k] += given[k] * tap[k]
+        for h in range(height):
+            for w in range(width):
+                place = w + padding
+                row = padded[place % stride, h + padding]
+                at = place // stride * channels
+                for c in range(channels):
+                    out[b, h, w, c] = row[at + c]

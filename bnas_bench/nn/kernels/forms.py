@@ -1,0 +1,52 @@
+"""Which of a function's two forms runs, and the second derivatives of the fast one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+_plain = ContextVar("plain", default=False)
+
+
+@contextmanager
+def plain() -> Iterator[None]:
+    """The plain forms run within the `with`: for gradients that are themselves differentiated."""
+    token = _plain.set(True)
+    try:
+        yield
+    finally:
+        _plain.reset(token)
+
+
+def fast(x: Tensor) -> bool:
+    """Whether numba's loops may run on `x`: a float32 tensor on a CPU, and no forward-mode derivative."""
+    return (
+        type(x) is Tensor
+        and x.dtype == torch.float32
+        and x.device.type == "cpu"
+        and not _plain.get()
+        and forward_ad._current_level < 0
+    )
+
+
+def derived(
+    form: Callable[..., Tensor],
+    inputs: Sequence[Tensor | None],
+    wanted: Sequence[bool],
+    grad: Tensor,
+) -> tuple[Tensor | None, ...]:
+    """The gradients of the plain `form` with respect to the inputs `wanted`, with a graph of their own."""
+    with torch.enable_grad():
+        # Views, as one input may be computed from another: each gradient is of its own place alone.
+        views = [None if x is None else x.view_as(x) for x in inputs]
+        sources = [x for x, want in zip(views, wanted, strict=True) if want and x is not None]
+        found = iter(torch.autograd.grad(form(*views), sources, grad, create_graph=True))
+    return tuple(
+        next(found) if want and x is not None else None
+        for x, want in zip(views, wanted, strict=True)
+    )
