@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 
-from bnas_bench.cli import main
 from bnas_bench.core.errors import BenchError
 from bnas_bench.plugins import checks
 from bnas_bench.plugins.checks import CheckResult
@@ -23,6 +21,7 @@ from bnas_bench.runs.grid import Event
 from bnas_bench.runs.record import encode
 from bnas_bench.runs.store import Record, Store
 from bnas_bench.runs.trial import Trial
+from tests.helpers.cli import fail, invoke, succeed
 from tests.helpers.records import done, planned, trials
 
 GENOTYPE = """DDPNAS_MCN_2 = Genotype(
@@ -34,24 +33,6 @@ GENOTYPE = """DDPNAS_MCN_2 = Genotype(
     reduce_concat=range(2, 6))
 """
 """As the DCP-NAS authors published it."""
-
-
-def invoke(*arguments: object) -> Result:
-    return CliRunner().invoke(main, [str(a) for a in arguments], catch_exceptions=False)
-
-
-def succeed(*arguments: object) -> str:
-    result = invoke(*arguments)
-    assert result.exit_code == 0, result.output
-    return result.stdout
-
-
-def fail(*arguments: object) -> str:
-    """What a wrong command says: one line, exit code 2."""
-    result = invoke(*arguments)
-    assert (result.exit_code, result.stdout) == (2, "")
-    (line,) = result.stderr.splitlines()
-    return line
 
 
 MEASURED = {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -31,22 +30,10 @@ from bnas_bench.search.checkpoint import Checkpoint
 from bnas_bench.search.learning import accuracy
 from tests.helpers.trials import BUDGET, toy_space, toy_trial
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 METHOD = f"{Path(__file__).parents[1] / 'helpers' / 'inheriting.py'}:Inheriting"
 SCALES = replace(BUDGET, search=Scale(image=6), final=Scale(image=8))
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """What a trial sets for its whole process is put back."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "results")
 
 
 def trial(**options: Any) -> Trial:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,19 +32,7 @@ from bnas_bench.search.lent import Lent
 from bnas_bench.search.surroundings import Surroundings
 from tests.helpers.trials import BUDGET, TOY, toy_trial
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """What a trial sets for its whole process is put back."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "results")
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def lasting(record: Record) -> str:
