@@ -307,9 +307,12 @@ def measure(
 
     from bnas_bench.cost import costs, ledger
     from bnas_bench.runs.network import packed_bytes
+    from bnas_bench.runs.reading import read_architecture
+    from bnas_bench.runs.size import Size
 
     if not isinstance(network, nn.Module):
-        network = _built(*_architecture(network, space), channels, cells, input, classes)
+        size = Size(channels, cells, input, classes)
+        network = size.network(*read_architecture(network, space))
     found = costs(ledger(network, input)) | {"packed_file_bytes": packed_bytes(network, input)}
     return Series(json_normalize(found).iloc[0], name="cost")
 
@@ -337,7 +340,9 @@ def show(arch: Architecture | str | Path, space: SearchSpace | str | None = None
     """
     from tempfile import TemporaryDirectory
 
-    instance, found = _architecture(arch, space)
+    from bnas_bench.runs.reading import read_architecture
+
+    instance, found = read_architecture(arch, space)
     with TemporaryDirectory() as folder:
         instance.draw(found, file := Path(folder, f"{found.id}.svg"))
         return Drawing(file.read_text())
@@ -411,48 +416,3 @@ def _progress(trials: int, *, wanted: bool) -> Iterator[Callable[[Event], None]]
                 bar.update()
 
         yield show
-
-
-def _architecture(
-    arch: Architecture | str | Path, space: SearchSpace | str | None
-) -> tuple[SearchSpace, Architecture]:
-    """An architecture with its space, checked; `space` overrules what it says of that."""
-    from bnas_bench.core.architecture import Architecture
-    from bnas_bench.plugins import making, recorded
-    from bnas_bench.runs.reading import read_architecture
-
-    if not isinstance(arch, Architecture):
-        if space is None or isinstance(space, str):
-            return read_architecture(str(arch), space)
-        return space, space.parse(str(arch))
-    if space is None:
-        space = recorded.space(arch.space, {})
-    elif isinstance(space, str):
-        space = making.space(space)
-    space.check(arch)
-    return space, arch
-
-
-def _built(
-    space: SearchSpace,
-    arch: Architecture,
-    channels: int | None,
-    cells: int | None,
-    shape: tuple[int, int, int],
-    classes: int,
-) -> Network:
-    """The network of an architecture, if this machine has room for it; its weights are drawn."""
-    import numpy as np
-
-    from bnas_bench.core.budget import Scale
-    from bnas_bench.core.machine import is_modest
-    from bnas_bench.cost.capacity import check_fits
-
-    spec = space.spec(Scale(cells, channels), shape, classes, final=True)
-
-    def make() -> Network:
-        return space.network(arch, spec, np.random.default_rng(0))
-
-    if not is_modest(spec):
-        check_fits(f"a network of {space.name} of this size", make, shape)
-    return make()
