@@ -25,8 +25,8 @@ from bnas_bench.packed.format.program import INPUT, Program, Step
 from bnas_bench.packed.lowering.lower import lower
 from tests.helpers import plain_engine
 from tests.helpers.fused import needs_one_rounding
+from tests.helpers.networks import LARGE, SHAPES, SPACES, build, images
 from tests.helpers.programs import everything
-from tests.packed.test_lower import LARGE, SHAPES, SPACES, build, images
 from tests.packed.test_packed_fuzz import signed_lie
 
 

@@ -28,7 +28,7 @@ from bnas_bench.nn.nasbnn.network import (
 from bnas_bench.nn.nasbnn.supernet import ElasticConv2d, slices
 from bnas_bench.nn.quantised import QuantConv2d, initial_step, quantise, scale_gradient
 from bnas_bench.packed.format.file import payload
-from tests.packed.test_lower import agree, randomised
+from tests.helpers.networks import agree, randomised
 
 # Table 6: millions of OPs counted and as printed; then width_kernel_groups of the layers by stage.
 TABLE_6 = {
