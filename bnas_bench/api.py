@@ -17,7 +17,6 @@ from bnas_bench.data.names import DATASETS
 from bnas_bench.plugins.registry import Kind, discover
 from bnas_bench.plugins.spec import budget_fields, pairs
 from bnas_bench.runs import folders
-from bnas_bench.runs.feasible import check_trials
 from bnas_bench.runs.grid import Event
 from bnas_bench.runs.how import How
 from bnas_bench.runs.request import Texts, requested
@@ -237,20 +236,15 @@ def reproduce(
     from pandas import DataFrame
 
     from bnas_bench.papers.artefact import load
-    from bnas_bench.papers.plan import plan
+    from bnas_bench.papers.plan import plans
     from bnas_bench.papers.reproduce import write
-    from bnas_bench.plugins.recorded import defaults
-    from bnas_bench.report.commands import Origin
     from bnas_bench.report.write import shown
 
-    item = load(artefact)
-    planned = plan(item, budget, dataset, seeds, seed) if item.state == "regenerated" else None
-    trials = planned.trials if planned else []
-    check_trials(trials)
+    planned, trials = plans([load(artefact)], budget, dataset, seeds, seed)
     store = Store(Path(results) / folders.check_name(name))
     with _progress(len(trials), wanted=progress) as show:
-        records = {record["id"]: record for record in How(**how).run(trials, store, show)}
-    made = write(item, planned, records, store, Origin(name, str(results), defaults), reports)
+        records = How(**how).run(trials, store, show)
+    (made,) = write(planned, records, store, results, reports)
     table = made.table
     frame = DataFrame(
         [
@@ -272,11 +266,9 @@ def audit(name: str = "") -> DataFrame:
     Raises:
         UnknownName: if nothing has that name.
     """
-    from pandas import DataFrame
+    from bnas_bench.papers.audit import audit, frame
 
-    from bnas_bench.papers.audit import audit
-
-    return DataFrame(map(vars, audit(name)))
+    return frame(audit(name))
 
 
 def measure(

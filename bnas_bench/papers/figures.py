@@ -92,7 +92,7 @@ class Drawing(NamedTuple):
 
 
 def _bars(artefact: Artefact, spec: FigureSpec, reader: Reader, title: str) -> Figure | None:
-    column = _column(artefact, spec.y[0])
+    column = artefact.column(spec.y[0])
     runs, paper = {}, {}
     for row in artefact.rows:
         if (printed := number(row.paper.get(column.key, ""))) is not None:
@@ -107,7 +107,7 @@ def _bars(artefact: Artefact, spec: FigureSpec, reader: Reader, title: str) -> F
 
 def _points(artefact: Artefact, spec: FigureSpec, reader: Reader) -> tuple[Points, Points]:
     """The measured and the printed points, by series."""
-    column = _column(artefact, spec.y[0])
+    column = artefact.column(spec.y[0])
     here: Points = {}
     paper: Points = {}
     for row in artefact.rows:
@@ -126,7 +126,7 @@ def _xs(
 ) -> tuple[float | None, float | None]:
     if spec.form == "sweep":
         return row.x, row.x
-    column = _column(artefact, spec.x)
+    column = artefact.column(spec.x)
     return reader.value(row, column).number, number(row.paper.get(column.key, ""))
 
 
@@ -206,16 +206,12 @@ def _shared(methods: Iterable[str]) -> str:
     return plain.pop() if len(plain) == 1 else ""
 
 
-def _column(artefact: Artefact, key: str) -> Column:
-    return next(column for column in artefact.columns if column.key == key)
-
-
 def _y_title(artefact: Artefact, spec: FigureSpec) -> str:
-    return spec.y_title or _titled(_column(artefact, spec.y[0]))
+    return spec.y_title or _titled(artefact.column(spec.y[0]))
 
 
 def _x_title(artefact: Artefact, spec: FigureSpec) -> str:
-    return spec.x_title or _titled(_column(artefact, spec.x))
+    return spec.x_title or _titled(artefact.column(spec.x))
 
 
 def _titled(column: Column) -> str:
