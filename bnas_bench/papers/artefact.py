@@ -106,7 +106,7 @@ class Count:
 
     space: str
     arch: str
-    input: tuple[int, ...] = (3, 224, 224)
+    input: tuple[int, int, int] = (3, 224, 224)
     classes: int = 1000
     channels: int | None = None
     cells: int | None = None
