@@ -106,31 +106,17 @@ def _pictures(plan: Plan, rows: Sequence[Runs], store: Store, folder: Path) -> l
     artefact, spec = plan.artefact, plan.artefact.figure
     if spec is None:
         return []
-    ids = [
-        record["id"]
-        for runs in rows
-        for found in runs.values()
-        for record in found
-        if record.get("status") == "ok"
-    ]
     told = caption(plan, rows)
     if spec.form == "cells":
-        return [
-            Picture(
-                name=drawing.stem.name,
-                title=f"{heading(artefact)}, {drawing.what}",
-                caption=told,
-                stem=drawing.stem,
-                runs=drawing.runs,
-            )
-            for drawing in drawn(artefact, rows, folder / "figures")
-        ]
+        return list(drawn(artefact, rows, folder / "figures", told))
     figure = draw(artefact, spec, rows, store)
     if figure is None:
         return []
     stem = folder / "figures" / artefact.id.replace("/", "-")
     save(figure, stem)
     title = f"{heading(artefact)}: {artefact.title}"
+    every = (record for runs in rows for found in runs.values() for record in found)
+    ids = [record["id"] for record in every if record.get("status") == "ok"]
     return [Picture(name=stem.name, title=title, caption=told, stem=stem, runs=ids)]
 
 
