@@ -6,7 +6,7 @@ slow to import is imported where it is used; the command line calls the same fun
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -199,7 +199,7 @@ def report(
     if isinstance(what, str | Path):
         store = folders.named(str(what), results)
     else:
-        store = _Chosen(_root(what), what["id"])
+        store = Store(_root(what), only=what["id"])
     build(store, Origin(store.root.name, _shown(store.root.parent), defaults), folder)
     return Path(folder)
 
@@ -360,17 +360,6 @@ def _plugins(kind: Kind) -> DataFrame:
             for plugin in discover(kind).values()
         }
     )
-
-
-class _Chosen(Store):
-    """Some trials of a store."""
-
-    def __init__(self, root: Path | str, ids: Iterable[str]) -> None:
-        super().__init__(root)
-        self.chosen = frozenset(ids)
-
-    def ids(self) -> list[str]:
-        return [trial_id for trial_id in super().ids() if trial_id in self.chosen]
 
 
 def _at(frame: DataFrame, store: Store) -> DataFrame:

@@ -24,28 +24,19 @@ from bnas_bench.data.datasets import Dataset
 from bnas_bench.plugins.registry import find
 from bnas_bench.runs import run as run_module
 from bnas_bench.runs.progress import Progress
-from bnas_bench.runs.run import TIMING_FIELDS, run_trial
-from bnas_bench.runs.store import Record, Store
+from bnas_bench.runs.run import run_trial
+from bnas_bench.runs.store import Store
 from bnas_bench.runs.trial import Trial
 from bnas_bench.search.learning import accuracy
 from bnas_bench.search.lent import Lent
 from bnas_bench.search.surroundings import Surroundings
-from tests.helpers.trials import BUDGET, TOY, toy_trial
+from tests.helpers.trials import BUDGET, TOY, lasting, read_log, toy_trial
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def lasting(record: Record) -> str:
-    return canonical({name: v for name, v in record.items() if name not in TIMING_FIELDS})
-
-
 def names(store: Store, trial: Trial) -> list[str]:
     return sorted(file.name for file in store.folder(trial.id).iterdir())
-
-
-def read_log(store: Store, trial: Trial) -> list[dict[str, Any]]:
-    lines = (store.folder(trial.id) / "log.jsonl").read_text().splitlines()
-    return [json.loads(line) for line in lines]
 
 
 def test_a_finished_trial(store: Store) -> None:

@@ -15,13 +15,20 @@ from typing import Any
 
 import pytest
 
-from bnas_bench.core.files import canonical
 from bnas_bench.runs import grid as grid_module
 from bnas_bench.runs.grid import run_trials
 from bnas_bench.runs.process import CONTEXT
-from bnas_bench.runs.run import TIMING_FIELDS
-from bnas_bench.runs.store import Record, Store
-from tests.helpers.trials import BUDGET, TOY, Stop, run_and_wait, safe_epochs, toy_trial, waiting
+from bnas_bench.runs.store import Store
+from tests.helpers.trials import (
+    BUDGET,
+    TOY,
+    Stop,
+    left,
+    run_and_wait,
+    safe_epochs,
+    toy_trial,
+    waiting,
+)
 
 TRIAL = toy_trial(replace(BUDGET, epochs=20))
 WAITS_AT = 5
@@ -106,14 +113,8 @@ class Run:
 
     def result(self) -> dict[str, Any]:
         """Everything that the trial leaves and that does not depend on the clock."""
-        record: Record = self.store.read(TRIAL.id) or {}
-        assert record["status"] == "ok"
-        files = {file.name: file.read_bytes() for file in self.folder.iterdir()}
-        assert files.pop("record.json")
-        log = [json.loads(line) for line in files.pop("log.jsonl").splitlines()]
-        lasting = {name: value for name, value in record.items() if name not in TIMING_FIELDS}
-        untimed = [{k: v for k, v in entry.items() if k != "seconds"} for entry in log]
-        return files | {"record": canonical(lasting), "log": canonical(untimed)}
+        assert self.store.state(TRIAL.id).word == "ok"
+        return left(self.store, TRIAL)
 
 
 def until(condition: Callable[[], bool], seconds: float = 60) -> None:
