@@ -292,6 +292,7 @@ def test_results_that_are_not_there() -> None:
     assert "unknown name in results/ 'mime'; did you mean mine?" in fail("table", "mime")
 
 
+@pytest.mark.slow
 def test_measure_gives_the_published_networks_cost(tmp_path: Path) -> None:
     file = tmp_path / "genotype.txt"
     file.write_text(GENOTYPE)
@@ -327,6 +328,7 @@ def test_measure_takes_torchvisions_networks() -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_trials_folder_is_read_with_its_spaces_options(tmp_path: Path) -> None:
     arch = {"space": "darts-binary", "choices": choices_of(GENOTYPE)}
     (tmp_path / "arch.json").write_text(json.dumps(arch))

@@ -236,6 +236,7 @@ def test_the_summary_is_of_ranks_and_sizes() -> None:
     assert alone["rank_correlation"] is None
 
 
+@pytest.mark.slow
 def test_the_command_reports_held_out_predictions() -> None:
     options = ("--space", "bats", "--count", 3, "--fill", 2, "--channels", 12, "--cells", 3)
     options = (*options, "--input", "3x16x16", "--classes", 5)

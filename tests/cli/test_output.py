@@ -140,6 +140,7 @@ class Loud(Random):
 """
 
 
+@pytest.mark.slow
 def test_a_grid_is_whole_though_nobody_can_be_told(tmp_path: Path) -> None:
     (tmp_path / "loud.py").write_text(LOUD)
     options = f"--method {tmp_path}/loud.py:Loud --budget smoke --seeds 1 --name n"

@@ -354,6 +354,7 @@ def logged(method_text: str, space_text: str) -> Iterator[str]:
         yield from entry
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("paper", "method_text", "space_text"),
     [("bars", "bars[samples=1]", "bars[depth=1]"), ("nas-bnn", "nasbnn[fewest=2]", "nas-bnn")],

@@ -434,6 +434,7 @@ COUNTED = [
 ]
 
 
+@pytest.mark.sample(12)
 @pytest.mark.parametrize(
     ("row", "column"),
     [
@@ -467,6 +468,7 @@ def test_how_many_printed_costs_are_counted() -> None:
     }
 
 
+@pytest.mark.slow
 def test_counts_of_table_8_that_do_not_agree() -> None:
     """docs/findings.md: binary preprocessing changes nothing, binary depthwise takes S to 78.0 M."""
     rows = [load("dcp-nas/table-8").row(f"DCP-NAS-S{mark}") for mark in ("", "♯", "§")]

@@ -339,6 +339,7 @@ def test_a_dry_run_lists_every_trial_once(tmp_path: Path) -> None:
     assert set(one) < set(both)
 
 
+@pytest.mark.slow
 def test_nothing_to_show_is_an_error_and_quotations_are_not(tmp_path: Path) -> None:
     places = ("--results", str(tmp_path / "results"), "--reports", str(tmp_path / "reports"))
     found = invoke("reproduce", "dcp-nas/table-5", "--no-run", "--budget", "smoke", *places)
@@ -351,6 +352,7 @@ def test_nothing_to_show_is_an_error_and_quotations_are_not(tmp_path: Path) -> N
     assert (tmp_path / "reports" / "dcp-nas" / "table-14" / "quoted" / "index.html").exists()
 
 
+@pytest.mark.slow
 def test_an_artefact_is_run_and_written(tmp_path: Path) -> None:
     places = ("--results", tmp_path / "results", "--reports", tmp_path / "reports")
     succeed("reproduce", "cp-nas/figure-5", "--budget", "smoke", "--seeds", "1", *places)

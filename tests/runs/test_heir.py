@@ -93,6 +93,7 @@ def test_the_front_is_a_file_and_its_length_a_field(store: Store) -> None:
         store.verify(record)
 
 
+@pytest.mark.slow
 def test_a_search_without_heir_leaves_the_fields_empty(store: Store) -> None:
     for asked in (toy_trial(), trial(heir=False, finetune=(2,))):
         record = run_trial(asked, store, threads=1)
@@ -142,6 +143,7 @@ class Killed(BaseException):
     pass
 
 
+@pytest.mark.slow
 def test_killed_at_every_stage_it_ends_with_the_same_record(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

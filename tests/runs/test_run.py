@@ -204,6 +204,7 @@ MEDDLERS = [
 ]
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(("meddle", "sentence"), MEDDLERS)
 def test_what_a_search_changes_ends_with_it_and_the_trial_fails(
     store: Store, tmp_path: Path, meddle: str, sentence: str

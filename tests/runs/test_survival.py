@@ -187,6 +187,7 @@ def test_killed_at_every_stage_it_ends_with_the_same_record(
     assert run.finish() == [("skipped", "done")]
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_costs_time_alone(run: Run, whole: dict[str, Any]) -> None:
     run.kill_at(Stop("search", 4, saved=True))
     os.truncate(run.folder / "search.ckpt", 1000)
@@ -200,6 +201,7 @@ def test_a_damaged_checkpoint_costs_time_alone(run: Run, whole: dict[str, Any]) 
     assert run.result() == whole
 
 
+@pytest.mark.slow
 def test_the_commands_death_is_the_trials_and_it_can_be_given_again_at_once(
     run: Run, whole: dict[str, Any]
 ) -> None:
@@ -213,6 +215,7 @@ def test_the_commands_death_is_the_trials_and_it_can_be_given_again_at_once(
     assert run.epochs() == list(range(WAITS_AT + 1))
 
 
+@pytest.mark.slow
 def test_a_trial_stays_locked_for_as_long_as_its_orphan_lives(
     run: Run, whole: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -231,6 +234,7 @@ def test_a_trial_stays_locked_for_as_long_as_its_orphan_lives(
     assert run.result() == whole
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_everything_and_leaves_a_checkpoint(
     run: Run, whole: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -249,6 +253,7 @@ def test_ctrl_c_ends_everything_and_leaves_a_checkpoint(
     assert run.epochs() == list(range(WAITS_AT + 1))
 
 
+@pytest.mark.slow
 def test_a_trial_whose_own_process_is_killed_goes_on_next_time(
     run: Run, whole: dict[str, Any]
 ) -> None:

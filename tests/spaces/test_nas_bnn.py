@@ -160,10 +160,10 @@ def test_table_6(name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("non_decreasing", [True, False])
-def test_the_formula_is_the_ledger_for_200_architectures(non_decreasing: bool) -> None:
+def test_the_formula_is_the_ledger(non_decreasing: bool) -> None:
     space, rng = make(non_decreasing=non_decreasing), np.random.default_rng(1)
     spec = small(space, (3, 33, 30))  # odd maps, and not square
-    paths = space.sample_paths(100, rng)
+    paths = space.sample_paths(40, rng)
     said = space.ops(spec).of_paths(paths)
     for path, expected in zip(paths, said, strict=True):
         network = space.network(space.architecture(path), spec, rng)
