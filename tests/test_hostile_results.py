@@ -50,7 +50,7 @@ def spoil(store: Store, **fields: Any) -> str:
     return trial_id
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("kind", ["method", "space"])
 @pytest.mark.parametrize("name", ["evil.py", "evil.py:Evil", "./evil.py:Space", "/abs/evil.py"])
 def test_no_code_that_results_name_is_run(store: Store, kind: str, name: str) -> None:
@@ -76,7 +76,7 @@ def test_no_code_that_results_name_is_run(store: Store, kind: str, name: str) ->
     assert Path("it-ran").exists()
 
 
-@pytest.mark.sample(4)
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     "spoilt",
     [

@@ -232,6 +232,7 @@ def test_a_record_carries_both_latencies(tmp_path: Path) -> None:
     } < TIMING_FIELDS
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     "error", [BenchError("no layer 'x';\n build y"), RuntimeError("LLVM\nfell")]
 )

@@ -37,6 +37,7 @@ class Small(Network):
         return self.body(inference_layout(self, x_BCHW))
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("others", [0, *(pytest.param(k, marks=pytest.mark.slow) for k in (1, 2))])
 @pytest.mark.parametrize(("name", "options"), SPACES, ids=str)
 def test_a_program_gives_the_networks_logits_and_sums(name, options, others) -> None:

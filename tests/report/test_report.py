@@ -169,7 +169,7 @@ def test_damaged_records_are_named_and_the_others_reported(store: Store) -> None
     assert run(store, "some").exit_code == 0
     folder = store.root.parent.parent / "reports" / "some"
     listed = (folder / "tables" / "missing.csv").read_text()
-    assert "random,darts-binary,digits,smoke,0,damaged,record.json cannot be read" in listed
+    assert 'random,darts-binary,digits,smoke,0,damaged,"record.json cannot be read' in listed
     assert trial.id in listed
     assert str(store.root) not in (folder / "report.md").read_text()
 

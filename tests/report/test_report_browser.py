@@ -117,7 +117,7 @@ def numbers(report: Report, key: str) -> list[float | None]:
     return [row[key].number if key in row else None for row in report.tables[0].rows]
 
 
-@pytest.mark.sample(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["latency", "parameters"])
 def test_a_header_sorts_by_number_with_what_is_missing_last(
     browser: Browser, sample: tuple[Report, Path], key: str

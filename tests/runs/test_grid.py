@@ -143,6 +143,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Trial
     return folder, trials, list(run_trials(trials, folder, threads=1))
 
 
+@pytest.mark.slow
 def test_a_trial_that_dies_leaves_its_reason_and_the_others_go_on(
     finished: tuple[Path, list[Trial], list[Event]],
 ) -> None:
@@ -218,6 +219,7 @@ def ran(refused: tuple[Trial, Path], tmp_path: Path) -> Iterator[tuple[Trial, St
     assert not list(store.trials.glob(".*"))
 
 
+@pytest.mark.slow
 def test_retrying_and_rerunning_move_aside_what_they_replace(ran: tuple[Trial, Store]) -> None:
     trial, store = ran
     assert kinds(list(run_trials([trial], store.root, retry_failed=True))) == ["skipped"]
@@ -451,7 +453,7 @@ def another_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[forkserver.ForkS
     server._stop()  # type: ignore[attr-defined]
 
 
-@pytest.mark.sample(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("end", ["os._exit(1)", "os.kill(os.getpid(), 9)", "raise OSError('full')"])
 def test_a_server_that_dies_as_it_starts_is_one_sentence(
     tmp_path: Path,

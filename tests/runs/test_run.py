@@ -99,6 +99,7 @@ def test_the_same_trial_twice_is_the_same_record(store: Store, tmp_path: Path) -
         assert one == two
 
 
+@pytest.mark.slow
 def test_another_seed_is_another_record(store: Store) -> None:
     trial = toy_trial()
     first = run_trial(trial, store, threads=1)
@@ -293,6 +294,7 @@ NO_RESULTS = [
 ]
 
 
+@pytest.mark.sample(6)
 @pytest.mark.parametrize(("returns", "sentence"), NO_RESULTS)
 def test_a_search_that_returns_no_result_fails_in_one_sentence(
     store: Store, returns: str, sentence: str

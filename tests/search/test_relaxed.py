@@ -148,7 +148,7 @@ def log_of(method: type[SearchStrategy], digits: Task, *options: tuple[str, Any]
     return [{k: v for k, v in line.items() if k != "seconds"} for line in meter.log]
 
 
-@pytest.mark.sample(1)
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "plain", "changed"),
     [

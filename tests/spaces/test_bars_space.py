@@ -141,6 +141,7 @@ def test_a_shortcut_across_widths_is_cut_or_filled_with_zeros() -> None:
     assert filled.tolist() == [0, 1, 0, 2, 3, 0, 4, 5, 0, 6, 7, 0]
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("precision", ["W1A1", "W1A32", "W32A1", "W32A32"])
 @pytest.mark.parametrize(
     "options",

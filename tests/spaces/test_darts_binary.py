@@ -89,7 +89,7 @@ def paths(space, rng):
     return arch, [d.options.index(arch.choices[d.name]) for d in space.decisions]
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("precision", ["W1A1", "W1A32", "W32A1", "W32A32"])
 def test_mix_path_and_network_are_one_function(precision) -> None:
     space, rng = make(), np.random.default_rng(3)

@@ -421,6 +421,7 @@ def test_without_normalisation_signs_are_of_uncentred_weights() -> None:
     ]  # of mean 3, whose sign is +1
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("options", ABLATIONS)
 def test_an_ablation_changes_weights_alone(options) -> None:
     """Sizes, OPs, memory and the weights that are drawn; but for the matrices that it leaves out."""
@@ -441,6 +442,7 @@ def test_an_ablation_changes_weights_alone(options) -> None:
         assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("options", ABLATIONS[1:])
 @pytest.mark.parametrize("precision", [Precision.W1A1, Precision.W32A1])
 def test_ablated_path_mix_and_network_are_one_function(options, precision) -> None:
