@@ -31,7 +31,7 @@ QUICK = (
     *("space darts-binary", "method random on bats", "method nasbnn on nas-bnn"),
     *("method darts on bars", "method evolution on handcrafted"),
 )
-"""What `make test` tries: each space once, and each kind of search. The golden trajectories there are a search
+"""What `make test` tries: each space once, and each kind of search. The golden trajectories are a search
 of every method on darts-binary."""
 
 
