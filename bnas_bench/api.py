@@ -6,7 +6,7 @@ slow to import is imported where it is used; the command line calls the same fun
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,6 @@ from bnas_bench.data.names import DATASETS
 from bnas_bench.plugins.registry import Kind, discover
 from bnas_bench.plugins.spec import budget_fields, pairs
 from bnas_bench.runs import folders
-from bnas_bench.runs.feasible import check_trials
 from bnas_bench.runs.grid import Event
 from bnas_bench.runs.how import How
 from bnas_bench.runs.request import Texts, requested
@@ -200,7 +199,7 @@ def report(
     if isinstance(what, str | Path):
         store = folders.named(str(what), results)
     else:
-        store = _Chosen(_root(what), what["id"])
+        store = Store(_root(what), only=what["id"])
     build(store, Origin(store.root.name, _shown(store.root.parent), defaults), folder)
     return Path(folder)
 
@@ -237,20 +236,15 @@ def reproduce(
     from pandas import DataFrame
 
     from bnas_bench.papers.artefact import load
-    from bnas_bench.papers.plan import plan
+    from bnas_bench.papers.plan import plans
     from bnas_bench.papers.reproduce import write
-    from bnas_bench.plugins.recorded import defaults
-    from bnas_bench.report.commands import Origin
     from bnas_bench.report.write import shown
 
-    item = load(artefact)
-    planned = plan(item, budget, dataset, seeds, seed) if item.state == "regenerated" else None
-    trials = planned.trials if planned else []
-    check_trials(trials)
+    planned, trials = plans([load(artefact)], budget, dataset, seeds, seed)
     store = Store(Path(results) / folders.check_name(name))
     with _progress(len(trials), wanted=progress) as show:
-        records = {record["id"]: record for record in How(**how).run(trials, store, show)}
-    made = write(item, planned, records, store, Origin(name, str(results), defaults), reports)
+        records = How(**how).run(trials, store, show)
+    (made,) = write(planned, records, store, results, reports)
     table = made.table
     frame = DataFrame(
         [
@@ -272,11 +266,9 @@ def audit(name: str = "") -> DataFrame:
     Raises:
         UnknownName: if nothing has that name.
     """
-    from pandas import DataFrame
+    from bnas_bench.papers.audit import audit, frame
 
-    from bnas_bench.papers.audit import audit
-
-    return DataFrame(map(vars, audit(name)))
+    return frame(audit(name))
 
 
 def measure(
@@ -307,9 +299,12 @@ def measure(
 
     from bnas_bench.cost import costs, ledger
     from bnas_bench.runs.network import packed_bytes
+    from bnas_bench.runs.reading import read_architecture
+    from bnas_bench.runs.size import Size
 
     if not isinstance(network, nn.Module):
-        network = _built(*_architecture(network, space), channels, cells, input, classes)
+        size = Size(channels, cells, input, classes)
+        network = size.network(*read_architecture(network, space))
     found = costs(ledger(network, input)) | {"packed_file_bytes": packed_bytes(network, input)}
     return Series(json_normalize(found).iloc[0], name="cost")
 
@@ -337,7 +332,9 @@ def show(arch: Architecture | str | Path, space: SearchSpace | str | None = None
     """
     from tempfile import TemporaryDirectory
 
-    instance, found = _architecture(arch, space)
+    from bnas_bench.runs.reading import read_architecture
+
+    instance, found = read_architecture(arch, space)
     with TemporaryDirectory() as folder:
         instance.draw(found, file := Path(folder, f"{found.id}.svg"))
         return Drawing(file.read_text())
@@ -363,17 +360,6 @@ def _plugins(kind: Kind) -> DataFrame:
             for plugin in discover(kind).values()
         }
     )
-
-
-class _Chosen(Store):
-    """Some trials of a store."""
-
-    def __init__(self, root: Path | str, ids: Iterable[str]) -> None:
-        super().__init__(root)
-        self.chosen = frozenset(ids)
-
-    def ids(self) -> list[str]:
-        return [trial_id for trial_id in super().ids() if trial_id in self.chosen]
 
 
 def _at(frame: DataFrame, store: Store) -> DataFrame:
@@ -411,48 +397,3 @@ def _progress(trials: int, *, wanted: bool) -> Iterator[Callable[[Event], None]]
                 bar.update()
 
         yield show
-
-
-def _architecture(
-    arch: Architecture | str | Path, space: SearchSpace | str | None
-) -> tuple[SearchSpace, Architecture]:
-    """An architecture with its space, checked; `space` overrules what it says of that."""
-    from bnas_bench.core.architecture import Architecture
-    from bnas_bench.plugins import making, recorded
-    from bnas_bench.runs.reading import read_architecture
-
-    if not isinstance(arch, Architecture):
-        if space is None or isinstance(space, str):
-            return read_architecture(str(arch), space)
-        return space, space.parse(str(arch))
-    if space is None:
-        space = recorded.space(arch.space, {})
-    elif isinstance(space, str):
-        space = making.space(space)
-    space.check(arch)
-    return space, arch
-
-
-def _built(
-    space: SearchSpace,
-    arch: Architecture,
-    channels: int | None,
-    cells: int | None,
-    shape: tuple[int, int, int],
-    classes: int,
-) -> Network:
-    """The network of an architecture, if this machine has room for it; its weights are drawn."""
-    import numpy as np
-
-    from bnas_bench.core.budget import Scale
-    from bnas_bench.core.machine import is_modest
-    from bnas_bench.cost.capacity import check_fits
-
-    spec = space.spec(Scale(cells, channels), shape, classes, final=True)
-
-    def make() -> Network:
-        return space.network(arch, spec, np.random.default_rng(0))
-
-    if not is_modest(spec):
-        check_fits(f"a network of {space.name} of this size", make, shape)
-    return make()

@@ -39,6 +39,7 @@ def test_every_trial_of_the_grid_is_there_and_of_committed_code(name: str) -> No
         assert len({trial[field] for trial in found}) == 1, field
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("name", GRIDS)
 def test_the_report_is_that_of_the_records(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

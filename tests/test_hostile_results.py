@@ -50,6 +50,7 @@ def spoil(store: Store, **fields: Any) -> str:
     return trial_id
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("kind", ["method", "space"])
 @pytest.mark.parametrize("name", ["evil.py", "evil.py:Evil", "./evil.py:Space", "/abs/evil.py"])
 def test_no_code_that_results_name_is_run(store: Store, kind: str, name: str) -> None:
@@ -75,6 +76,7 @@ def test_no_code_that_results_name_is_run(store: Store, kind: str, name: str) ->
     assert Path("it-ran").exists()
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     "spoilt",
     [
@@ -113,6 +115,7 @@ def test_an_edited_accuracy_is_seen(store: Store) -> None:
     assert f"{trial_id}  damaged: " in invoke("status", "some").output
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("name", ["log.jsonl", "front.json", "arch.json"])
 def test_a_report_shows_nothing_that_its_record_does_not_vouch_for(store: Store, name: str) -> None:
     trial_id = store.ids()[0]

@@ -60,7 +60,11 @@ def parsed(text: str) -> click.Command:
 
 
 @pytest.mark.parametrize(
-    ("place", "code"), [*blocks("python")], ids=lambda text: text.split("\n")[0]
+    ("place", "code"),
+    [
+        pytest.param(*each, id=each[0], marks=[pytest.mark.slow] * ("bb.run" in each[1]))
+        for each in blocks("python")
+    ],
 )
 def test_python_runs(
     place: str, code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from operator import attrgetter
 from sys import intern
 from typing import Any, NamedTuple
 
@@ -196,10 +197,11 @@ def _place(lost: Iterable[Missing], trials: Mapping[Key, list[Run | Missing]]) -
     owners: dict[str, set[Key]] = defaultdict(set)
     for key, group in trials.items():
         for trial in group:
-            owners[_prefix(trial.id)].add(key)
+            owners[_split(trial.id)[0]].add(key)
     stray = []
     for trial in lost:
-        keys, seed = owners.get(_prefix(trial.id), set()), _seed(trial.id)
+        prefix, seed = _split(trial.id)
+        keys = owners.get(prefix, set())
         if len(keys) == 1 and seed is not None:
             group = trials[next(iter(keys))]
             roots = {known.seed[0] for known in group}
@@ -211,14 +213,10 @@ def _place(lost: Iterable[Missing], trials: Mapping[Key, list[Run | Missing]]) -
     return stray
 
 
-def _prefix(trial_id: str) -> str:
-    """What the ids of all seeds of a configuration begin with."""
-    return re.sub(r"-s\d+-[0-9a-f]{8}$", "", trial_id)
-
-
-def _seed(trial_id: str) -> int | None:
-    match = re.search(r"-s(\d+)-[0-9a-f]{8}$", trial_id)
-    return int(match[1]) if match else None
+def _split(trial_id: str) -> tuple[str, int | None]:
+    """What the ids of all seeds of a configuration begin with, and the seed that this one names."""
+    match = re.fullmatch(r"(.*)-s(\d+)-[0-9a-f]{8}", trial_id)
+    return (match[1], int(match[2])) if match else (trial_id, None)
 
 
 def _rows(
@@ -232,15 +230,13 @@ def _rows(
     rows = []
     for method in sorted(keys, key=lambda name: (name.partition("[")[0] != "random", name)):
         known = trials[keys[method]]
-        runs = sorted((trial for trial in known if isinstance(trial, Run)), key=_by_seed)
+        runs = sorted(
+            (trial for trial in known if isinstance(trial, Run)), key=attrgetter("seed", "id")
+        )
         absent = [Missing(seed, "has not run") for seed in seeds - {trial.seed for trial in known}]
         absent += [trial for trial in known if isinstance(trial, Missing)]
         rows.append(Row(method, setting, runs, sorted(absent), examples[keys[method]]))
     return rows
-
-
-def _by_seed(run: Run) -> tuple[Seed, str]:
-    return run.seed, run.id
 
 
 def differing(runs: Iterable[Run], fields: Iterable[str] = SAME) -> Iterator[str]:

@@ -12,10 +12,11 @@ from warnings import catch_warnings
 import click
 
 from bnas_bench.cli.costs import layer_csv, layer_lines, layer_values, lines
-from bnas_bench.cli.sizes import Size, running, sized
+from bnas_bench.cli.sizes import running, sized
 from bnas_bench.core.errors import BadValue, UnknownName
-from bnas_bench.core.paths import kind_of
+from bnas_bench.core.files import kind_of
 from bnas_bench.runs.reading import read_architecture
+from bnas_bench.runs.size import Size
 
 if TYPE_CHECKING:
     from torch import nn
@@ -68,12 +69,7 @@ def measure(
     if is_word or text.startswith("torchvision:"):
         network = torchvision_network(text.removeprefix("torchvision:"), space, size)
     else:
-        import numpy as np
-
-        instance, architecture = read_architecture(text, space)
-        network = instance.network(
-            architecture, size.spec(instance, architecture), np.random.default_rng(0)
-        )
+        network = size.network(*read_architecture(text, space))
     with running(text, size.shape):
         entries = ledger(network, size.shape)
     if as_csv:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, fields
 from typing import TYPE_CHECKING
 
 import click
@@ -42,6 +39,7 @@ def audit(
     it. differs: none does. contradicts: two places print different numbers for one thing.
     """
     from bnas_bench.papers.audit import audit as run_audit
+    from bnas_bench.papers.audit import frame
     from bnas_bench.papers.audit.markdown import page
 
     if as_json + as_csv + as_markdown > 1:
@@ -49,55 +47,46 @@ def audit(
     wanted = {verdict.replace("-", " ") for verdict in only or VERDICTS}
     found = [finding for finding in run_audit(name or "") if finding.verdict in wanted]
     if as_json:
-        click.echo(json.dumps([asdict(finding) for finding in found], indent=2))
+        click.echo(json.dumps(frame(found).to_dict("records"), indent=2))
     elif as_csv:
-        click.echo(_csv(found), nl=False)
+        click.echo(frame(found).to_csv(index=False), nl=False)
     elif as_markdown:
         click.echo(page(found), nl=False)
     else:
         _print(found)
 
 
-def _csv(findings: Sequence[Finding]) -> str:
-    from bnas_bench.papers.audit.check import Finding
-
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [field.name for field in fields(Finding)], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(map(asdict, findings))
-    return text.getvalue()
-
-
 def _print(findings: Sequence[Finding]) -> None:
     """The findings as a table, and how many of each verdict there are."""
     from rich.box import SIMPLE_HEAD
-    from rich.table import Table as Grid
+    from rich.table import Column, Table
 
     from bnas_bench.cli.output import literal, stdout
     from bnas_bench.papers.audit.check import VERDICTS as MEANINGS
     from bnas_bench.papers.audit.check import tally
 
     console = stdout()
-    grid = Grid(box=SIMPLE_HEAD, pad_edge=False)
-    for title, justify in (("check", "left"), ("paper", "right"), ("recomputed", "right")):
-        grid.add_column(title, justify=justify, overflow="fold")  # type: ignore[arg-type]
-    grid.add_column("verdict")
-    grid.add_column("rule", overflow="fold", ratio=1)
+    grid = Table(
+        Column("check", overflow="fold"),
+        Column("paper", justify="right", overflow="fold"),
+        Column("recomputed", justify="right", overflow="fold"),
+        "verdict",
+        Column("rule", overflow="fold", ratio=1),
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+    )
     for finding in findings:
         colour = COLOURS.get(finding.verdict)
         verdict = f"[{colour}]{finding.verdict}[/]" if colour else finding.verdict
         if finding.difference:
             verdict += f"\n{literal(finding.difference)}"
-        grid.add_row(
-            literal(finding.id), *map(literal, finding.shown), verdict, literal(finding.rule)
-        )
+        texts = map(literal, (finding.id, *finding.shown))
+        grid.add_row(*texts, verdict, literal(finding.rule))
     console.print(grid)
     if len(findings) == 1:
         console.print(literal(f'{findings[0].place}: "{findings[0].quotation}"'), soft_wrap=True)
-    counts = Grid(box=SIMPLE_HEAD, pad_edge=False)
-    counts.add_column("paper")
-    for verdict in MEANINGS:
-        counts.add_column(verdict, justify="right")
+    numbers = (Column(verdict, justify="right") for verdict in MEANINGS)
+    counts = Table("paper", *numbers, box=SIMPLE_HEAD, pad_edge=False)
     for paper, of_paper in tally(findings).items():
         counts.add_row(paper, *map(str, of_paper.values()))
     console.print(counts)

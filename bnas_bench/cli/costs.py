@@ -25,21 +25,16 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
         yield f"{'OPs ' + convention:18} {ops / 1e6:14,.3f} M"
     yield f"{'parameters':18} {found['parameters']:14,}"
     for convention, bits in found["memory"].items():
-        size = -(-bits // 8)
-        label = f"memory {convention}"
-        yield f"{label:18} {bits / 1e6:14,.3f} Mbit {size / MIB:10,.3f} MiB {size:13,} bytes"
+        yield _memory(f"memory {convention}", bits)
     if size := found["packed_file_bytes"]:
-        mbit = 8 * size / 1e6
-        yield (
-            f"{'packed file':18} {mbit:14,.3f} Mbit {size / MIB:10,.3f} MiB {size:13,} bytes with header"
-        )
-    for label, key in (
-        ("maps simulated", "peak_activation_bytes"),
-        ("maps packed", "peak_packed_activation_bytes"),
-    ):
-        size = found[key]
-        mbit = 8 * size / 1e6
-        yield f"{label:18} {mbit:14,.3f} Mbit {size / MIB:10,.3f} MiB {size:13,} bytes at batch 1"
+        yield _memory("packed file", 8 * size) + " with header"
+    yield _memory("maps simulated", 8 * found["peak_activation_bytes"]) + " at batch 1"
+    yield _memory("maps packed", 8 * found["peak_packed_activation_bytes"]) + " at batch 1"
+
+
+def _memory(label: str, bits: int) -> str:
+    size = -(-bits // 8)
+    return f"{label:18} {bits / 1e6:14,.3f} Mbit {size / MIB:10,.3f} MiB {size:13,} bytes"
 
 
 def layer_lines(ledger: Ledger) -> Iterator[str]:

@@ -15,11 +15,12 @@ import click
 from bnas_bench.cli.architectures import torchvision_network
 from bnas_bench.cli.numbers import Number
 from bnas_bench.cli.packed import SPACE, space_of_a_trial
-from bnas_bench.cli.sizes import Shape, Size, running, sized
+from bnas_bench.cli.sizes import running, sized
 from bnas_bench.core.errors import BadValue, BenchError
+from bnas_bench.core.files import kind_of
 from bnas_bench.core.options import Threads
-from bnas_bench.core.paths import kind_of
 from bnas_bench.runs.reading import read_architecture
+from bnas_bench.runs.size import Shape, Size
 
 if TYPE_CHECKING:
     from torch import nn
@@ -122,11 +123,7 @@ def _read(what: str, space: str | None, size: Size) -> Found:
     if what.startswith("torchvision:"):
         network = torchvision_network(what.removeprefix("torchvision:"), space, size)
         return Found("untrained", size.shape, network)
-    import numpy as np
-
-    instance, arch = read_architecture(what, space)
-    network = instance.network(arch, size.spec(instance, arch), np.random.default_rng(0))
-    return Found("untrained", size.shape, network)
+    return Found("untrained", size.shape, size.network(*read_architecture(what, space)))
 
 
 def _engine(found: Found, threads: int) -> tuple[Engine | None, str | None]:

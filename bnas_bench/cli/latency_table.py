@@ -13,11 +13,12 @@ import click
 
 from bnas_bench.cli.latency import in_words, json_option, measured_on, threads_option
 from bnas_bench.cli.numbers import Number
-from bnas_bench.cli.sizes import Size, running, sized
+from bnas_bench.cli.sizes import running, sized
 from bnas_bench.core.architecture import Architecture
 from bnas_bench.core.errors import BadValue
 from bnas_bench.core.options import Grid, Seed
 from bnas_bench.plugins import making
+from bnas_bench.runs.size import Size
 from bnas_bench.search.space import SearchSpace
 
 if TYPE_CHECKING:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from bnas_bench.cli.sizes import Shape, Size, running, sized
+from bnas_bench.cli.sizes import running, sized
 from bnas_bench.core.errors import BadValue
-from bnas_bench.core.paths import kind_of
+from bnas_bench.core.files import kind_of
 from bnas_bench.plugins.registry import Plugin, find
-from bnas_bench.plugins.spec import label, parse_spec
+from bnas_bench.plugins.spec import parse_spec
 from bnas_bench.runs.reading import read_architecture
-from bnas_bench.search.strategy import options_of
+from bnas_bench.runs.size import Size
 
 if TYPE_CHECKING:
     from bnas_bench.packed.format.program import Program
@@ -54,7 +54,7 @@ def pack(run: str, out: Path, space: str | None, size: Size) -> None:
     """
     from bnas_bench.packed.format.file import payload, write
     from bnas_bench.packed.lowering.lower import lower
-    from bnas_bench.runs.network import float_bytes, rebuilt
+    from bnas_bench.runs.network import float_bytes, rebuilt, untrained
 
     _refuse_other_files(out)
     is_trial = kind_of(run) == "folder"
@@ -66,7 +66,7 @@ def pack(run: str, out: Path, space: str | None, size: Size) -> None:
     if is_trial:
         network, images, about = rebuilt(Path(run), space_of_a_trial(space))
     else:
-        network, images, about = _drawn(run, space, size)
+        network, images, about = untrained(*read_architecture(run, space), size)
     with running(run, images):
         program = lower(network, images, about)
     written = write(program, out)
@@ -78,15 +78,6 @@ def pack(run: str, out: Path, space: str | None, size: Size) -> None:
     click.echo(
         f"the same network as float32: {_amount(whole)}, {whole / written:.1f} times as much"
     )
-
-
-def _drawn(text: str, space: str | None, size: Size) -> tuple[Any, Shape, dict[str, str]]:
-    """The network of an architecture, as `rebuilt` gives that of a trial."""
-    from bnas_bench.runs.network import untrained
-
-    instance, arch = read_architecture(text, space)
-    options = {name: getattr(instance, name) for name in options_of(type(instance))}
-    return untrained(instance, label(instance.name, options), arch, size.spec(instance, arch))
 
 
 def _payload(program: Program) -> Iterator[tuple[str, int]]:

@@ -9,11 +9,8 @@ import click
 
 from bnas_bench.cli.numbers import Number
 from bnas_bench.cli.running import FOLDER, RESULTS, results_name, runs_trials, watched
-from bnas_bench.core.errors import UnknownName
 from bnas_bench.core.options import Grid, Seed
-from bnas_bench.papers.artefact import PAPERS, Artefact, ids, load
-from bnas_bench.plugins.recorded import defaults
-from bnas_bench.runs.feasible import check_trials
+from bnas_bench.papers.artefact import PAPERS, ids, load, selected
 from bnas_bench.runs.how import How, found
 from bnas_bench.runs.store import Store
 
@@ -45,8 +42,7 @@ def papers(artefact: str | None, as_markdown: bool) -> None:
     from bnas_bench.papers.tables import quoted
     from bnas_bench.report.write import markdown
 
-    (item,) = named([artefact], several=False)
-    table = quoted(item)
+    table = quoted(load(artefact))
     if as_markdown:
         click.echo(markdown(table), nl=False)
         return
@@ -90,52 +86,26 @@ def reproduce(
     run once; an interrupted command goes on where it was. Under a budget other than `paper`, or on other
     images, the numbers compare the rows with each other; they reproduce no paper's numbers.
     """
-    from bnas_bench.papers.plan import plan
+    from bnas_bench.papers.plan import plans
 
-    chosen = named(artefacts)
+    planned, trials = plans(selected(artefacts), budget, dataset, seeds, seed)
     store = Store(results / name)
-    plans = [
-        plan(item, budget, dataset, seeds, seed) for item in chosen if item.state == "regenerated"
-    ]
-    trials = list({trial.id: trial for each in plans for trial in each.trials}.values())
-    check_trials(trials)
     if dry_run:
         for trial in trials:
             click.echo(f"{trial.id}  {store.state(trial.id).word}")
         return
-    if trials and not no_run:
-        watched(how, trials, store)
-    records = {trial.id: found(trial, store) for trial in trials}
+    if no_run or not trials:
+        records = [found(trial, store) for trial in trials]
+    else:
+        records = watched(how, trials, store)
 
     from bnas_bench.cli.output import print_report_table
     from bnas_bench.papers.reproduce import write
-    from bnas_bench.report.commands import Origin
 
-    origin = Origin(name, str(results), defaults)
-    by_id = {each.artefact.id: each for each in plans}
     shown = False
-    for item in chosen:
-        made = write(item, by_id.get(item.id), records, store, origin, reports)
+    for made in write(planned, records, store, results, reports):
         print_report_table(made.table)
         click.echo(f"wrote {made.folder}/")
         shown = shown or made.shows
     if not shown:
         raise SystemExit(1)
-
-
-def named(texts: Sequence[str], *, several: bool = True) -> list[Artefact]:
-    """The artefacts of these ids, and all of a paper where its name stands alone.
-
-    Raises:
-        UnknownName: if there is none of that name; with the nearest.
-    """
-    known = ids()
-    chosen: dict[str, Artefact] = {}
-    for text in texts:
-        if several and text in PAPERS:
-            chosen |= {name: load(name) for name in known if name.startswith(f"{text}/")}
-        elif text in known:
-            chosen[text] = load(text)
-        else:
-            raise UnknownName("artefact", text, [*known, *(PAPERS if several else ())])
-    return list(chosen.values())

@@ -4,70 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import wraps
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from bnas_bench.cli.numbers import Number
-from bnas_bench.core.architecture import Architecture
-from bnas_bench.core.budget import NetworkSpec, Scale
 from bnas_bench.core.errors import BadValue, brief
-from bnas_bench.core.machine import is_modest
 from bnas_bench.core.options import Classes, Few, Width
 from bnas_bench.plugins.spec import read_number
-from bnas_bench.search.space import SearchSpace
+from bnas_bench.runs.size import Shape, Size
 
-if TYPE_CHECKING:
-    from torch import nn
-
-Shape = tuple[int, int, int]
 LONGEST_NAME = 80
-
-
-@dataclass(frozen=True)
-class Size:
-    """How large a network is built; None is the paper's, or ImageNet's."""
-
-    channels: int | None
-    cells: int | None
-    asked_shape: Shape | None
-    asked_classes: int | None
-
-    @property
-    def is_asked(self) -> bool:
-        """Whether any of the options is given."""
-        return self != Size(None, None, None, None)
-
-    @property
-    def shape(self) -> Shape:
-        """(channels, height, width) of an image."""
-        return self.asked_shape or (3, 224, 224)
-
-    @property
-    def classes(self) -> int:
-        return self.asked_classes or 1000
-
-    def spec(self, space: SearchSpace, arch: Architecture) -> NetworkSpec:
-        """The frame that `arch` is built into.
-
-        Raises:
-            BadValue: if the space has no such network, or this machine no room for it.
-        """
-        spec = space.spec(Scale(self.cells, self.channels), self.shape, self.classes, final=True)
-        if not is_modest(spec):
-            import numpy as np
-
-            rng = np.random.default_rng(0)
-            self.check_room(space.name, lambda: space.network(arch, spec, rng))
-        return spec
-
-    def check_room(self, name: str, make: Callable[[], nn.Module]) -> None:
-        """Raise BadValue unless the network of that name fits into this machine's memory."""
-        from bnas_bench.cost.capacity import check_fits
-
-        check_fits(f"a network of {name} of this size", make, self.shape)
 
 
 def sized(command: Callable[..., None]) -> Callable[..., None]:

@@ -21,6 +21,16 @@ def brief(value: object) -> str:
     return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in shown)
 
 
+MOST = 10_000
+"""Characters of an error that a record holds; `error.txt` has the rest."""
+
+
+def one_line(error: BaseException) -> str:
+    """`TypeName: message`, in one line, which a record can hold."""
+    line = " ".join(f"{type(error).__name__}: {error}".split())
+    return line if len(line) <= MOST else f"{line[:MOST]}... ({len(line):,} characters)"
+
+
 class UnknownName(BenchError):
     """A name that nothing answers to; the sentence lists the nearest names that exist.
 

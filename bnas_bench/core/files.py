@@ -8,7 +8,7 @@ import os
 import stat
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from bnas_bench.core.errors import BenchError
 
@@ -65,6 +65,20 @@ def _sync(folder: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def kind_of(text: str | Path) -> Literal["folder", "file", "other"] | None:
+    """What lies at a path; None if nothing does, or if it cannot be looked at, as the text of a genotype.
+
+    `other` is a pipe or a device: to read what it is would use it up.
+    """
+    try:
+        mode = Path(text).stat().st_mode
+    except (OSError, ValueError):  # a genotype is longer than names may be
+        return None
+    if stat.S_ISDIR(mode):
+        return "folder"
+    return "file" if stat.S_ISREG(mode) else "other"
 
 
 def read_regular(path: Path, largest: int | None = None) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
@@ -106,7 +106,7 @@ class Count:
 
     space: str
     arch: str
-    input: tuple[int, ...] = (3, 224, 224)
+    input: tuple[int, int, int] = (3, 224, 224)
     classes: int = 1000
     channels: int | None = None
     cells: int | None = None
@@ -190,6 +190,10 @@ class Artefact:
     def paper(self) -> str:
         return self.id.partition("/")[0]
 
+    def column(self, key: str) -> Column:
+        """The column of that key."""
+        return next(column for column in self.columns if column.key == key)
+
     def row(self, name: str, group: str = "") -> Row:
         """The row of that name (and group, where two have the name)."""
         found = [row for row in self.rows if row.name == name and group in ("", row.group)]
@@ -221,6 +225,21 @@ def ids() -> list[str]:
 
     files = (file for paper in PAPERS for file in FOLDER.glob(f"{paper}/*.toml"))
     return sorted((f"{file.parent.name}/{file.stem}" for file in files), key=order)
+
+
+def selected(texts: Iterable[str]) -> list[Artefact]:
+    """The artefacts of these ids, and all of a paper where its name stands alone; each once.
+
+    Raises:
+        UnknownName: if there is none of that name; with the nearest.
+    """
+    chosen: dict[str, None] = {}
+    for text in texts:
+        own = [name for name in ids() if text in (name, name.partition("/")[0])]
+        if not own:
+            raise UnknownName("artefact", text, [*ids(), *PAPERS])
+        chosen |= dict.fromkeys(own)
+    return [load(name) for name in chosen]
 
 
 @cache

@@ -41,14 +41,10 @@ def ledger_of(count: Count) -> Ledger:
     from bnas_bench.cost import ledger
 
     space = space_of(count.space)
-    shape = (count.input[0], count.input[1], count.input[2])
     scale = Scale(count.cells, count.channels)
-    network = space.network(
-        space.parse(architecture(count)),
-        space.spec(scale, shape, count.classes, final=True),
-        np.random.default_rng(0),
-    )
-    return ledger(network, shape)
+    spec = space.spec(scale, count.input, count.classes, final=True)
+    arch = space.parse(architecture(count))
+    return ledger(space.network(arch, spec, np.random.default_rng(0)), count.input)
 
 
 def architecture(count: Count) -> str:

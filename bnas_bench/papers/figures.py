@@ -6,7 +6,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -17,6 +17,7 @@ from bnas_bench.papers.tables import heading
 from bnas_bench.papers.values import Reader, Runs
 from bnas_bench.plugins.spec import label
 from bnas_bench.report.figures import Point, bars, curves, distribution, scatter, sweep
+from bnas_bench.report.model import Picture
 from bnas_bench.report.style import Look, Titles, looks
 from bnas_bench.runs.store import Record, Store
 
@@ -62,7 +63,9 @@ def draw(
     return None  # cells are drawings of their own: `drawn`
 
 
-def drawn(artefact: Artefact, records: Sequence[Runs], folder: Path) -> Iterator[Drawing]:
+def drawn(
+    artefact: Artefact, records: Sequence[Runs], folder: Path, caption: str
+) -> Iterator[Picture]:
     """Draw each row's cells: those that its first finished seed found, or those that it names."""
     folder.mkdir(parents=True, exist_ok=True)
     for place, (row, runs) in enumerate(zip(artefact.rows, records, strict=True)):
@@ -80,19 +83,17 @@ def drawn(artefact: Artefact, records: Sequence[Runs], folder: Path) -> Iterator
             continue
         for ending in ("svg", "pdf", "png"):
             space.draw(arch, stem.with_suffix(f".{ending}"))
-        yield Drawing(what, stem, [record["id"]] if done else [])
-
-
-class Drawing(NamedTuple):
-    """A drawing of cells: what they are, its path without an ending, and the run that found them."""
-
-    what: str
-    stem: Path
-    runs: list[str]
+        yield Picture(
+            name=stem.name,
+            title=f"{heading(artefact)}, {what}",
+            caption=caption,
+            stem=stem,
+            runs=[record["id"]] if done else [],
+        )
 
 
 def _bars(artefact: Artefact, spec: FigureSpec, reader: Reader, title: str) -> Figure | None:
-    column = _column(artefact, spec.y[0])
+    column = artefact.column(spec.y[0])
     runs, paper = {}, {}
     for row in artefact.rows:
         if (printed := number(row.paper.get(column.key, ""))) is not None:
@@ -107,27 +108,21 @@ def _bars(artefact: Artefact, spec: FigureSpec, reader: Reader, title: str) -> F
 
 def _points(artefact: Artefact, spec: FigureSpec, reader: Reader) -> tuple[Points, Points]:
     """The measured and the printed points, by series."""
-    column = _column(artefact, spec.y[0])
+    column = artefact.column(spec.y[0])
     here: Points = {}
     paper: Points = {}
     for row in artefact.rows:
         series = _series_name(row)[0]
-        x, x_paper = _xs(artefact, spec, reader, row)
+        x, x_paper = row.x, row.x
+        if spec.form == "scatter":
+            across = artefact.column(spec.x)
+            x, x_paper = reader.value(row, across).number, number(row.paper.get(across.key, ""))
         if x is not None and (point := _point(reader, row, column, x)) is not None:
             here.setdefault(series, []).append(point)
         printed = number(row.paper.get(column.key, ""))
         if x_paper is not None and printed is not None:
             paper.setdefault(series, []).append(Point(x=x_paper, y=printed))
     return here, paper
-
-
-def _xs(
-    artefact: Artefact, spec: FigureSpec, reader: Reader, row: Row
-) -> tuple[float | None, float | None]:
-    if spec.form == "sweep":
-        return row.x, row.x
-    column = _column(artefact, spec.x)
-    return reader.value(row, column).number, number(row.paper.get(column.key, ""))
 
 
 def _point(reader: Reader, row: Row, column: Column, x: float = 0.0) -> Point | None:
@@ -206,16 +201,12 @@ def _shared(methods: Iterable[str]) -> str:
     return plain.pop() if len(plain) == 1 else ""
 
 
-def _column(artefact: Artefact, key: str) -> Column:
-    return next(column for column in artefact.columns if column.key == key)
-
-
 def _y_title(artefact: Artefact, spec: FigureSpec) -> str:
-    return spec.y_title or _titled(_column(artefact, spec.y[0]))
+    return spec.y_title or _titled(artefact.column(spec.y[0]))
 
 
 def _x_title(artefact: Artefact, spec: FigureSpec) -> str:
-    return spec.x_title or _titled(_column(artefact, spec.x))
+    return spec.x_title or _titled(artefact.column(spec.x))
 
 
 def _titled(column: Column) -> str:

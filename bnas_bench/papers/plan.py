@@ -5,7 +5,7 @@ Nothing here imports torch, so that a plan is there at once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -16,6 +16,7 @@ from bnas_bench.data.names import check_dataset
 from bnas_bench.papers.artefact import Artefact, Run
 from bnas_bench.plugins.making import Choice, choose
 from bnas_bench.plugins.spec import Spec, parse_spec, resolve_budget
+from bnas_bench.runs.feasible import check_trials
 from bnas_bench.runs.trial import Trial, expand
 
 SMALL = ("smoke", "quick")
@@ -44,7 +45,7 @@ class Plan:
 
     Attributes:
         budget, dataset: as they were asked for; a row's own budget may differ in width or recipe.
-        rows: for each row of the artefact its runs' trials.
+        rows: for each row of the artefact its runs' trials; none where the artefact is quoted.
     """
 
     artefact: Artefact
@@ -56,10 +57,26 @@ class Plan:
     @cached_property
     def trials(self) -> list[Trial]:
         """Every trial once, seed by seed, so that an interrupted table is complete early."""
-        every = {
-            trial.id: trial for row in self.rows for trials in row.values() for trial in trials
-        }.values()
-        return sorted(every, key=lambda trial: trial.repetition)
+        every = (trial for row in self.rows for trials in row.values() for trial in trials)
+        return sorted(_once(every), key=lambda trial: trial.repetition)
+
+
+def plans(
+    artefacts: Iterable[Artefact], budget: str, dataset: str | None, seeds: int, root_seed: int
+) -> tuple[list[Plan], list[Trial]]:
+    """The plans of artefacts, and every trial of theirs once.
+
+    Raises:
+        BenchError: as `plan`, or if no trial of this size can run here.
+    """
+    found = [plan(artefact, budget, dataset, seeds, root_seed) for artefact in artefacts]
+    trials = _once(trial for each in found for trial in each.trials)
+    check_trials(trials)
+    return found, trials
+
+
+def _once(trials: Iterable[Trial]) -> list[Trial]:
+    return list({trial.id: trial for trial in trials}.values())
 
 
 def plan(
@@ -79,6 +96,8 @@ def plan(
         BadValue: if the paper's dataset has no name here, or the budget or dataset does not parse.
         UnknownName: if the budget or the dataset is unknown.
     """
+    if artefact.state != "regenerated":
+        return Plan(artefact, budget, "", seeds, ({},) * len(artefact.rows))
     asked = parse_spec(budget)
     resolve_budget(asked, BUDGETS)
     images = dataset or _dataset(artefact, asked.name)

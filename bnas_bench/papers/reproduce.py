@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from bnas_bench.papers.figures import draw, drawn
 from bnas_bench.papers.plan import Plan
 from bnas_bench.papers.tables import caption, heading, quoted, table
 from bnas_bench.papers.values import Runs
+from bnas_bench.plugins.recorded import defaults
 from bnas_bench.report.commands import Origin
 from bnas_bench.report.folder import replaced
 from bnas_bench.report.folder import write as write_report
@@ -38,22 +39,31 @@ class Reproduction:
 
 
 def write(
-    artefact: Artefact,
-    plan: Plan | None,
-    records: Mapping[str, Record],
+    plans: Iterable[Plan],
+    records: Iterable[Record],
     store: Store,
-    origin: Origin,
+    results: Path | str,
     reports: Path | str,
-) -> Reproduction:
+) -> Iterator[Reproduction]:
     """Write `reports/PAPER/NAME/BUDGET-DATASET/`, or `PAPER/NAME/quoted/` where nothing is run.
 
     Args:
-        plan: of the artefact, unless nothing of it is run.
-        records: by the trials' ids; a trial that is not over has its configuration, `id` and `reason`.
-        origin: of the results.
+        records: of the trials; one that is not over has its configuration, `id` and `reason`.
+        store: of the trials.
+        results: the folder that the store is in, as on the command line.
     """
-    if plan is None:
-        found, folder = quoted(artefact), Path(reports) / artefact.id / "quoted"
+    by_id = {record["id"]: record for record in records}
+    origin = Origin(store.root.name, str(results), defaults)
+    for plan in plans:
+        yield _write(plan, by_id, store, origin, Path(reports) / plan.artefact.id)
+
+
+def _write(
+    plan: Plan, records: Mapping[str, Record], store: Store, origin: Origin, parent: Path
+) -> Reproduction:
+    artefact = plan.artefact
+    if not plan.trials:
+        found, folder = quoted(artefact), parent / "quoted"
         with replaced(folder) as new:
             write_report(_report(artefact, found), new)
         return Reproduction(found, folder, True)
@@ -62,7 +72,7 @@ def write(
         for row in plan.rows
     ]
     found = table(plan, rows, commands(plan, origin))
-    folder = Path(reports) / artefact.id / slug(f"{plan.budget}-{plan.dataset}")
+    folder = parent / slug(f"{plan.budget}-{plan.dataset}")
     with replaced(folder) as new:
         pictures = list(_pictures(plan, rows, store, new))
         runs = list(views(store, origin, new, only={trial.id for trial in plan.trials}))
@@ -96,31 +106,17 @@ def _pictures(plan: Plan, rows: Sequence[Runs], store: Store, folder: Path) -> l
     artefact, spec = plan.artefact, plan.artefact.figure
     if spec is None:
         return []
-    ids = [
-        record["id"]
-        for runs in rows
-        for found in runs.values()
-        for record in found
-        if record.get("status") == "ok"
-    ]
     told = caption(plan, rows)
     if spec.form == "cells":
-        return [
-            Picture(
-                name=drawing.stem.name,
-                title=f"{heading(artefact)}, {drawing.what}",
-                caption=told,
-                stem=drawing.stem,
-                runs=drawing.runs,
-            )
-            for drawing in drawn(artefact, rows, folder / "figures")
-        ]
+        return list(drawn(artefact, rows, folder / "figures", told))
     figure = draw(artefact, spec, rows, store)
     if figure is None:
         return []
     stem = folder / "figures" / artefact.id.replace("/", "-")
     save(figure, stem)
     title = f"{heading(artefact)}: {artefact.title}"
+    every = (record for runs in rows for found in runs.values() for record in found)
+    ids = [record["id"] for record in every if record.get("status") == "ok"]
     return [Picture(name=stem.name, title=title, caption=told, stem=stem, runs=ids)]
 
 

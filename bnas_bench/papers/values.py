@@ -79,7 +79,9 @@ class Reader:
     def by_seed(self, row: Row, column: Column) -> dict[int, float]:
         """The column's value of every seed that has one."""
         if column.difference:
-            first, second = (self.by_seed(row, self._column(key)) for key in column.difference)
+            first, second = (
+                self.by_seed(row, self.artefact.column(key)) for key in column.difference
+            )
             return {seed: first[seed] - second[seed] for seed in first if seed in second}
         return {
             record["seed"]: value / column.scale
@@ -89,7 +91,7 @@ class Reader:
 
     def records(self, row: Row, column: Column) -> list[Record]:
         """The records behind a column, each once."""
-        names = [self._column(key).run for key in column.difference] or [column.run]
+        names = [self.artefact.column(key).run for key in column.difference] or [column.run]
         found = [record for name in names for record in self._of(row, name)]
         return list({record["id"]: record for record in found}.values())
 
@@ -116,7 +118,7 @@ class Reader:
 
     def _ratio(self, row: Row, column: Column) -> Value:
         key, base = column.ratio
-        part = self._column(key)
+        part = self.artefact.column(key)
         above, below = self.value(self.artefact.row(base), part), self.value(row, part)
         if not (row.runs or row.count):
             return Value(text="")
@@ -138,9 +140,6 @@ class Reader:
             return None
         found = field(counted(row.count), column.record)
         return None if found is None else found / column.scale
-
-    def _column(self, key: str) -> Column:
-        return next(column for column in self.artefact.columns if column.key == key)
 
     def _decimals(self, column: Column) -> int:
         """As many as the paper prints, and at least two."""

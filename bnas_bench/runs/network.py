@@ -25,11 +25,12 @@ from bnas_bench.nn.network import Network
 from bnas_bench.plugins import recorded
 from bnas_bench.plugins.registry import Plugin
 from bnas_bench.plugins.spec import label
+from bnas_bench.runs.size import Shape, Size
 from bnas_bench.runs.store import Record, read_record, read_whole
 from bnas_bench.search.space import SearchSpace
+from bnas_bench.search.strategy import options_of
 
 WEIGHTS = "weights.safetensors"
-Shape = tuple[int, int, int]
 
 
 def rebuilt(
@@ -77,12 +78,19 @@ def rebuilt(
 
 
 def untrained(
-    space: SearchSpace, named: str, arch: Architecture, spec: NetworkSpec
+    space: SearchSpace, arch: Architecture, size: Size
 ) -> tuple[Network, Shape, dict[str, str]]:
-    """The same of an architecture whose weights are drawn, from the same seed each time."""
+    """The same of an architecture whose weights are drawn, from the same seed each time.
+
+    Raises:
+        BadValue: if the space has no such network, or this machine no room for it.
+    """
+    spec = size.spec(space, arch)
     network = space.network(arch, spec, np.random.default_rng(0))
     network.precision = Precision.W1A1
-    return network.eval(), spec.shape, about(named, arch, spec) | {"weights": "untrained"}
+    options = {name: getattr(space, name) for name in options_of(type(space))}
+    facts = about(label(space.name, options), arch, spec)
+    return network.eval(), size.shape, facts | {"weights": "untrained"}
 
 
 def about(space: str, arch: Architecture, spec: NetworkSpec) -> dict[str, str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from bnas_bench.cost.latency import Shape, latency, packed
+from bnas_bench.core.errors import one_line
+from bnas_bench.cost.latency import Latency, Shape, latency, packed
 from bnas_bench.packed.engine.engine import Engine
 from bnas_bench.packed.format.file import save
 from bnas_bench.packed.lowering.lower import lower
@@ -30,14 +31,10 @@ def packed_record(network: Network, shape: Shape, about: Mapping[str, str]) -> d
         engine = Engine(program, threads=THREADS)
         found = latency(packed(engine, shape), threads=THREADS)
     except Exception as error:  # not even a broken compiler may cost a training of hours
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        return fields | {"packed_reason": reason}
+        return fields | {"packed_reason": one_line(error)}
     return fields | {
         "packed_reason": None,
-        "packed_latency_ms": found.median_ms,
-        "packed_latency_lower_ms": found.lower_ms,
-        "packed_latency_upper_ms": found.upper_ms,
-        "packed_latency_repeats": found.repeats,
+        **timed("packed_latency", found),
         "packed_threads": THREADS,
         "packed_isa": engine.isa,
     }
@@ -48,13 +45,15 @@ def refused(reason: str) -> dict[str, Any]:
     return dict.fromkeys(FIELDS) | {"packed_reason": reason}
 
 
+def timed(name: str, found: Latency) -> dict[str, Any]:
+    """The fields of a record that hold a latency, in milliseconds, under names that begin so."""
+    return {f"{name}_{part}": getattr(found, TIMED[part]) for part in TIMED}
+
+
+TIMED = {"ms": "median_ms", "lower_ms": "lower_ms", "upper_ms": "upper_ms", "repeats": "repeats"}
+"""How the fields of a latency end, and where a measured one has them."""
+
 FIELDS = (
-    "packed_latency_ms",
-    "packed_latency_lower_ms",
-    "packed_latency_upper_ms",
-    "packed_latency_repeats",
-    "packed_threads",
-    "packed_isa",
-    "packed_bytes",
-    "packed_reason",
+    *(f"packed_latency_{part}" for part in TIMED),
+    *("packed_threads", "packed_isa", "packed_bytes", "packed_reason"),
 )

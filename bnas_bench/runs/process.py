@@ -24,7 +24,7 @@ from threading import Lock as Mutex
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from bnas_bench.core.errors import BenchError, MissingData
+from bnas_bench.core.errors import BenchError, MissingData, one_line
 from bnas_bench.runs.parallel import Stopped
 from bnas_bench.runs.progress import Progress
 from bnas_bench.runs.store import Lock, Store
@@ -223,7 +223,7 @@ def _child(
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else int(error.code is not None)
     except BaseException as error:
-        send(Message("broken", " ".join(f"{type(error).__name__}: {error}".split())))
+        send(Message("broken", one_line(error)))
     finally:  # waits for no thread that a method left running, and calls nothing that it registered
         with suppress(Exception):
             _flush()

@@ -9,10 +9,9 @@ from pathlib import Path
 
 from bnas_bench.core.architecture import Architecture
 from bnas_bench.core.errors import BadValue, InvalidArchitecture, UnknownName, brief
-from bnas_bench.core.paths import kind_of
+from bnas_bench.core.files import kind_of
 from bnas_bench.core.strict import BadJson, read_json
-from bnas_bench.plugins import recorded
-from bnas_bench.plugins.making import choose
+from bnas_bench.plugins import making, recorded
 from bnas_bench.runs.store import Record, read_record, read_whole
 from bnas_bench.search.genotype import is_written, named
 from bnas_bench.search.space import SearchSpace
@@ -36,11 +35,14 @@ class _Source:
     record: Record | None = None
 
 
-def read_architecture(text: str, space: str | None) -> tuple[SearchSpace, Architecture]:
-    """The space and the architecture that a file, a finished trial's folder or a text tells.
+def read_architecture(
+    arch: Architecture | str | Path, space: SearchSpace | str | None
+) -> tuple[SearchSpace, Architecture]:
+    """An architecture with its space, checked.
 
     Args:
-        text: of many genotypes in a file, `FILE:NAME` is one.
+        arch: itself, or a file, a finished trial's folder or a text that tells it; of many genotypes
+            in a file, `FILE:NAME` is one.
         space: overrides what the architecture says of its space.
 
     Raises:
@@ -48,7 +50,14 @@ def read_architecture(text: str, space: str | None) -> tuple[SearchSpace, Archit
         BadValue: if there is no such file.
         Damaged: if the files of a finished trial are truncated or altered.
     """
-    source = _found(text, space)
+    if isinstance(arch, Architecture):
+        instance = making.space(space) if isinstance(space, str) else space
+        instance = instance or recorded.space(arch.space, {})
+        instance.check(arch)
+        return instance, arch
+    if isinstance(space, SearchSpace):
+        return space, space.parse(str(arch))
+    source = _found(str(arch), space)
     instance = _space(source, space)
     try:
         return instance, instance.parse(source.content)
@@ -143,7 +152,7 @@ def _space(source: _Source, named_space: str | None) -> SearchSpace:
         if record is not None:
             return recorded.space(record["space"], record["space_options"])
         return recorded.space(_named_in(source.content) or "darts-binary", {})
-    plugin, options = choose("space", named_space)
+    plugin, options = making.choose("space", named_space)
     if record is not None and plugin.module is None and "[" not in named_space:
         return recorded.space(record["space"], record["space_options"], plugin)
     return plugin.make(options)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
+
+from bnas_bench.core.strict import read_json
 
 SCHEMA = 2
 """Version of the record's form; 1 had no digest."""
@@ -88,21 +89,9 @@ CONTROL_BYTES = re.compile(rb"\\u00[01789]|\\[bfr]|\\u[dD][89a-fA-F]|[\x7f-\xff]
 
 
 def _parse(data: bytes) -> Any:
-    def number(text: str) -> float:
-        if not math.isfinite(value := float(text)):
-            raise ValueError(f"{text[:20]} is no number")
-        return value
-
-    def whole(text: str) -> int:
-        number(text)
-        return int(text)
-
-    def constant(text: str) -> Any:
-        raise ValueError(f"{text} is no number")
-
     try:
-        return json.loads(data, parse_float=number, parse_int=whole, parse_constant=constant)
-    except (ValueError, RecursionError) as error:
+        return read_json(data.decode())
+    except ValueError as error:  # BadJson, or no text at all
         raise NoRecord(f"cannot be read ({error})") from error
 
 

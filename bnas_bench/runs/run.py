@@ -1,6 +1,6 @@
 """One trial of a grid: search -> derive -> train from scratch -> test once -> measure -> record.
 
-Where the search hands on a trained network, that is tested as well; see `pipelines.py`.
+Where the search hands on a trained network, that is tested as well; see `heir.py`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from torch import Tensor
 from bnas_bench.core import provenance
 from bnas_bench.core.architecture import Architecture
 from bnas_bench.core.budget import Recipe
-from bnas_bench.core.errors import BadValue, MissingData
+from bnas_bench.core.errors import BadValue, MissingData, one_line
 from bnas_bench.core.files import Unwritable, canonical, sha256
 from bnas_bench.core.seeds import generator
 from bnas_bench.cost import costs, ledger
@@ -35,7 +35,7 @@ from bnas_bench.plugins.spec import label
 from bnas_bench.runs.crashes import TRIES, crashes, packing
 from bnas_bench.runs.heir import Heir, accuracies, front_file
 from bnas_bench.runs.network import about, of_trial
-from bnas_bench.runs.packing import packed_record, refused
+from bnas_bench.runs.packing import TIMED, packed_record, refused, timed
 from bnas_bench.runs.progress import Progress
 from bnas_bench.runs.record import SCHEMA
 from bnas_bench.runs.store import CHECKPOINT, DIGESTS, Record, Store
@@ -52,18 +52,11 @@ from bnas_bench.search.untouched import Watched, generators_put_back, untouched
 if TYPE_CHECKING:
     from bnas_bench.runs.trial import Trial
 
-LONGEST = 10_000
-"""Characters of a reason; `error.txt` has the rest."""
-
 TIMING_FIELDS = frozenset(
     {
         *("when", "seconds", "load", "log_sha256"),
         *(f"{phase}_seconds" for phase in ("search", "harness", "train")),
-        *(
-            f"{kind}_{part}"
-            for kind in ("latency", "packed_latency")
-            for part in ("ms", "lower_ms", "upper_ms", "repeats")
-        ),
+        *(f"{kind}_{part}" for kind in ("latency", "packed_latency") for part in TIMED),
         *("search_step_mib", "peak_memory_mib", "peak_device_memory_mib"),
     }
 )
@@ -125,12 +118,6 @@ def record_death(
     record |= {"status": "failed", "reason": reason, "signal": signal}
     store.write(trial.id, {}, record)
     return record
-
-
-def one_line(error: BaseException) -> str:
-    """`TypeName: message`, in one line, which a record can hold."""
-    line = " ".join(f"{type(error).__name__}: {error}".split())
-    return line if len(line) <= LONGEST else f"{line[:LONGEST]}... ({len(line):,} characters)"
 
 
 def find_device(name: str) -> torch.device:
@@ -350,13 +337,7 @@ class _Run:
     def measure(self, network: Network, dataset: Dataset) -> None:
         self.progress.enter("measure")
         found = latency(simulated(network, dataset.shape), threads=torch.get_num_threads())
-        self.record |= {
-            "latency_kind": found.kind,
-            "latency_ms": found.median_ms,
-            "latency_lower_ms": found.lower_ms,
-            "latency_upper_ms": found.upper_ms,
-            "latency_repeats": found.repeats,
-        }
+        self.record |= {"latency_kind": found.kind, **timed("latency", found)}
         self.record |= self.pack(network, dataset)
 
     def pack(self, network: Network, dataset: Dataset) -> Record:

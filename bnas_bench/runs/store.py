@@ -131,9 +131,11 @@ class Store:
 
     Args:
         root: `results/NAME`; it is made when something is written.
+        only: the trials of it that count, by their ids; None is all.
     """
 
-    def __init__(self, root: Path | str) -> None:
+    def __init__(self, root: Path | str, only: Iterable[str] | None = None) -> None:
+        self.only = None if only is None else frozenset(only)
         self.root = Path(root).absolute()
         self.trials = self.root / "trials"
 
@@ -144,7 +146,8 @@ class Store:
         """The ids of all trials that have a folder, sorted."""
         if not self.trials.is_dir():
             return []
-        return sorted(f.name for f in self.trials.iterdir() if f.is_dir() and "." not in f.name)
+        found = {f.name for f in self.trials.iterdir() if f.is_dir() and "." not in f.name}
+        return sorted(found if self.only is None else found & self.only)
 
     def read(self, trial_id: str) -> Record | None:
         """The record of a trial that is over; None for any other.

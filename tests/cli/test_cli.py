@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 
-from bnas_bench.cli import main
 from bnas_bench.core.errors import BenchError
 from bnas_bench.plugins import checks
 from bnas_bench.plugins.checks import CheckResult
@@ -23,7 +21,8 @@ from bnas_bench.runs.grid import Event
 from bnas_bench.runs.record import encode
 from bnas_bench.runs.store import Record, Store
 from bnas_bench.runs.trial import Trial
-from tests.helpers.records import done, planned, trials
+from tests.helpers.cli import fail, invoke, succeed
+from tests.helpers.records import done, trials
 
 GENOTYPE = """DDPNAS_MCN_2 = Genotype(
     normal=[('sep_conv_5x5', 1), ('max_pool_3x3', 0), ('dil_conv_3x3', 2), ('skip_connect', 0),
@@ -36,41 +35,6 @@ GENOTYPE = """DDPNAS_MCN_2 = Genotype(
 """As the DCP-NAS authors published it."""
 
 
-def invoke(*arguments: object) -> Result:
-    return CliRunner().invoke(main, [str(a) for a in arguments], catch_exceptions=False)
-
-
-def succeed(*arguments: object) -> str:
-    result = invoke(*arguments)
-    assert result.exit_code == 0, result.output
-    return result.stdout
-
-
-def fail(*arguments: object) -> str:
-    """What a wrong command says: one line, exit code 2."""
-    result = invoke(*arguments)
-    assert (result.exit_code, result.stdout) == (2, "")
-    (line,) = result.stderr.splitlines()
-    return line
-
-
-MEASURED = {
-    "parameters": 25_000,
-    "ops": {"nas-bnn": 1.5e6, "honest": 2e6},
-    "dataset_fingerprint": "f",
-    "classes": 10,
-    "architecture": {},
-    "memory_bits": 8192 * 12,
-    "latency_ms": 2.5,
-    "packed_latency_ms": 0.25,
-    "passes": 2_500.0,
-    "search_seconds": 30.0,
-    "train_seconds": 61.0,
-    "cpu": "Some CPU",
-    "device_name": None,
-    "threads": 2,
-}
-
 Outcome = Callable[[Trial], dict[str, Any]]
 
 
@@ -78,7 +42,7 @@ class Grid:
     """Stands in for `run_trials`: what a trial comes to is a function of it."""
 
     def __init__(self) -> None:
-        self.outcome: Outcome = lambda trial: {**MEASURED, "test_accuracy": 90.0 + trial.repetition}
+        self.outcome: Outcome = lambda trial: {"test_accuracy": 90.0 + trial.repetition}
         self.trials: list[Trial] = []
         self.options: dict[str, Any] = {}
 
@@ -88,7 +52,7 @@ class Grid:
             self.trials.append(trial)
             yield Event(trial.id, "started")
             yield Event(trial.id, "progress", "12 of 2,500 passes", None, "search", 0.5)
-            record = planned(trial, **MEASURED) | self.outcome(trial)
+            record = done(trial, 90.0) | self.outcome(trial)
             Store(folder).write(trial.id, {}, record)
             failed = record["status"] == "failed"
             yield Event(
@@ -106,8 +70,8 @@ def grid(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Grid:
 
 def diverges_at_seed_1(trial: Trial) -> Record:
     if trial.repetition == 1:
-        return {**MEASURED, "status": "failed", "reason": "Diverged: the loss is nan"}
-    return {**MEASURED, "test_accuracy": 90.0}
+        return {"status": "failed", "reason": "Diverged: the loss is nan"}
+    return {}
 
 
 def test_run_prints_one_table_and_where_the_records_are(grid: Grid) -> None:
@@ -122,10 +86,10 @@ def test_run_prints_one_table_and_where_the_records_are(grid: Grid) -> None:
     assert lines == [
         "method n test accuracy % params OPs M (nas-bnn) memory KiB "
         "latency ms (packed, 1 thread) latency ms (simulated) search passes search s train s",
-        "random 2 90.50 ± 0.71 25,000 1.500 12.0 0.25 2.50 2,500 30.0 61.0",
-        "dcpnas[lam=0.0] 2 90.50 ± 0.71 25,000 1.500 12.0 0.25 2.50 2,500 30.0 61.0",
+        "random 2 90.50 ± 0.71 5,000 0.050 10.0 0.25 2.50 2,000 3.0 4.0",
+        "dcpnas[lam=0.0] 2 90.50 ± 0.71 5,000 0.050 10.0 0.25 2.50 2,000 3.0 4.0",
         "space darts-binary; dataset digits; budget smoke; "
-        "measured on Some CPU (CPU threads: 2); "
+        "measured on Some CPU (CPU threads: 1); "
         "a budget other than paper reproduces no paper's numbers",
         "records: results/local/trials",
     ]
@@ -328,6 +292,7 @@ def test_results_that_are_not_there() -> None:
     assert "unknown name in results/ 'mime'; did you mean mine?" in fail("table", "mime")
 
 
+@pytest.mark.slow
 def test_measure_gives_the_published_networks_cost(tmp_path: Path) -> None:
     file = tmp_path / "genotype.txt"
     file.write_text(GENOTYPE)
@@ -363,6 +328,7 @@ def test_measure_takes_torchvisions_networks() -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_trials_folder_is_read_with_its_spaces_options(tmp_path: Path) -> None:
     arch = {"space": "darts-binary", "choices": choices_of(GENOTYPE)}
     (tmp_path / "arch.json").write_text(json.dumps(arch))

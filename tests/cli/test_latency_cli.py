@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner, Result
 
 from bnas_bench.cli import main
 from bnas_bench.core.budget import Scale
@@ -27,26 +26,8 @@ from bnas_bench.runs.packing import FIELDS
 from bnas_bench.runs.run import TIMING_FIELDS, run_trial
 from bnas_bench.runs.store import Store
 from tests.cost.test_conventions import PUBLISHED
+from tests.helpers.cli import fail, invoke, succeed
 from tests.helpers.trials import toy_trial
-
-
-def invoke(*arguments: object) -> Result:
-    return CliRunner().invoke(main, [str(a) for a in arguments], catch_exceptions=False)
-
-
-def succeed(*arguments: object) -> str:
-    result = invoke(*arguments)
-    assert result.exit_code == 0, result.output
-    return result.stdout
-
-
-def fail(*arguments: object) -> str:
-    """What a wrong command says: one line, exit code 2."""
-    result = invoke(*arguments)
-    assert (result.exit_code, result.stdout) == (2, "")
-    (line,) = result.stderr.splitlines()
-    return line
-
 
 SMALL = ("--space", "handcrafted", "--channels", 8, "--input", "3x32x32", "--classes", 5)
 
@@ -251,6 +232,7 @@ def test_a_record_carries_both_latencies(tmp_path: Path) -> None:
     } < TIMING_FIELDS
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     "error", [BenchError("no layer 'x';\n build y"), RuntimeError("LLVM\nfell")]
 )

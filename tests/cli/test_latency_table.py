@@ -11,9 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
-from bnas_bench.cli import main
 from bnas_bench.core.budget import Scale
 from bnas_bench.cost import kernel_times as module
 from bnas_bench.cost import prediction
@@ -21,6 +19,7 @@ from bnas_bench.cost.kernel_times import LatencyTable, predicted_latency
 from bnas_bench.packed.engine import engine as packed_engine
 from bnas_bench.packed.lowering.lower import lower
 from bnas_bench.plugins.registry import find
+from tests.helpers.cli import fail, succeed
 
 SHAPE = (1, 2, 2)
 
@@ -237,27 +236,22 @@ def test_the_summary_is_of_ranks_and_sizes() -> None:
     assert alone["rank_correlation"] is None
 
 
+@pytest.mark.slow
 def test_the_command_reports_held_out_predictions() -> None:
     options = ("--space", "bats", "--count", 3, "--fill", 2, "--channels", 12, "--cells", 3)
     options = (*options, "--input", "3x16x16", "--classes", 5)
-    arguments = ["latency-table", *map(str, options)]
-    result = CliRunner().invoke(main, [*arguments, "--json"], catch_exceptions=False)
-    found = json.loads(result.stdout)
+    found = json.loads(succeed("latency-table", *options, "--json"))
     assert (found["networks"], found["filled_by"]) == (3, 2)
     assert len(found["predictions"]) == 3
     assert -1 <= found["rank_correlation"] <= 1
     kept = LatencyTable.cached(1)
     assert len(kept.seconds) == found["kernels"] > 0
-    text = CliRunner().invoke(main, arguments, catch_exceptions=False).stdout.splitlines()
+    text = succeed("latency-table", *options).splitlines()
     assert len(text) == 2 + 3 + 2
     assert "table filled by 2 others: rank correlation" in text[-2]
     assert LatencyTable.cached(1).seconds.items() >= kept.seconds.items()
 
 
 def test_a_space_that_has_too_few_takes_one_line() -> None:
-    arguments = ["latency-table", "--space", "handcrafted", "--count", "5", "--fill", "4"]
-    result = CliRunner().invoke(main, arguments, catch_exceptions=False)
-    assert result.exit_code == 2
-    assert (
-        "handcrafted has not the 9 architectures that --count and --fill ask for" in result.stderr
-    )
+    line = fail("latency-table", "--space", "handcrafted", "--count", 5, "--fill", 4)
+    assert "handcrafted has not the 9 architectures that --count and --fill ask for" in line

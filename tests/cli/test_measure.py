@@ -6,25 +6,13 @@ import json
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
 
-from bnas_bench.cli import main
 from bnas_bench.cost import MEMORY, OPS
 from tests.cost.test_conventions import PUBLISHED
+from tests.helpers.cli import fail, succeed
 
 REACTNET = ("measure", "--space", "handcrafted", "reactnet-a", "--input", "3x32x32")
 SMALL = (*REACTNET, "--channels", "8", "--classes", "10")
-
-
-def run(*arguments: str) -> tuple[int, str, str]:
-    result = CliRunner().invoke(main, arguments, standalone_mode=True)
-    return result.exit_code, result.stdout, result.stderr
-
-
-def succeed(*arguments: str) -> str:
-    code, text, error = run(*arguments)
-    assert (code, error) == (0, "")
-    return text
 
 
 @pytest.fixture(scope="module")
@@ -110,25 +98,17 @@ def test_layers_as_a_table() -> None:
 
 
 def test_two_forms_of_one_answer() -> None:
-    code, _, error = run(*SMALL, "--json", "--csv")
-    assert code == 2
-    assert error == "bnas-bench: --json and --csv are two forms of one answer: choose one of them\n"
-
-
-def refuse(*arguments: str) -> str:
-    code, text, error = run("measure", *arguments)
-    assert (code, text) == (2, "")
-    (line,) = error.splitlines()
-    return line
+    line = fail(*SMALL, "--json", "--csv")
+    assert line == "bnas-bench: --json and --csv are two forms of one answer: choose one of them"
 
 
 def test_texts_that_are_longer_than_names_may_be() -> None:
     size = ("--channels", "4", "--cells", "2", "--input", "1x16x16", "--classes", "3")
     assert len(PUBLISHED) > 255
     assert json.loads(succeed("measure", PUBLISHED, *size, "--json"))["input"] == [1, 16, 16]
-    assert "unknown file or torchvision network 'aaa" in refuse("a" * 300)
-    assert "File name too long" in refuse("a" * 300 + ".json")
-    assert "(300 characters)" in refuse("a" * 300, "--space", "handcrafted")
+    assert "unknown file or torchvision network 'aaa" in fail("measure", "a" * 300)
+    assert "File name too long" in fail("measure", "a" * 300 + ".json")
+    assert "(300 characters)" in fail("measure", "a" * 300, "--space", "handcrafted")
 
 
 @pytest.mark.parametrize(
@@ -144,13 +124,13 @@ def test_torchvisions_networks_in_one_breath(name: str, gmacs: float, million: f
 
 def test_what_torchvisions_networks_cannot_take() -> None:
     for name in ("alexnet", "torchvision:alexnet"):
-        assert refuse(name, "--cells", "3").endswith(
+        assert fail("measure", name, "--cells", "3").endswith(
             "has no space, width or depth to choose; leave out --space, --channels and --cells"
         )
-        line = refuse(name, "--input", "3x8x8")
+        line = fail("measure", name, "--input", "3x8x8")
         assert line.startswith(f"bnas-bench: '{name}' does not run on images of 3x8x8 (Given input")
         assert line.endswith("too small); give another size with --input")
-    assert "has no space" in refuse("torchvision:alexnet", "--space", "handcrafted")
+    assert "has no space" in fail("measure", "torchvision:alexnet", "--space", "handcrafted")
 
 
 def test_the_help_says_at_which_size_a_trial_is_counted() -> None:

@@ -55,6 +55,7 @@ def test_signs_are_spelt_in_those_that_the_encoding_has(
     assert spelt(text, encoding) == printed
 
 
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_prints_in_ascii(command: str) -> None:
     result = CliRunner(charset="ascii").invoke(main, command.split(), catch_exceptions=False)
@@ -105,6 +106,7 @@ def shell(command: str, **settings: str) -> tuple[int, str]:
     return done.returncode, done.stderr
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("command", ["list", "--help", f"table digits-quick --results {RESULTS}"])
 @pytest.mark.parametrize("where", [">&-", ">/dev/full"])
 def test_stdout_that_takes_nothing_is_one_sentence(command: str, where: str) -> None:
@@ -140,6 +142,7 @@ class Loud(Random):
 """
 
 
+@pytest.mark.slow
 def test_a_grid_is_whole_though_nobody_can_be_told(tmp_path: Path) -> None:
     (tmp_path / "loud.py").write_text(LOUD)
     options = f"--method {tmp_path}/loud.py:Loud --budget smoke --seeds 1 --name n"

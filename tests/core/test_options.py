@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
 
-from bnas_bench.cli import main
 from bnas_bench.core import options as kinds
 from bnas_bench.core.budget import Budget, Recipe, Scale
 from bnas_bench.core.errors import BadValue, brief
 from bnas_bench.core.options import Form, Range, form_of, form_written, forms_of
 from bnas_bench.data.names import split_datasets
 from bnas_bench.plugins.registry import Plugin, discover, find
+from tests.helpers.cli import fail
 
 PLUGINS = [*discover("method").values(), *discover("space").values()]
 HUGE = "9" * 5000
@@ -113,10 +112,7 @@ def test_a_value_is_shown_on_one_short_line() -> None:
 
 def refusal(*arguments: str) -> str:
     """The one line that a command which refuses its arguments prints."""
-    found = CliRunner().invoke(main, arguments)
-    assert (found.exit_code, found.stdout) == (2, ""), found.output
-    (line,) = found.stderr.splitlines()
-    return line.removeprefix("bnas-bench: ")
+    return fail(*arguments).removeprefix("bnas-bench: ")
 
 
 @pytest.mark.parametrize(

@@ -194,7 +194,7 @@ def test_a_formula_refuses_what_it_cannot_know() -> None:
         check_convention("flop", known={"flop"})
 
 
-@pytest.mark.sample(12)
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("convention", sorted(set(OPS) - set(BEYOND_PRODUCTS)))
 @pytest.mark.parametrize("name", ["darts-binary", "bats", "bars", "nas-bnn"])
 def test_formulas_follow_every_other_convention(name: str, convention: str) -> None:
@@ -218,6 +218,7 @@ def test_unknown_conventions_are_named() -> None:
         memory(Ledger(()), "tru")
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     ("channels", "millions", "parameters", "expected_ops"),
     [

@@ -25,7 +25,7 @@ from bnas_bench.cost.latency import (
 from bnas_bench.nn.binary import BinaryConv2d, Precision
 from bnas_bench.nn.network import Network
 from bnas_bench.search.meter import Meter
-from tests.packed.test_lower import build, images
+from tests.helpers.networks import build, images
 
 calls: list[dict[str, Any]] = []
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 
@@ -12,15 +14,13 @@ from bnas_bench.search.space import SearchSpace
 from bnas_bench.search.strategy import Candidate, SearchResult, SearchStrategy
 
 
+@dataclass(kw_only=True)
 class Inheriting(SearchStrategy):
     """Draws a network; its weights are those that the generator gives, its statistics made up."""
 
-    def __init__(
-        self, *, finetune: tuple[int, ...] = (), heir: bool = True, stray: bool = False
-    ) -> None:
-        self.finetune = finetune
-        self.heir = heir
-        self.stray = stray
+    finetune: tuple[int, ...] = ()
+    heir: bool = True
+    stray: bool = False
 
     def search(
         self, space: SearchSpace, task: Task, meter: Meter, rng: np.random.Generator

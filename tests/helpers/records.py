@@ -6,13 +6,11 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from bnas_bench.core.budgets import BUDGETS
 from bnas_bench.core.files import sha256
-from bnas_bench.plugins.registry import Kind, find
-from bnas_bench.plugins.spec import parse_spec, parse_specs, resolve, resolve_budget
 from bnas_bench.runs.record import SCHEMA
+from bnas_bench.runs.request import Texts, requested
 from bnas_bench.runs.store import Record, Store
-from bnas_bench.runs.trial import Choice, Trial, expand
+from bnas_bench.runs.trial import Trial
 
 CHOICES = {"normal.edge(0,2)": "max_pool_3x3"}
 
@@ -21,27 +19,13 @@ def trials(
     methods: str,
     *,
     space: str = "darts-binary",
-    datasets: Iterable[str] = ("digits",),
+    datasets: Texts = "digits",
     budget: str = "smoke",
     seeds: int = 1,
     root_seed: int = 0,
 ) -> list[Trial]:
     """The trials that `run` would make of these options."""
-
-    def choices(kind: Kind, text: str) -> list[Choice]:
-        plugins = [(find(kind, spec.name), spec) for spec in parse_specs(text)]
-        return [
-            (plugin, resolve(spec.options, plugin.defaults, "option")) for plugin, spec in plugins
-        ]
-
-    return expand(
-        choices("method", methods),
-        choices("space", space),
-        list(datasets),
-        [resolve_budget(parse_spec(budget), BUDGETS)],
-        seeds,
-        root_seed,
-    )
+    return requested(methods, space, datasets, budget, seeds, root_seed)
 
 
 def planned(trial: Trial, **fields: Any) -> Record:

@@ -10,7 +10,7 @@ import os
 import signal
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +166,7 @@ class ToySpace(SearchSpace):
         return Architecture(self.name, choices)
 
 
+@dataclass(kw_only=True)
 class ToyMethod(SearchStrategy):
     """Trains sampled paths and keeps the one that validates best; or goes wrong as it is told.
 
@@ -174,22 +175,12 @@ class ToyMethod(SearchStrategy):
         returns: an expression for what it returns.
     """
 
-    def __init__(
-        self,
-        *,
-        fault: str = "",
-        pause: float = 0.0,
-        tries: int = 4,
-        meddle: str = "",
-        meddle_at: int = -1,
-        returns: str = "",
-    ) -> None:
-        self.fault = fault
-        self.meddle = meddle
-        self.meddle_at = meddle_at
-        self.returns = returns
-        self.pause = pause
-        self.tries = tries
+    fault: str = ""
+    pause: float = 0.0
+    tries: int = 4
+    meddle: str = ""
+    meddle_at: int = -1
+    returns: str = ""
 
     def refuses(self, space: SearchSpace) -> str | None:  # noqa: ARG002
         return "it only plays" if self.fault == "refuse" else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import signal
@@ -11,7 +12,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bnas_bench.core.budget import Budget
+from bnas_bench.core.files import canonical
 from bnas_bench.plugins.registry import find
+from bnas_bench.runs.store import Record, Store
 from bnas_bench.runs.trial import Choice, Trial, expand
 
 
@@ -50,6 +53,26 @@ def toy_trial(
     return Trial(*toy_method(**options), *toy_space(**(space or {})), "digits", budget, 0)
 
 
+def lasting(record: Record) -> str:
+    """What of a record no clock decides."""
+    from bnas_bench.runs.run import TIMING_FIELDS
+
+    return canonical({name: v for name, v in record.items() if name not in TIMING_FIELDS})
+
+
+def read_log(store: Store, trial: Trial) -> list[dict[str, Any]]:
+    lines = (store.folder(trial.id) / "log.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def left(store: Store, trial: Trial) -> dict[str, Any]:
+    """All that a trial leaves and that no clock decides."""
+    files = {file.name: file.read_bytes() for file in store.folder(trial.id).iterdir()}
+    untimed = [{k: v for k, v in e.items() if k != "seconds"} for e in read_log(store, trial)]
+    record = store.read(trial.id) or {}
+    return files | {"record.json": lasting(record), "log.jsonl": canonical(untimed)}
+
+
 def run_and_wait(trial: Trial, root: Path, trace: Path, stop: Stop) -> None:
     """Run a trial in this process, saving after every epoch, and wait for a signal at one save, or in
     the engine, where the stage is `pack`.
@@ -58,7 +81,6 @@ def run_and_wait(trial: Trial, root: Path, trace: Path, stop: Stop) -> None:
         trace: the file that takes a line at every epoch of the search.
     """
     from bnas_bench.runs import run
-    from bnas_bench.runs.store import Store
     from bnas_bench.search.checkpoint import Checkpoint
 
     class Waiting(Checkpoint):

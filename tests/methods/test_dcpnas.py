@@ -286,7 +286,7 @@ def test_epsilon_one_is_the_search_that_is_not_decoupled(digits) -> None:
     assert backtracked[1][0]["child_loss"] != apart[1][0]["child_loss"]
 
 
-@pytest.mark.sample(1)
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [{"tangent": False}, {"hessian": "fisher"}, {"hessian": "ggn"}, {"hessian": "exact-hvp"}],

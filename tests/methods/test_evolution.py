@@ -113,6 +113,7 @@ def test_a_supernets_score_is_that_of_a_path_of_trained_weights(
     assert meter.spent <= 500
 
 
+@pytest.mark.slow
 def test_a_trainings_score_is_that_of_a_network_from_scratch() -> None:
     result, meter = search(score="training", candidate_epochs=1)
     each = 32 + len(digits_task().valid) / 3

@@ -137,7 +137,7 @@ def test_an_evolution_is_scaled_to_its_evaluations() -> None:
     assert (population / 512, children / 256) == pytest.approx((rounds / 20,) * 2, abs=0.1)
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     ("teacher", "precision"),
     [("FWBA", "W32A1"), ("BWBA", "W1A1"), ("FWFA", "W32A32"), ("none", "W32A1")],
@@ -206,6 +206,7 @@ def test_gradients_of_a_step_add_up_over_the_subnets(monkeypatch: pytest.MonkeyP
             torch.testing.assert_close(grads[name], parameter.grad, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_front_the_best_and_the_heir_agree() -> None:
     result, meter = search(passes=500, training_share=0.5, recalibration=2)
     front = result.front

@@ -19,6 +19,7 @@ def test_an_option_is_worth_the_mean_of_the_paths_that_took_it() -> None:
     assert expectation([1.2, 0.0, 0.5], [3, 0, 1]) == pytest.approx([0.4, 0.0, 0.5])
 
 
+@pytest.mark.slow
 def test_the_supernet_form_follows_from_its_log() -> None:
     """The log's accuracies, given to the drawn paths by hand, lead to the same architecture."""
     space = find("space", "darts-binary").make({})

@@ -25,8 +25,8 @@ from bnas_bench.packed.format.program import INPUT, Program, Step
 from bnas_bench.packed.lowering.lower import lower
 from tests.helpers import plain_engine
 from tests.helpers.fused import needs_one_rounding
+from tests.helpers.networks import LARGE, SHAPES, SPACES, build, images
 from tests.helpers.programs import everything
-from tests.packed.test_lower import LARGE, SHAPES, SPACES, build, images
 from tests.packed.test_packed_fuzz import signed_lie
 
 
@@ -76,6 +76,7 @@ def test_random_architectures_of_all_spaces_run_to_the_last_bit(
         assert np.array_equal(found[step.name].numpy(), plain[step.name]), step
 
 
+@pytest.mark.sample(3)
 @needs_one_rounding
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("name", ["darts-binary", "bats", "bars", "nas-bnn", "handcrafted"])

@@ -266,6 +266,7 @@ def probe(tmp_path: Path, **environment: str) -> str:
     return subprocess.run(command, env=where, check=True, capture_output=True, text=True).stdout
 
 
+@pytest.mark.slow
 def test_compiled_code_is_kept_for_the_next_process(tmp_path: Path) -> None:
     assert probe(tmp_path) == "0 1\n"
     files = sorted((tmp_path / "cache").rglob("*.nb*"))

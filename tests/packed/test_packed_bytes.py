@@ -61,10 +61,11 @@ def test_random_architectures(name: str, options: dict, scale: Scale) -> None:
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize(("name", "options", "scale"), SPACES)
 def test_many_random_architectures(name: str, options: dict, scale: Scale, shape) -> None:
-    for seed in range(20):
+    for seed in range(8):
         check(sampled(name, options, scale, seed, shape), shape)
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("model", HANDCRAFTED.options)
 def test_handmade_networks(model: str) -> None:
     space = find("space", "handcrafted").make({})
@@ -75,6 +76,7 @@ def test_handmade_networks(model: str) -> None:
         assert folded == (model in ("xnor-resnet18", "wrn22"))
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("precision", [Precision.W1A32, Precision.W32A32])
 @pytest.mark.parametrize(("name", "options", "scale"), SPACES[::2] + SPACES[-2:])
 def test_other_precisions(name: str, options: dict, scale: Scale, precision: Precision) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -18,12 +17,11 @@ import pytest
 
 from bnas_bench.core.architecture import Architecture
 from bnas_bench.core.budget import Budget, Scale
-from bnas_bench.cost import costs, ledger
 from bnas_bench.data.datasets import load as load_data
 from bnas_bench.data.datasets import task
-from bnas_bench.papers.artefact import FOLDER, Artefact, Count, Run, ids, load, number
-from bnas_bench.plugins.registry import find
-from bnas_bench.plugins.spec import parse_spec, resolve
+from bnas_bench.papers.artefact import Artefact, Count, ids, load, number
+from bnas_bench.papers.counted import architecture, counted
+from bnas_bench.plugins.making import method, space
 from bnas_bench.search.meter import Meter
 
 BARS_1 = """
@@ -163,25 +161,6 @@ S5-L2 c768_k3_g16 c1536_k5_g16 c1536_k5_g16 c1536_k5_g8 c1536_k5_g8 c1536_k5_g8
 S5-L3 - c1536_k3_g16 c1536_k3_g8 c1536_k3_g8 c1536_k3_g8 c1536_k3_g8
 """
 
-STATES = {
-    "bars/table-1": "regenerated",
-    "bars/table-2": "regenerated",
-    "bars/figure-1": "regenerated",
-    "bars/figure-3": "regenerated",
-    "bars/figure-5-left": "regenerated",
-    "bars/figure-5-right": "regenerated",
-    "bars/figure-6": "regenerated",
-    "nas-bnn/table-1": "cost only",
-    "nas-bnn/table-2": "regenerated",
-    "nas-bnn/table-3": "quoted",
-    "nas-bnn/table-4": "regenerated",
-    "nas-bnn/table-5": "regenerated",
-    "nas-bnn/table-6": "cost only",
-    "nas-bnn/figure-3-a": "regenerated",
-    "nas-bnn/figure-3-b": "regenerated",
-    "nas-bnn/figure-3-c": "regenerated",
-    "nas-bnn/figure-3-d": "regenerated",
-}
 NAMED_BY_US = {
     ("bars/table-1", "BARS"): "",
     ("bars/table-2", "ResNet-18 (XNOR), fully binarised"): "ResNet-18 (XNOR)",
@@ -224,11 +203,6 @@ def words(artefact: Artefact, *, merged: bool = False) -> list[str]:
         for line in [rows] if merged else [[row] for row in rows]:
             found += names(artefact, line) + values(artefact, line)
     return " ".join(found).split()
-
-
-def test_all_artefacts_are_there() -> None:
-    mine = [name for name in ids() if name.startswith(("bars/", "nas-bnn/"))]
-    assert {name: load(name).state for name in mine} == STATES
 
 
 @pytest.mark.parametrize(
@@ -280,9 +254,9 @@ def test_nas_bnn_table_6_says_what_is_printed() -> None:
 def test_architectures_are_those_of_table_6() -> None:
     """Layers that are printed for a model, and no others; E's are D's."""
     _, layers = table_6()
-    found = {}
+    found, nas_bnn = {}, space("nas-bnn")
     for k, model in enumerate(MODELS):
-        arch = architecture(Count(space="nas-bnn", arch=f"nas-bnn-{model.lower()}"))
+        arch = published(Count(space="nas-bnn", arch=f"nas-bnn-{model.lower()}"))
         choices = dict(arch.choices)
         for operator, texts in layers.items():
             if texts[k] == "-":
@@ -302,55 +276,26 @@ def test_architectures_are_those_of_table_6() -> None:
         assert not choices
         found[model] = arch
     assert found["E"] == found["D"]
-    space = find("space", "nas-bnn").make({})
-    assert found["A"] == space.smallest()
-    assert architecture(Count(space="nas-bnn", arch="nas-bnn-largest")) == space.largest()
+    assert found["A"] == nas_bnn.smallest()
+    assert published(Count(space="nas-bnn", arch="nas-bnn-largest")) == nas_bnn.largest()
 
 
-def made(kind: Any, text: str) -> Any:
-    """A method or space from its text, as the command line makes it."""
-    spec = parse_spec(text)
-    plugin = find(kind, spec.name)
-    return plugin.make(resolve(spec.options, plugin.defaults, f"option of {spec.name}"))
+def published(count: Count) -> Architecture:
+    return space(count.space).parse(architecture(count))
 
 
-@pytest.mark.parametrize("name", STATES)
-def test_runs_can_be_made(name: str) -> None:
-    artefact = load(name)
-    runs: list[Run] = [run for row in artefact.rows for run in row.runs.values()]
-    for run in runs:
-        for form in (run, replace(run, small={}, **run.small)):
-            method, space = made("method", form.method), made("space", form.space or artefact.space)
-            assert method.refuses(space) is None
-    assert bool(runs) == (artefact.state == "regenerated")
-
-
-@pytest.mark.parametrize("name", STATES)
-def test_rows_can_be_told_apart(name: str) -> None:
-    artefact = load(name)
-    assert all(artefact.row(row.name, row.group) is row for row in artefact.rows)
-    runs = {column.run or "run" for column in artefact.columns} | {"run"}
-    assert {run for row in artefact.rows for run in row.runs} <= runs
-
-
-def architecture(count: Count) -> Architecture:
-    file = FOLDER / "architectures" / f"{count.arch}.json"
-    text = file.read_text("utf-8") if file.exists() else count.arch
-    return made("space", count.space).parse(text)
-
-
-def counted(count: Count, convention: str = "nas-bnn") -> float:
+def by_formula(count: Count) -> float:
     """M OPs by the space's formula."""
-    space = made("space", count.space)
+    where = space(count.space)
     scale = Scale(cells=count.cells, channels=count.channels)
-    spec = space.spec(scale, count.input, count.classes, final=True)
-    return space.ops(spec, convention).of(space.path(architecture(count))) / 1e6
+    spec = where.spec(scale, count.input, count.classes, final=True)
+    return where.ops(spec, "nas-bnn").of(where.path(published(count))) / 1e6
 
 
 def test_counts_are_the_known_ones() -> None:
     """A, C, D and F by the published code; B and E by our formula, which is the ledger's count."""
     rows = load("nas-bnn/table-6").rows
-    found = [round(counted(row.count), 2) for row in rows if row.count]
+    found = [round(by_formula(row.count), 2) for row in rows if row.count]
     assert found == [20.77, 56.83, 86.97, 124.31, 124.31, 179.83]
 
 
@@ -369,7 +314,7 @@ def test_counts_are_the_printed_ones(name: str, others: set[str]) -> None:
         if row.count:
             text = row.paper["ops"]
             last = 10 ** -len(text.partition(".")[2])
-            if abs(counted(row.count) - (number(text) or 0)) >= last:
+            if abs(by_formula(row.count) - (number(text) or 0)) >= last:
                 differ.add(row.name)
     assert differ == others
 
@@ -379,13 +324,7 @@ def test_bars_counts_are_the_printed_ones() -> None:
     rows = [
         load("bars/table-2").row("ResNet-18 (XNOR)", group) for group in ("CIFAR-10", "ImageNet")
     ]
-    space, found = made("space", "handcrafted"), []
-    for row in rows:
-        assert row.count
-        spec = space.spec(Scale(), row.count.input, row.count.classes, final=True)
-        network = space.network(architecture(row.count), spec, np.random.default_rng(0))
-        found.append(costs(ledger(network, spec.shape)))
-    cifar, imagenet = found
+    cifar, imagenet = (counted(row.count) for row in rows if row.count)
     assert (cifar["macs"]["W32A32"] // 5e5, cifar["macs"]["W1A1"] // 5e5) == (16, 1094)
     assert round(cifar["parameters"] / 1e6, 2) == 11.17
     assert cifar["ops"]["bars-32"] / 1e6 == pytest.approx(50.2, abs=0.2)
@@ -402,31 +341,32 @@ def test_figure_1_of_bars_shows_table_2() -> None:
         assert ours.runs == theirs.runs
 
 
-def logged(method: str, space: str) -> Iterator[str]:
+def logged(method_text: str, space_text: str) -> Iterator[str]:
     """The fields that a very short search logs."""
     images = load_data("digits", image=8, device="cpu", folder=Path())
     budget = Budget("test", 200, 16, search_fraction=0.015, valid_fraction=0.01)
-    where = made("space", space)
+    where = space(space_text)
     spec = where.spec(where.fit(Scale(channels=4)), images.shape, images.classes, final=False)
     seen = task(images, spec, budget, np.random.default_rng(0))
     with (meter := Meter(budget.passes)):
-        made("method", method).search(where, seen, meter, np.random.default_rng(0))
+        method(method_text).search(where, seen, meter, np.random.default_rng(0))
     for entry in meter.log:
         yield from entry
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("paper", "method", "space"),
+    ("paper", "method_text", "space_text"),
     [("bars", "bars[samples=1]", "bars[depth=1]"), ("nas-bnn", "nasbnn[fewest=2]", "nas-bnn")],
 )
-def test_searches_log_what_the_figures_draw(paper: str, method: str, space: str) -> None:
+def test_searches_log_what_the_figures_draw(paper: str, method_text: str, space_text: str) -> None:
     wanted = {
         field
-        for name in STATES
+        for name in ids()
         if name.startswith(f"{paper}/")
         and (figure := load(name).figure)
         and figure.form in ("curves", "distribution")
         for field in figure.y
     }
     assert wanted
-    assert wanted <= set(logged(method, space))
+    assert wanted <= set(logged(method_text, space_text))

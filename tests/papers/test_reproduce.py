@@ -9,9 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
 
-from bnas_bench.cli import main
 from bnas_bench.core.errors import BadValue, UnknownName
 from bnas_bench.papers import artefact as schema
 from bnas_bench.papers import listing
@@ -33,12 +31,9 @@ from bnas_bench.papers.tables import table
 from bnas_bench.papers.values import Reader, field
 from bnas_bench.report.style import LOOKS
 from bnas_bench.runs.store import Record
+from tests.helpers.cli import invoke, succeed
 
 ROOT = Path(__file__).parents[2]
-
-
-def cli(*args: str) -> Result:
-    return CliRunner().invoke(main, list(args))
 
 
 def artefact(*rows: Row, columns: Sequence[Column] = ()) -> Artefact:
@@ -93,7 +88,7 @@ def test_numbers_of_printed_texts(text: str, value: float | None, digits: int) -
 def test_an_unknown_artefact_lists_the_nearest() -> None:
     with pytest.raises(UnknownName, match="unknown artefact 'dcp-nas/table-41'; did you mean"):
         load("dcp-nas/table-41")
-    found = cli("reproduce", "dcpnas/table-4")
+    found = invoke("reproduce", "dcpnas/table-4")
     assert found.exit_code == 2
     assert "did you mean dcp-nas/table-4" in found.output
 
@@ -324,50 +319,44 @@ def test_a_series_of_a_figure_looks_like_its_method() -> None:
 
 
 def test_papers_lists_and_prints() -> None:
-    found = cli("papers")
+    found = invoke("papers")
     assert found.exit_code == 0
     assert all(name in found.output for name in ids())
-    printed = cli("papers", "dcp-nas/table-4")
+    printed = invoke("papers", "dcp-nas/table-4")
     assert printed.exit_code == 0
     assert "27.9" in printed.output
     assert "Quoted from" in printed.output
-    assert cli("papers", "dcp-nas").exit_code == 2
+    assert invoke("papers", "dcp-nas").exit_code == 2
 
 
 def test_a_dry_run_lists_every_trial_once(tmp_path: Path) -> None:
     args = ("--results", str(tmp_path), "--dry-run", "--seeds", "1")
-    both = cli("reproduce", "cp-nas/figure-6-left", "cp-nas/figure-6-right", *args).output.split(
-        "\n"
-    )
-    one = cli("reproduce", "cp-nas/figure-6-left", *args).output.split("\n")
-    assert len(one) == 6  # five values of beta_P and the line's end
+    left, right = "cp-nas/figure-6-left", "cp-nas/figure-6-right"
+    both = invoke("reproduce", left, right, *args).output.splitlines()
+    one = invoke("reproduce", left, *args).output.splitlines()
+    assert len(one) == 5  # values of beta_P
     assert len(set(both)) == len(both)
     assert set(one) < set(both)
 
 
+@pytest.mark.slow
 def test_nothing_to_show_is_an_error_and_quotations_are_not(tmp_path: Path) -> None:
     places = ("--results", str(tmp_path / "results"), "--reports", str(tmp_path / "reports"))
-    found = cli("reproduce", "dcp-nas/table-5", "--no-run", "--budget", "smoke", *places)
+    found = invoke("reproduce", "dcp-nas/table-5", "--no-run", "--budget", "smoke", *places)
     assert found.exit_code == 1
     assert "seeds 0, 1, 2 have not run" in found.output
     assert "nothing measured yet" in found.output
-    found = cli("reproduce", "nas-bnn/table-6", "dcp-nas/table-14", "--no-run", *places)
+    found = invoke("reproduce", "nas-bnn/table-6", "dcp-nas/table-14", "--no-run", *places)
     assert found.exit_code == 0
     assert "86.97" in found.output
     assert (tmp_path / "reports" / "dcp-nas" / "table-14" / "quoted" / "index.html").exists()
 
 
-@pytest.fixture(scope="module")
-def smoke(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
-    folder = tmp_path_factory.mktemp("reproduce")
-    places = ("--results", str(folder / "results"), "--reports", str(folder / "reports"))
-    return folder, cli("reproduce", "cp-nas/figure-5", "--budget", "smoke", "--seeds", "1", *places)
-
-
-def test_an_artefact_is_run_and_written(smoke: tuple[Path, Result]) -> None:
-    folder, found = smoke
-    assert found.exit_code == 0, found.output
-    written = folder / "reports" / "cp-nas" / "figure-5" / "smoke-digits"
+@pytest.mark.slow
+def test_an_artefact_is_run_and_written(tmp_path: Path) -> None:
+    places = ("--results", tmp_path / "results", "--reports", tmp_path / "reports")
+    succeed("reproduce", "cp-nas/figure-5", "--budget", "smoke", "--seeds", "1", *places)
+    written = tmp_path / "reports" / "cp-nas" / "figure-5" / "smoke-digits"
     names = {file.relative_to(written).as_posix() for file in written.rglob("*") if file.is_file()}
     assert {"index.html", "report.md", "report.tex", "tables/cp-nas-figure-5.csv"} <= names
     assert {f"figures/cells-0.{ending}" for ending in ("svg", "pdf", "png")} <= names
@@ -375,7 +364,9 @@ def test_an_artefact_is_run_and_written(smoke: tuple[Path, Result]) -> None:
     assert "budget smoke" in text
     assert "not a reproduction" in text
     assert "bnas-bench reproduce cp-nas/figure-5 --budget smoke --dataset digits --seeds 1" in text
-    trials = [json.loads(f.read_text()) for f in folder.glob("results/papers/trials/*/record.json")]
+    trials = [
+        json.loads(f.read_text()) for f in tmp_path.glob("results/papers/trials/*/record.json")
+    ]
     assert {trial["status"] for trial in trials} == {"ok"}
     page = (written / "index.html").read_text("utf-8")
     assert all(trial["id"] in page for trial in trials)

@@ -224,6 +224,7 @@ def result_of(check: str, plugin: Plugin) -> CheckResult:
     return next(found).run()  # the file is imported by the checks that come after the first
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("kind", ["method", "space"])
 def test_the_toys_keep_the_contract(kind: Kind) -> None:
     found = list(run_checks(toy(kind), [toy("space")]))
@@ -236,6 +237,7 @@ def test_every_check_is_shown_to_fail() -> None:
     assert {check for check, *_ in METHODS + SPACES} == NAMES
 
 
+@pytest.mark.sample(12)
 @pytest.mark.parametrize(("check", "reason", "old", "new"), METHODS)
 def test_broken_methods(tmp_path: Path, check: str, reason: str, old: str, new: str) -> None:
     result = result_of(check, altered(tmp_path, "method", old, new))

@@ -42,6 +42,7 @@ def test_it_passes_the_public_battery(tmp_path: Path) -> None:
     assert any(result.name.startswith("check_resumes[") for result in results)
 
 
+@pytest.mark.slow
 def test_in_a_clone_it_is_found_by_its_name_and_its_test_passes(tmp_path: Path) -> None:
     for folder in ("bnas_bench", "methods", "spaces"):
         shutil.copytree(ROOT / folder, tmp_path / folder)

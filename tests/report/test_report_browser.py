@@ -117,6 +117,7 @@ def numbers(report: Report, key: str) -> list[float | None]:
     return [row[key].number if key in row else None for row in report.tables[0].rows]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["latency", "parameters"])
 def test_a_header_sorts_by_number_with_what_is_missing_last(
     browser: Browser, sample: tuple[Report, Path], key: str
@@ -308,6 +309,7 @@ def test_texts_of_records_run_nothing(browser: Browser, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_ten_thousand_runs(browser: Browser, tmp_path: Path) -> None:
     runs = [
         RunView(id=f"run-{i}", status="ok", command=f"bnas-bench run {i}", config={"seed": str(i)})

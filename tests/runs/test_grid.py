@@ -143,6 +143,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Trial
     return folder, trials, list(run_trials(trials, folder, threads=1))
 
 
+@pytest.mark.slow
 def test_a_trial_that_dies_leaves_its_reason_and_the_others_go_on(
     finished: tuple[Path, list[Trial], list[Event]],
 ) -> None:
@@ -218,6 +219,7 @@ def ran(refused: tuple[Trial, Path], tmp_path: Path) -> Iterator[tuple[Trial, St
     assert not list(store.trials.glob(".*"))
 
 
+@pytest.mark.slow
 def test_retrying_and_rerunning_move_aside_what_they_replace(ran: tuple[Trial, Store]) -> None:
     trial, store = ran
     assert kinds(list(run_trials([trial], store.root, retry_failed=True))) == ["skipped"]
@@ -339,6 +341,7 @@ def test_a_trial_runs_where_the_command_was_given(
     assert Store(tmp_path / "results").ids() == [trials[0].id]
 
 
+@pytest.mark.slow
 def test_a_plain_script_can_start_trials(tmp_path: Path) -> None:
     """Without the `if __name__ == "__main__"` that Python's processes ask for."""
     script = tmp_path / "script.py"
@@ -430,6 +433,7 @@ def servers() -> list[int]:
     return [found] if found else []
 
 
+@pytest.mark.slow
 def test_a_server_that_died_is_started_anew(tmp_path: Path) -> None:
     start_server()
     (server,) = servers()
@@ -449,6 +453,7 @@ def another_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[forkserver.ForkS
     server._stop()  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", ["os._exit(1)", "os.kill(os.getpid(), 9)", "raise OSError('full')"])
 def test_a_server_that_dies_as_it_starts_is_one_sentence(
     tmp_path: Path,
@@ -473,6 +478,7 @@ def test_a_server_that_dies_as_it_starts_is_one_sentence(
     assert (event.kind, event.text) == ("finished", "it only plays")
 
 
+@pytest.mark.slow
 def test_a_server_that_is_killed_takes_no_trial_along(
     tmp_path: Path, another_server: forkserver.ForkServer
 ) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,52 +15,28 @@ import torch
 
 from bnas_bench.core.budget import Scale
 from bnas_bench.core.errors import Damaged
-from bnas_bench.core.files import canonical
 from bnas_bench.core.seeds import generator
 from bnas_bench.data.datasets import Dataset, load
 from bnas_bench.plugins.registry import find
 from bnas_bench.runs import run as run_module
 from bnas_bench.runs.heir import Heir
-from bnas_bench.runs.record import decode
-from bnas_bench.runs.run import TIMING_FIELDS, run_trial
-from bnas_bench.runs.store import Record, Store
+from bnas_bench.runs.run import run_trial
+from bnas_bench.runs.store import Store
 from bnas_bench.runs.train import train
 from bnas_bench.runs.trial import Trial
 from bnas_bench.search.checkpoint import Checkpoint
 from bnas_bench.search.learning import accuracy
-from tests.helpers.trials import BUDGET, toy_space, toy_trial
+from tests.helpers.trials import BUDGET, left, read_log, toy_space, toy_trial
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 METHOD = f"{Path(__file__).parents[1] / 'helpers' / 'inheriting.py'}:Inheriting"
 SCALES = replace(BUDGET, search=Scale(image=6), final=Scale(image=8))
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """What a trial sets for its whole process is put back."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "results")
-
-
 def trial(**options: Any) -> Trial:
     plugin = find("method", METHOD)
     return Trial(plugin, plugin.defaults | options, *toy_space(), "digits", SCALES, 0)
-
-
-def lasting(store: Store, trial: Trial) -> dict[str, Any]:
-    """All that a trial leaves and that no clock decides."""
-    files = {file.name: file.read_bytes() for file in store.folder(trial.id).iterdir()}
-    record: Record = decode(files.pop("record.json"))
-    log = [json.loads(line) for line in files.pop("log.jsonl").splitlines()]
-    untimed = [{k: v for k, v in entry.items() if k != "seconds"} for entry in log]
-    fields = {name: v for name, v in record.items() if name not in TIMING_FIELDS}
-    return files | {"record": canonical(fields), "log": canonical(untimed)}
 
 
 def test_both_pipelines_are_tested_at_the_searchs_scale(store: Store, tmp_path: Path) -> None:
@@ -85,7 +60,7 @@ def test_both_pipelines_are_tested_at_the_searchs_scale(store: Store, tmp_path: 
     assert record["inherited_test_accuracy"] == inherited
     finetuned = record["finetuned_test_accuracy"]
     assert list(finetuned) == ["1", "3"]
-    log = [json.loads(x) for x in (store.folder(asked.id) / "log.jsonl").read_text().splitlines()]
+    log = read_log(store, asked)
     for epochs in (1, 3):
         heir = space.network(best, spec, np.random.default_rng(0))
         heir.load_state_dict(network.state_dict())
@@ -118,6 +93,7 @@ def test_the_front_is_a_file_and_its_length_a_field(store: Store) -> None:
         store.verify(record)
 
 
+@pytest.mark.slow
 def test_a_search_without_heir_leaves_the_fields_empty(store: Store) -> None:
     for asked in (toy_trial(), trial(heir=False, finetune=(2,))):
         record = run_trial(asked, store, threads=1)
@@ -167,6 +143,7 @@ class Killed(BaseException):
     pass
 
 
+@pytest.mark.slow
 def test_killed_at_every_stage_it_ends_with_the_same_record(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -194,7 +171,7 @@ def test_killed_at_every_stage_it_ends_with_the_same_record(
             if stage > 1:  # the search is not run again
                 patch.setattr(run_module._Run, "find", None)
             run_trial(asked, here, threads=1)
-        assert lasting(here, asked) == lasting(whole, asked)
+        assert left(here, asked) == left(whole, asked)
 
 
 def test_tuning_starts_from_the_heir_each_time() -> None:

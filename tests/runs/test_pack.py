@@ -11,9 +11,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from click.testing import CliRunner, Result
 
-from bnas_bench.cli import main
 from bnas_bench.core.budget import Scale
 from bnas_bench.core.errors import BadValue, Damaged
 from bnas_bench.core.files import canonical, sha256
@@ -22,28 +20,11 @@ from bnas_bench.packed.format.file import load, payload
 from bnas_bench.plugins.registry import find
 from bnas_bench.runs.network import float_bytes, rebuilt
 from bnas_bench.runs.record import decode, encode
+from tests.helpers.cli import fail, invoke, succeed
 from tests.helpers.records import done, trials
 
 OPTIONS = {"without": ["sep_conv_5x5"], "binarise": ["depthwise"], "zeroise": False}
 SHAPE = (3, 16, 16)
-
-
-def invoke(*arguments: object) -> Result:
-    return CliRunner().invoke(main, [str(a) for a in arguments], catch_exceptions=False)
-
-
-def succeed(*arguments: object) -> str:
-    result = invoke(*arguments)
-    assert result.exit_code == 0, result.output
-    return result.stdout
-
-
-def fail(*arguments: object) -> str:
-    """What a wrong command says: one line, exit code 2."""
-    result = invoke(*arguments)
-    assert (result.exit_code, result.stdout) == (2, "")
-    (line,) = result.stderr.splitlines()
-    return line
 
 
 def finished(folder: Path, **fields: Any) -> Network:

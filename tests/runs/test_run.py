@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,40 +24,19 @@ from bnas_bench.data.datasets import Dataset
 from bnas_bench.plugins.registry import find
 from bnas_bench.runs import run as run_module
 from bnas_bench.runs.progress import Progress
-from bnas_bench.runs.run import TIMING_FIELDS, run_trial
-from bnas_bench.runs.store import Record, Store
+from bnas_bench.runs.run import run_trial
+from bnas_bench.runs.store import Store
 from bnas_bench.runs.trial import Trial
 from bnas_bench.search.learning import accuracy
 from bnas_bench.search.lent import Lent
 from bnas_bench.search.surroundings import Surroundings
-from tests.helpers.trials import BUDGET, TOY, toy_trial
+from tests.helpers.trials import BUDGET, TOY, lasting, read_log, toy_trial
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """What a trial sets for its whole process is put back."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "results")
-
-
-def lasting(record: Record) -> str:
-    return canonical({name: v for name, v in record.items() if name not in TIMING_FIELDS})
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def names(store: Store, trial: Trial) -> list[str]:
     return sorted(file.name for file in store.folder(trial.id).iterdir())
-
-
-def read_log(store: Store, trial: Trial) -> list[dict[str, Any]]:
-    lines = (store.folder(trial.id) / "log.jsonl").read_text().splitlines()
-    return [json.loads(line) for line in lines]
 
 
 def test_a_finished_trial(store: Store) -> None:
@@ -121,6 +99,7 @@ def test_the_same_trial_twice_is_the_same_record(store: Store, tmp_path: Path) -
         assert one == two
 
 
+@pytest.mark.slow
 def test_another_seed_is_another_record(store: Store) -> None:
     trial = toy_trial()
     first = run_trial(trial, store, threads=1)
@@ -226,6 +205,7 @@ MEDDLERS = [
 ]
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(("meddle", "sentence"), MEDDLERS)
 def test_what_a_search_changes_ends_with_it_and_the_trial_fails(
     store: Store, tmp_path: Path, meddle: str, sentence: str
@@ -314,6 +294,7 @@ NO_RESULTS = [
 ]
 
 
+@pytest.mark.sample(6)
 @pytest.mark.parametrize(("returns", "sentence"), NO_RESULTS)
 def test_a_search_that_returns_no_result_fails_in_one_sentence(
     store: Store, returns: str, sentence: str

@@ -23,11 +23,6 @@ def nested(depth: int) -> Any:
     return {"x": nested(depth - 1)} if depth else 0
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "results" / "mine")
-
-
 def names(folder: Path) -> list[str]:
     return sorted(file.name for file in folder.iterdir())
 

@@ -15,13 +15,20 @@ from typing import Any
 
 import pytest
 
-from bnas_bench.core.files import canonical
 from bnas_bench.runs import grid as grid_module
 from bnas_bench.runs.grid import run_trials
 from bnas_bench.runs.process import CONTEXT
-from bnas_bench.runs.run import TIMING_FIELDS
-from bnas_bench.runs.store import Record, Store
-from tests.helpers.trials import BUDGET, TOY, Stop, run_and_wait, safe_epochs, toy_trial, waiting
+from bnas_bench.runs.store import Store
+from tests.helpers.trials import (
+    BUDGET,
+    TOY,
+    Stop,
+    left,
+    run_and_wait,
+    safe_epochs,
+    toy_trial,
+    waiting,
+)
 
 TRIAL = toy_trial(replace(BUDGET, epochs=20))
 WAITS_AT = 5
@@ -106,14 +113,8 @@ class Run:
 
     def result(self) -> dict[str, Any]:
         """Everything that the trial leaves and that does not depend on the clock."""
-        record: Record = self.store.read(TRIAL.id) or {}
-        assert record["status"] == "ok"
-        files = {file.name: file.read_bytes() for file in self.folder.iterdir()}
-        assert files.pop("record.json")
-        log = [json.loads(line) for line in files.pop("log.jsonl").splitlines()]
-        lasting = {name: value for name, value in record.items() if name not in TIMING_FIELDS}
-        untimed = [{k: v for k, v in entry.items() if k != "seconds"} for entry in log]
-        return files | {"record": canonical(lasting), "log": canonical(untimed)}
+        assert self.store.state(TRIAL.id).word == "ok"
+        return left(self.store, TRIAL)
 
 
 def until(condition: Callable[[], bool], seconds: float = 60) -> None:
@@ -186,6 +187,7 @@ def test_killed_at_every_stage_it_ends_with_the_same_record(
     assert run.finish() == [("skipped", "done")]
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_costs_time_alone(run: Run, whole: dict[str, Any]) -> None:
     run.kill_at(Stop("search", 4, saved=True))
     os.truncate(run.folder / "search.ckpt", 1000)
@@ -199,6 +201,7 @@ def test_a_damaged_checkpoint_costs_time_alone(run: Run, whole: dict[str, Any]) 
     assert run.result() == whole
 
 
+@pytest.mark.slow
 def test_the_commands_death_is_the_trials_and_it_can_be_given_again_at_once(
     run: Run, whole: dict[str, Any]
 ) -> None:
@@ -212,6 +215,7 @@ def test_the_commands_death_is_the_trials_and_it_can_be_given_again_at_once(
     assert run.epochs() == list(range(WAITS_AT + 1))
 
 
+@pytest.mark.slow
 def test_a_trial_stays_locked_for_as_long_as_its_orphan_lives(
     run: Run, whole: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -230,6 +234,7 @@ def test_a_trial_stays_locked_for_as_long_as_its_orphan_lives(
     assert run.result() == whole
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_everything_and_leaves_a_checkpoint(
     run: Run, whole: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -248,6 +253,7 @@ def test_ctrl_c_ends_everything_and_leaves_a_checkpoint(
     assert run.epochs() == list(range(WAITS_AT + 1))
 
 
+@pytest.mark.slow
 def test_a_trial_whose_own_process_is_killed_goes_on_next_time(
     run: Run, whole: dict[str, Any]
 ) -> None:

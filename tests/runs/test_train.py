@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +19,8 @@ from bnas_bench.nn.binary import BinaryConv2d
 from bnas_bench.nn.network import Network
 from bnas_bench.runs.train import loss, train
 from bnas_bench.search.checkpoint import Checkpoint
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 RECIPE = Recipe(epochs=4, batch_size=16, lr=0.02, weight_decay=0.01, clip=0.5, label_smoothing=0.1)
 
@@ -60,15 +61,6 @@ def never(tmp_path: Path) -> Checkpoint:
 
 def weights(network: Network) -> dict[str, list[float]]:
     return {name: tensor.tolist() for name, tensor in network.state_dict().items()}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """Threads that wait for each other take long on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def rng() -> np.random.Generator:

@@ -111,6 +111,7 @@ def test_alpha_descends_by_adams_stretched_step(space, digits) -> None:
     torch.testing.assert_close(relaxed.alpha.detach(), before - 3 * 0.01 * slope.sign())
 
 
+@pytest.mark.slow
 def test_an_epoch_without_search_leaves_alpha_and_the_validation_images_alone(
     space, digits
 ) -> None:
@@ -147,7 +148,7 @@ def log_of(method: type[SearchStrategy], digits: Task, *options: tuple[str, Any]
     return [{k: v for k, v in line.items() if k != "seconds"} for line in meter.log]
 
 
-@pytest.mark.sample(1)
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "plain", "changed"),
     [

@@ -465,6 +465,7 @@ def test_second_and_forward_mode_derivatives_in_the_mix() -> None:
 ADDED = tuple(name for name in MODELS if name not in SEARCHED)
 
 
+@pytest.mark.sample(1)
 @torch.no_grad()
 @pytest.mark.parametrize("precision", list(Precision))
 def test_a_path_is_the_network_that_inherits_it(precision) -> None:

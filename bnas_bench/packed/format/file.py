@@ -11,10 +11,9 @@ safetensors: https://huggingface.co/docs/safetensors
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import safetensors.numpy
@@ -22,6 +21,7 @@ from safetensors import SafetensorError
 
 from bnas_bench.core.errors import BenchError
 from bnas_bench.core.files import canonical, write_atomically
+from bnas_bench.core.strict import BadJson, read_json
 from bnas_bench.packed.format.check import BadProgram, check
 from bnas_bench.packed.format.program import Program, Step
 
@@ -251,17 +251,7 @@ def _taken(index: int, forms: dict[str, Any], tensors: Tensors) -> Iterator[tupl
 
 
 def _strict(text: str) -> Any:
-    """JSON without names that stand twice, and without NaN and infinity."""
-
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        if len(found := dict(pairs)) < len(pairs):
-            raise ValueError
-        return found
-
-    def never(_: str) -> NoReturn:
-        raise ValueError
-
     try:
-        return json.loads(text, object_pairs_hook=once, parse_constant=never)
-    except (ValueError, RecursionError):
+        return read_json(text)
+    except BadJson:
         raise _Damage("its header is no sound JSON") from None

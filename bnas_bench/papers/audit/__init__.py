@@ -6,6 +6,9 @@ A module per paper yields its checks; `check` holds what a check is and the verd
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
+
+from pandas import DataFrame
 
 from bnas_bench.core.errors import UnknownName
 from bnas_bench.papers.audit import bars, cp_nas, dcp_nas, nas_bnn
@@ -43,6 +46,11 @@ def checks(name: str = "") -> list[Check]:
 def audit(name: str = "") -> list[Finding]:
     """The findings of a name; see `checks`."""
     return [judge(check) for check in checks(name)]
+
+
+def frame(findings: Iterable[Finding]) -> DataFrame:
+    """Findings as a table, a row each; its columns are the fields of a `Finding`."""
+    return DataFrame(map(vars, findings), columns=[field.name for field in fields(Finding)])
 
 
 def _names(check: Check) -> tuple[str, str, str]:

@@ -1,20 +1,7 @@
-"""A number of a paper, the same number recomputed, and the verdict: the rule of the audit.
+"""A number of a paper, the same number recomputed, and the verdict (`VERDICTS`): the rule of the audit.
 
-The verdicts, defined once:
-
-`agrees`
-    The recomputed number, rounded or cut off to the printed digits, is the printed one; of a claim
-    such as "more than 1%", the recomputed number satisfies it; of a number that stands in two
-    places, both are the same to the digits of the coarser one.
-`within rounding`
-    It is not, but the numbers that it is computed from are printed rounded, and numbers that round
-    to them give the printed one.
-`agrees under`
-    It follows from another rule than the one that the paper states; `rule` names it.
-`differs`
-    None of the rules gives it. `difference` is the printed number less the one by the stated rule.
-`contradicts`
-    One number stands in two places, in this paper or in two of the four, and they are not the same.
+A claim such as "more than 1%" agrees if the recomputed number satisfies it; a number that stands in
+two places, of one paper or of two, if both are the same to the digits of the coarser one.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ CIFAR, IMAGENET = (3, 32, 32), (3, 224, 224)
 MEGA = 10**6
 
 
-def handmade(model: str, shape: tuple[int, ...] = IMAGENET, classes: int = 0) -> Ledger:
+def handmade(model: str, shape: tuple[int, int, int] = IMAGENET, classes: int = 0) -> Ledger:
     """A model of `handcrafted` at its paper's width; 1,000 classes on ImageNet, 10 on CIFAR-10."""
     classes = classes or (1000 if shape == IMAGENET else 10)
     space = f"handcrafted[models={model}]"

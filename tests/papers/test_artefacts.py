@@ -1,0 +1,64 @@
+"""Every table and figure of the papers: its runs can be made, and its rows and columns fit together.
+
+Which there are, the state of each and how many rows are run stand in docs/papers.md, which
+`test_reproduce.py` compares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bnas_bench.core.budget import PRECISIONS, Recipe
+from bnas_bench.papers.artefact import Artefact, Run, ids, load
+from bnas_bench.plugins.making import method, space
+from bnas_bench.runs.run import run_trial
+from bnas_bench.runs.store import Store
+from tests.helpers.trials import toy_trial
+
+
+def runs_of(artefact: Artefact) -> Iterator[Run]:
+    """Every run of every row, as it is and as it is under small budgets."""
+    for row in artefact.rows:
+        for run in row.runs.values():
+            yield from (run, replace(run, small={}, **run.small))
+
+
+@pytest.mark.parametrize("name", ids())
+def test_runs_can_be_made(name: str) -> None:
+    artefact = load(name)
+    for run in runs_of(artefact):
+        assert method(run.method).refuses(space(run.space or artefact.space)) is None
+        assert run.precision in PRECISIONS
+        assert {*run.recipe} <= {field.name for field in fields(Recipe)}
+        assert 1 <= run.width <= 2.1
+        assert 1 <= run.search_width <= 2.1
+
+
+@pytest.mark.parametrize("name", ids())
+def test_rows_can_be_told_apart_and_columns_show_their_runs(name: str) -> None:
+    artefact = load(name)
+    assert all(artefact.row(row.name, row.group) is row for row in artefact.rows)
+    named = {run for row in artefact.rows for run in row.runs} | {"run"}
+    assert {column.run or "run" for column in artefact.columns if column.is_number} <= named
+    assert {column.run for column in artefact.columns if column.run} == named - {"run"}
+
+
+def at(record: Any, path: str) -> Any:
+    """What stands at a dotted path."""
+    for key in path.split("."):
+        record = record[key]
+    return record
+
+
+def test_columns_are_fields_of_a_record(tmp_path: Path) -> None:
+    """All of them, in the record of a real run; what NAS-BNN alone inherits and finetunes is not there."""
+    record = run_trial(toy_trial(), Store(tmp_path), threads=1)
+    for name in ids():
+        for column in load(name).columns:
+            if column.record and not column.record.startswith(("inherited", "finetuned")):
+                assert isinstance(at(record, column.record), int | float), (name, column.key)
