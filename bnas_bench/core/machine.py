@@ -1,7 +1,8 @@
-"""How much memory this machine has, and which networks fit into any."""
+"""How much memory this machine has, how it is kept, and which networks fit into any."""
 
 from __future__ import annotations
 
+import ctypes
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +19,25 @@ def memory() -> int:
     with suppress(OSError, ValueError):  # there is none, or its limit is "max"
         return min(pages, int(CONTAINER.read_text("ascii")))
     return pages
+
+
+def keep_pages() -> None:
+    """Let this process keep the memory that it frees, where glibc manages it.
+
+    Training frees and takes the same large maps step after step; glibc gives each back to the system and
+    has the next one's pages zeroed anew, which took a seventh of the time.
+    """
+    with suppress(OSError, AttributeError):  # another C library
+        mallopt = ctypes.CDLL(None).mallopt
+        for option, value in (
+            (M_MMAP_MAX, 0),
+            (M_TRIM_THRESHOLD, 2**31 - 1),
+            (M_TOP_PAD, 64 << 20),
+        ):
+            mallopt(option, value)
+
+
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 
 
 def amount(size: int) -> str:

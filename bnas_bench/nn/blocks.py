@@ -46,6 +46,8 @@ class Preprocess(nn.Sequential):
         if not self.training:
             return super().forward(x_BCHW)
         norm_in, conv, norm, prelu = self
+        assert isinstance(norm, nn.BatchNorm2d)
+        assert isinstance(prelu, PReLU)
         return prelu_of_norm_sum(conv(norm_in(x_BCHW)), None, prelu.weight, norm)
 
 

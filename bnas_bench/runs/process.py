@@ -212,8 +212,10 @@ def _child(
     sys.stdout, sys.stderr = _heedless(sys.stdout), _heedless(sys.stderr)
     code = 1
     try:
+        from bnas_bench.core.machine import keep_pages
         from bnas_bench.runs.run import run_trial
 
+        keep_pages()
         run_trial(trial, Store(root), device=device, threads=threads, data=data, progress=progress)
         code = 0
     except MissingData as error:

@@ -53,6 +53,7 @@ class Meter:
         in the second half of the search, when warm-ups are over; until there is one, the first."""
         self._steady = False
         self.harness_seconds = 0.0
+        self._memory = TensorMemory()
         """Seconds that counting, logging and checkpoints took (of `seconds`)."""
 
     @property
@@ -62,8 +63,11 @@ class Meter:
 
     @property
     def seconds(self) -> float:
-        """Seconds of search so far, those of earlier runs of the same trial included."""
-        return self._seconds_before + time.perf_counter() - self._started
+        """Seconds of search so far, those of earlier runs of the same trial included.
+
+        What counting the memory takes is the harness's.
+        """
+        return self._seconds_before + time.perf_counter() - self._started - self._memory.seconds
 
     @property
     def progress(self) -> float:
@@ -122,9 +126,9 @@ class Meter:
                 self._progress = epoch / protocol
             if self.step_bytes is None or (self.progress >= 0.5 and not self._steady):
                 self._steady = self.progress >= 0.5
-                with TensorMemory() as memory:
+                with TensorMemory(self._memory.seconds) as self._memory:
                     yield epoch
-                self.step_bytes = memory.peak
+                self.step_bytes = self._memory.peak
             else:
                 yield epoch
             idle = 0 if self._thirds > before else idle + 1

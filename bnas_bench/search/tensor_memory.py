@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import weakref
 from typing import Any
 
@@ -16,10 +17,15 @@ class TensorMemory(TorchDispatchMode):
 
     Views share their tensor's bytes. What lived before is not counted, nor what kernels allocate
     for themselves.
+
+    Args:
+        seconds: what earlier ones took.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float = 0.0) -> None:
         super().__init__()
+        self.seconds = seconds
+        """What the counting took, its operators' own time apart."""
         self.live = 0
         """Bytes now."""
         self.peak = 0
@@ -27,11 +33,15 @@ class TensorMemory(TorchDispatchMode):
         self._known = WeakIdKeyDictionary()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        entered = time.perf_counter()
         before = {id(t.untyped_storage()) for t in tree_leaves((args, kwargs)) if _is_real(t)}
+        called = time.perf_counter()
         output = func(*args, **(kwargs or {}))
+        returned = time.perf_counter()
         for tensor in tree_leaves(output):
             if _is_real(tensor) and id(storage := tensor.untyped_storage()) not in before:
                 self._add(storage)
+        self.seconds += time.perf_counter() - returned + called - entered
         return output
 
     def _add(self, storage: torch.UntypedStorage) -> None:

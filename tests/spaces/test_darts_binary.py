@@ -141,7 +141,7 @@ def test_weight_norms_belong_to_their_edges() -> None:
     supernet.precision = "W32A32"
     before = supernet.weight_norms()
     bundle = supernet.cells[0].bundles[1]  # leaves node 2 of the first (normal) cell
-    part = bundle.first.part(0, 0, 1)  # its second edge, (2, 4)
+    part = bundle.first.part(0, bundle.edge(0, 1))  # its second edge, (2, 4)
     with torch.no_grad():
         bundle.first.depthwise[0].weight[part] *= 3
     ratio = supernet.weight_norms() / before

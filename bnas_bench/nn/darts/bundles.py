@@ -162,11 +162,10 @@ class EdgeBundle(nn.Module):
         for edges in self.chunks(maps.x):
             x, normalised = (self.first.fan_out(u, edges) for u in (maps.x, maps.normalised))
             scales = weights[edges.start : edges.stop, places].repeat_interleave(self.channels, 0)
-            total: Tensor | None = None
-            for k in range(len(self.blocks)):
-                y = self.block(k, x, normalised, edges)
-                scale = scales[:, k].view(1, -1, 1, 1)
-                total = y * scale if total is None else torch.addcmul(total, y, scale)
+            first, *others = scales.t()[..., None, None]
+            total = self.block(0, x, normalised, edges) * first
+            for k, scale in enumerate(others, start=1):
+                total = torch.addcmul(total, self.block(k, x, normalised, edges), scale)
             sums[edges] = total
         return self.summed(sums)
 

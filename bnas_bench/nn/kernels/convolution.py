@@ -66,7 +66,7 @@ class _Depthwise(Function):
         if torch.is_grad_enabled():  # create_graph
 
             def form(x: Tensor, weight: Tensor) -> Tensor:
-                return torch.conv2d(x, weight, None, *ctx.how, len(weight))
+                return F.conv2d(x, weight, None, stride, padding, dilation, len(weight))
 
             found = derived(form, (x, weight), ctx.needs_input_grad[:2], grad)
             return *found, None, None, None
