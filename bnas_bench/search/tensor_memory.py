@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 import weakref
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakIdKeyDictionary
 
 
@@ -33,20 +33,18 @@ class TensorMemory(TorchDispatchMode):
         self._known = WeakIdKeyDictionary()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        entered = time.perf_counter()
-        before = {id(t.untyped_storage()) for t in tree_leaves((args, kwargs)) if _is_real(t)}
-        called = time.perf_counter()
         output = func(*args, **(kwargs or {}))
         returned = time.perf_counter()
-        for tensor in tree_leaves(output):
-            if _is_real(tensor) and id(storage := tensor.untyped_storage()) not in before:
+        for tensor in _real(output):
+            storage = tensor.untyped_storage()
+            if storage not in self._known and not any(
+                storage is given.untyped_storage() for given in _real((args, kwargs))
+            ):
                 self._add(storage)
-        self.seconds += time.perf_counter() - returned + called - entered
+        self.seconds += time.perf_counter() - returned
         return output
 
     def _add(self, storage: torch.UntypedStorage) -> None:
-        if storage in self._known:
-            return
         self._known[storage] = None
         size = storage.nbytes()
         self.live += size
@@ -57,5 +55,13 @@ class TensorMemory(TorchDispatchMode):
         self.live -= size
 
 
-def _is_real(value: Any) -> bool:
-    return isinstance(value, torch.Tensor) and value.device.type != "meta"
+def _real(values: Any) -> Iterator[torch.Tensor]:
+    """The tensors with data among an operator's arguments or outputs."""
+    if isinstance(values, torch.Tensor):
+        if values.device.type != "meta":
+            yield values
+    elif isinstance(values, list | tuple):
+        for value in values:
+            yield from _real(value)
+    elif isinstance(values, dict):
+        yield from _real(list(values.values()))

@@ -18,13 +18,13 @@ COMMAND = "import sys; from bnas_bench.cli import main; main()"
 RESULTS = Path(__file__).parents[2] / "results"
 COMMANDS = [
     "list",
-    "papers",
-    "papers --markdown",
-    "papers dcp-nas/table-4",
-    "papers dcp-nas/table-4 --markdown",
     "audit dcp-nas/table-4",
     "audit dcp-nas/table-4 --csv",
+    "papers dcp-nas/table-4",
     "audit dcp-nas/table-4 --markdown",
+    "papers",
+    "papers --markdown",
+    "papers dcp-nas/table-4 --markdown",
     "methods dcpnas",
     "spaces darts-binary",
     f"table digits-quick --results {RESULTS}",

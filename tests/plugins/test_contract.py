@@ -27,12 +27,11 @@ for kind in ("space", "method"):
             SUBJECTS.setdefault(f"{kind} {plugin.name}{where}", []).append(case)
 
 
-QUICK = (
-    *("space darts-binary", "method random on bats", "method nasbnn on nas-bnn"),
-    *("method darts on bars", "method evolution on handcrafted"),
-)
-"""What `make test` tries: each space once, and each kind of search. The golden trajectories are a search
-of every method on darts-binary."""
+QUICK = ("space darts-binary", "method random on bats", "method evolution on handcrafted")
+"""What `make test` tries beside a golden trajectory of each method, a search on darts-binary."""
+
+LONG = ("bars", "cpnas")
+"""Methods whose searches take many passes: `make test` leaves their trajectories to the slow set."""
 
 
 def tried() -> Iterator[Any]:
@@ -57,7 +56,10 @@ def test_contract(subject: str) -> None:
         pytest.xfail("; ".join(expected))
 
 
-@pytest.mark.parametrize("method", discover("method"))
+@pytest.mark.parametrize(
+    "method",
+    [pytest.param(m, marks=[pytest.mark.slow] * (m in LONG)) for m in discover("method")],
+)
 def test_trajectory(method: str) -> None:
     """`GOLDEN=write make test` writes them anew; what changes then is to be explained."""
     file, write = GOLDEN / f"{method}.json", os.environ.get("GOLDEN") == "write"

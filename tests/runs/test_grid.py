@@ -174,6 +174,7 @@ def test_a_trial_that_dies_leaves_its_reason_and_the_others_go_on(
     assert not list(store.trials.glob(".*"))
 
 
+@pytest.mark.slow
 def test_what_is_over_is_skipped(finished: tuple[Path, list[Trial], list[Event]]) -> None:
     folder, trials, _ = finished
     done, _, failed, crashed, *_, refused, _ = trials

@@ -158,13 +158,15 @@ def _rows(x_BCHW: Tensor) -> np.ndarray:
 
 
 def _repeat(per_channel: np.ndarray, lanes: int) -> np.ndarray:
-    return np.tile(np.asarray(per_channel, np.float32), lanes // len(per_channel))
+    made = np.empty((lanes // len(per_channel), len(per_channel)), np.float32)
+    made[:] = per_channel
+    return made.reshape(lanes)
 
 
 def _moments(seen: np.ndarray, channels: int) -> tuple[np.ndarray, np.ndarray]:
     """Mean and (biased) variance per channel, float64."""
     lanes = seen.shape[1]
-    near = np.tile(seen[0, :channels], lanes // channels)
+    near = _repeat(seen[0, :channels], lanes)
     sums = np.zeros((2, lanes))
     rows.moments(seen, near, sums)
     total, squares = sums.reshape(2, -1, channels).sum(1) * channels / seen.size
