@@ -194,6 +194,16 @@ class _Entry:
         return replace(self.layer, packed_bytes=size, folded=folded)
 
 
+def _shapes(func: Any, args: Any) -> Any:
+    """What a frequent operator gives on the meta device, where torch takes milliseconds to say it."""
+    match func:
+        case torch.ops.aten.native_batch_norm.default:
+            return torch.empty_like(args[0]), *(args[0].new_empty(0) for _ in range(2))
+        case torch.ops.aten._prelu_kernel.default:
+            return torch.empty_like(args[0])
+    return None
+
+
 class _Clerk(TorchDispatchMode):
     """Lists the executions of layers while active, and refuses what it cannot account for."""
 
@@ -259,7 +269,9 @@ class _Clerk(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        result = func(*args, **kwargs)
+        result = _shapes(func, args)
+        if result is None:
+            result = func(*args, **kwargs)
         if self._inside is None:
             self._between(func, args, tensors((args, kwargs)), result)
         else:
