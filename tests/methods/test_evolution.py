@@ -68,6 +68,7 @@ def test_the_oldest_goes_though_it_is_the_best() -> None:
     assert population == members(0.9, 0.1)
 
 
+@pytest.mark.slow
 def test_children_are_mutants_of_the_tournaments_winner(monkeypatch: pytest.MonkeyPatch) -> None:
     """The whole of Algorithm 1, done again with the scores that the search gave."""
     births: list[tuple[Architecture, float]] = []
@@ -93,6 +94,7 @@ def test_children_are_mutants_of_the_tournaments_winner(monkeypatch: pytest.Monk
         assert births[k][0] not in alive[int(np.argmin(changes)) :][:1]
 
 
+@pytest.mark.slow
 def test_a_supernets_score_is_that_of_a_path_of_trained_weights(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

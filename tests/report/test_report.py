@@ -73,6 +73,7 @@ def files(folder: Path) -> dict[str, bytes]:
 SETTING = "darts-binary-digits-smoke"
 
 
+@pytest.mark.slow
 def test_the_command_writes_all_forms(store: Store) -> None:
     result = run(store, "some")
     assert result.exit_code == 0, result.output

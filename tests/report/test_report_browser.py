@@ -144,6 +144,7 @@ def test_a_header_sorts_by_number_with_what_is_missing_last(
     assert header.get_dom_attribute("aria-sort") is None
 
 
+@pytest.mark.slow
 def test_a_header_sorts_texts_by_keyboard(browser: Browser, sample: tuple[Report, Path]) -> None:
     from selenium.webdriver.common.keys import Keys
 

@@ -195,6 +195,7 @@ def test_what_is_over_is_skipped(finished: tuple[Path, list[Trial], list[Event]]
     assert (Store(folder).folder(done.id) / "record.json").stat() == before
 
 
+@pytest.mark.slow
 def test_other_code_is_said(finished: tuple[Path, list[Trial], list[Event]]) -> None:
     folder, (trial, *_), _ = finished
     edited = replace(trial, space=replace(trial.space, source="new"))
@@ -391,6 +392,7 @@ def test_whoever_kills_a_trial_in_the_pack_step_costs_it_nothing(
     assert event.record["packed_bytes"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", one_of("SIGSEGV", "SIGILL", "SIGBUS", "SIGABRT"))
 def test_two_crashes_in_the_pack_step_leave_a_record_without(
     dying: tuple[Trial, Store, Path], name: str

@@ -15,6 +15,7 @@ from tests.helpers.trials import BUDGET, toy_trial
 SMALL = replace(BUDGET, passes=600, epochs=1)
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     "left",
     [

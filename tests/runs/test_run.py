@@ -90,6 +90,7 @@ def test_a_finished_trial(store: Store) -> None:
     assert "test" not in canonical(log)
 
 
+@pytest.mark.slow
 def test_the_same_trial_twice_is_the_same_record(store: Store, tmp_path: Path) -> None:
     trial, again = toy_trial(), Store(tmp_path / "again")
     first, second = run_trial(trial, store, threads=1), run_trial(trial, again, threads=1)
@@ -345,6 +346,7 @@ def test_bad_input_leaves_no_record(store: Store) -> None:
     assert store.ids() == []
 
 
+@pytest.mark.slow
 def test_a_search_that_is_over_is_not_run_again(
     store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -419,6 +421,7 @@ def test_random_numbers_of_others_are_left_alone(store: Store) -> None:
     assert np.random.get_state()[1].tolist() == before[1]  # type: ignore[index]
 
 
+@pytest.mark.slow
 def test_a_budget_can_change_the_recipe_and_the_precision(store: Store) -> None:
     """DCP-NAS tables 6 and 9: the derived network is real-valued, or trained otherwise."""
     plain, real = (

@@ -172,6 +172,7 @@ def test_nas_bnns_table_4(name) -> None:
         )
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("side", [64, 97])
 @pytest.mark.parametrize("name", ["resnet18", "resnet34"])
 def test_resnets_are_torchvisions(name, side) -> None:

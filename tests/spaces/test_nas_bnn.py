@@ -144,6 +144,7 @@ def test_stages_are_independent_under_the_rule() -> None:
     assert all(max(before) <= min(after) for before, after in pairwise(widths))
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("name", list(TABLE_6))
 def test_table_6(name: str) -> None:
     space, arch = make(), table_6(name)
