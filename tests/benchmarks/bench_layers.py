@@ -1,0 +1,169 @@
+"""What training takes with the layers as they are, as they were at commit 8f9e66b, and edge by edge.
+
+Each line is of one run on one thread, the variants in turns, medians of processor time. The floor is three
+times the forward MACs at the rate of torch's own product of matrices here. W32A32 gradients must agree; at
+W1A1 the signs that differ are counted. Nothing here passes or fails by a time.
+"""
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from statistics import median
+from time import process_time
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from bnas_bench.core.budget import NetworkSpec, Scale
+from bnas_bench.core.machine import keep_pages
+from bnas_bench.nn.darts.supernet import MixedCell
+from bnas_bench.nn.network import Network, Supernet
+from bnas_bench.plugins.registry import find
+from bnas_bench.search.learning import constant
+from tests.benchmarks.bench_search_step import edge_by_edge
+from tests.benchmarks.layers_before import layers_before
+
+SUPERNETS = {
+    "quick": (NetworkSpec((1, 8, 8), 10, 3, 4), 128, 7),
+    "16x16": (NetworkSpec((3, 16, 16), 10, 3, 8), 64, 5),
+    "6 cells, C 16, 32x32": (NetworkSpec((3, 32, 32), 10, 6, 16), 64, 1),
+}
+NETWORKS = {
+    "quick": (NetworkSpec((1, 8, 8), 10, 6, 8), 128, 7),
+    "10 cells, C 36, 32x32": (NetworkSpec((3, 32, 32), 10, 10, 36), 32, 3),
+}
+OTHERS = ("nas-bnn", "bars", "bats")
+
+
+def in_turns(works: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
+    """Median milliseconds of processor time of each, after one run of all if there are several."""
+    times: dict[str, list[float]] = {name: [] for name in works}
+    for turn in range(repeats + (repeats > 1)):
+        for name, work in works.items():
+            began = process_time()
+            work()
+            if turn or repeats == 1:
+                times[name].append(1e3 * (process_time() - began))
+    return {name: median(found) for name, found in times.items()}
+
+
+def before(work: Callable[[], object]) -> Callable[[], object]:
+    def run() -> object:
+        with layers_before():
+            return work()
+
+    return run
+
+
+def batch(spec: NetworkSpec, size: int) -> tuple[Tensor, Tensor]:
+    rng = np.random.default_rng(0)
+    x = torch.from_numpy(rng.standard_normal((size, *spec.shape))).float()
+    return x, torch.from_numpy(rng.integers(10, size=size))
+
+
+def print_ratios(title: str, times: dict[str, float]) -> None:
+    now = times["now"]
+    others = ", ".join(f"{name} {ms / now:.2f}x" for name, ms in times.items() if name != "now")
+    print(f"\n{title}: {now:,.0f} ms; {others}")
+
+
+def supernet_of(name: str, spec: NetworkSpec) -> tuple[Supernet, list[Tensor]]:
+    space, rng = find("space", name).make({}), np.random.default_rng(0)
+    mix = [torch.full((len(d.options),), 1 / len(d.options)) for d in space.decisions]
+    return space.supernet(spec, rng), mix
+
+
+@pytest.mark.parametrize("scale", SUPERNETS)
+def test_a_weight_step_of_the_relaxed_supernet(scale: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec, size, repeats = SUPERNETS[scale]
+    (net, mix), (x, y) = supernet_of("darts-binary", spec), batch(spec, size)
+
+    def step() -> None:
+        net.zero_grad()
+        cross_entropy(net(x, mix), y).backward()
+
+    def edges() -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr(MixedCell, "forward", edge_by_edge)
+            step()
+
+    works = {"before": before(step), "now": step, "edge by edge": edges}
+    times = in_turns({"glibc's own paging": works.pop("before")}, repeats)
+    keep_pages()
+    times |= in_turns(works, repeats)
+    times["before"] = times.pop("glibc's own paging")
+    print_ratios(f"weight step, {scale}", times)
+
+
+@pytest.mark.parametrize("scale", list(SUPERNETS)[:2])
+def test_a_step_of_alpha(scale: str) -> None:
+    spec, size, repeats = SUPERNETS[scale]
+    (net, mix), (x, y) = supernet_of("darts-binary", spec), batch(spec, size)
+    alpha = [part.clone().requires_grad_() for part in mix]
+
+    def step() -> None:
+        with constant(net):
+            loss = cross_entropy(net(x, alpha), y)
+        torch.autograd.grad(loss, alpha)
+
+    print_ratios(
+        f"step of alpha, {scale}", in_turns({"before": before(step), "now": step}, repeats)
+    )
+
+
+@pytest.mark.parametrize("scale", NETWORKS)
+def test_final_training(scale: str) -> None:
+    spec, size, repeats = NETWORKS[scale]
+    space, rng = find("space", "darts-binary").make({}), np.random.default_rng(0)
+    net, (x, y) = space.network(space.sample(rng), spec, rng), batch(spec, size)
+    step = trains(net, x, y)
+    print_ratios(f"training, {scale}", in_turns({"before": before(step), "now": step}, repeats))
+
+
+def trains(net: Network, x: Tensor, y: Tensor) -> Callable[[], None]:
+    def step() -> None:
+        net.zero_grad()
+        cross_entropy(net.train()(x), y).backward()
+
+    return step
+
+
+@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("relaxed", [True, False])
+def test_other_supernets(name: str, relaxed: bool) -> None:
+    space, rng = find("space", name).make({}), np.random.default_rng(0)
+    spec = space.spec(space.fit(Scale(cells=3, channels=8)), (1, 8, 8), 10, final=False)
+    (net, mix), (x, y) = supernet_of(name, spec), batch(spec, 64)
+    chosen = mix if relaxed else space.path(space.sample(rng))
+
+    def step() -> None:
+        net.zero_grad()
+        cross_entropy(net(x, chosen), y).backward()
+
+    if name == "bats":  # its bundles are grouped convolutions, which the earlier form has not
+        print_ratios(f"{name}, {'relaxed' if relaxed else 'one path'}", in_turns({"now": step}, 5))
+        return
+    times = in_turns({"before": before(step), "now": step}, 5)
+    print_ratios(f"{name}, {'relaxed' if relaxed else 'one path'}", times)
+
+
+@pytest.mark.parametrize("precision", ["W32A32", "W1A1"])
+def test_gradients_agree(precision: str) -> None:
+    spec, size, _ = SUPERNETS["quick"]
+    (net, mix), (x, y) = supernet_of("darts-binary", spec), batch(spec, size)
+    net.precision = precision
+    found = []
+    for form in (nullcontext, layers_before):
+        net.zero_grad()
+        with form():
+            cross_entropy(net(x, mix), y).backward()
+        found.append(flat(net))
+    far = float((found[0] - found[1]).norm() / found[1].norm())
+    print(f"\ngradients of the quick supernet, {precision}: they differ by {far:.1e} of their norm")
+    assert far < 1e-3 if precision == "W32A32" else far < 0.5
+
+
+def flat(net: nn.Module) -> Tensor:
+    return torch.cat([p.grad.flatten() for p in net.parameters() if p.grad is not None])

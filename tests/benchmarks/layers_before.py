@@ -1,0 +1,84 @@
+"""The layers of the search networks as they were at commit 8f9e66b: what `bench_layers.py` compares with.
+
+Sign and PReLU of torch's operations, whole kernels, no fused pass, and each bundle as one map of all its
+operations and edges.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from unittest.mock import patch
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd import Function
+
+from bnas_bench.nn import binary, kernels
+from bnas_bench.nn.blocks import channels_last
+from bnas_bench.nn.darts import bundled
+from bnas_bench.nn.darts.bundled import SeparableBundle, normalise
+from bnas_bench.nn.darts.bundles import EdgeBundle, NodeMaps
+from bnas_bench.nn.kernels import activations, normalised, plain
+from bnas_bench.nn.nasbnn import supernet as nasbnn
+
+
+@contextmanager
+def layers_before() -> Iterator[None]:
+    """The layers are those within the `with`; their parameters are the same."""
+    with ExitStack() as stack:
+        for place in (binary, normalised):
+            stack.enter_context(patch.object(place, "ste_sign", ste_sign))
+        for place in (binary, bundled, normalised, nasbnn):
+            stack.enter_context(patch.object(place, "prelu", F.prelu))
+        stack.enter_context(patch.object(kernels, "convolve", F.conv2d))
+        stack.enter_context(patch.object(EdgeBundle, "convolved", convolved))
+        stack.enter_context(plain())
+        yield
+
+
+def ste_sign(x: Tensor, estimator: str = "clip") -> Tensor:
+    return StraightThrough.apply(x, estimator)
+
+
+class StraightThrough(Function):
+    @staticmethod
+    def forward(ctx, x: Tensor, estimator: str) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.slope = getattr(activations, f"{estimator}_slope")
+        return torch.where(x < 0, -1.0, 1.0).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
+        (x,) = ctx.saved_tensors
+        return grad * ctx.slope(x), None
+
+
+def convolved(self: EdgeBundle, maps: NodeMaps, weights: Tensor) -> Tensor:
+    """`EdgeBundle.convolved`: both blocks of all operations on all edges at once."""
+    edges, f, c = range(self.sources * self.fan), self.fan, self.channels
+    x, seen = (self.first.fan_out(u, edges) for u in (maps.x, maps.normalised))
+    y = separable(self.first, [x] * len(self.blocks), [seen] * len(self.blocks))
+    split = len(self.deep) * len(edges) * c
+    terms = []
+    for z, names in ((y[:, :split], self.deep), (y[:, split:], self.blocks[len(self.deep) :])):
+        if not names:
+            continue
+        if names is self.deep:
+            z = channels_last(z)
+            parts = [channels_last(u) for u in normalise(z).chunk(len(names), 1)]
+            z = separable(self.second, list(z.chunk(len(names), 1)), parts)
+        columns = [self.operations.index(name) for name in names]
+        scale = weights[:, columns].t().reshape(-1, f, 1)
+        z_BHWKFC = z.permute(0, 2, 3, 1).unflatten(3, (-1, f, c))
+        terms.append((z_BHWKFC * scale).sum(3).permute(0, 3, 4, 1, 2))
+    return torch.stack(terms).sum(0) if len(terms) > 1 else terms[0]
+
+
+def separable(bundle: SeparableBundle, x: list[Tensor], seen: list[Tensor]) -> Tensor:
+    """The blocks of all operations."""
+    maps = [conv(u) for conv, u in zip(bundle.depthwise, seen, strict=True)]
+    y = F.prelu(normalise(torch.cat(maps, 1)), bundle.prelu_mid.weight)
+    y = normalise(bundle.pointwise(y))
+    if bundle.stride == 1:
+        y = y + torch.cat(x, 1)
+    return F.prelu(y, bundle.prelu_out.weight)
