@@ -162,3 +162,15 @@ def test_other_types_and_devices_take_the_plain_form(x) -> None:
     assert not kernels.fast(x)
     assert prelu_sign_of_norm(x, slope).shape == x.shape
     assert kernels.fast(random(2, 3, 4, 4))
+
+
+@pytest.mark.parametrize("channels", [2, 4, 5])
+@pytest.mark.parametrize("side", [7, 8])
+def test_strided_points_of_few_channels_are_torchs(channels, side) -> None:
+    """There oneDNN's own gradient of the weights would write beyond its memory."""
+    x, w = random(8, channels, side, side), random(6, channels, 1, 1).requires_grad_()
+    ours = kernels.convolve(x, w, None, 2, 0, 1, 1)
+    theirs = F.conv2d(x.contiguous(), w, None, 2)
+    torch.testing.assert_close(ours, theirs)
+    cotangent = random(*theirs.shape, seed=2)
+    torch.testing.assert_close(grad(ours, w, cotangent), grad(theirs, w, cotangent.contiguous()))

@@ -35,6 +35,11 @@ def convolve(
     if cut:
         side = weight.shape[-1]
         weight, padding = weight[:, :, cut : side - cut, cut : side - cut], padding - cut * dilation
+    if weight.shape[-1] == 1 and stride > 1:
+        # The pixels that are seen, side by side: on maps of few channels in this layout oneDNN's own
+        # gradient of the weights writes beyond its memory, https://github.com/uxlfoundation/oneDNN/issues/6035
+        x_BCHW = x_BCHW[:, :, ::stride, ::stride].contiguous(memory_format=torch.channels_last)
+        stride = 1
     depthwise = len(weight) == groups == x_BCHW.shape[1] and weight.shape[-1] > 1
     if depthwise and fast(x_BCHW) and (weight.requires_grad or x_BCHW.requires_grad):
         return _Depthwise.apply(x_BCHW, weight, stride, padding, dilation)
