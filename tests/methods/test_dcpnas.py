@@ -91,7 +91,7 @@ def child():
     return supernet, logits, alpha, tangent, parent
 
 
-@pytest.mark.sample(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["W32A32", "W1A1"])
 @pytest.mark.parametrize("distance", DISTANCES)
 def test_both_exact_forms_agree(child, distance, precision) -> None:

@@ -335,6 +335,7 @@ def test_a_narrow_range_at_an_end_is_found_though_no_draw_meets_it(at: str) -> N
     assert narrow.state["queue"]
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("where", ["above", "below", "between"])
 def test_a_range_without_members_is_refused_before_anything_runs(where: str) -> None:
     low, high = ends()

@@ -241,6 +241,7 @@ MUST_FIND = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("identity", "verdict", "rule"), MUST_FIND)
 def test_what_the_audit_must_find(
     found: dict[str, Finding], identity: str, verdict: str, rule: str

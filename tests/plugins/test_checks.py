@@ -237,7 +237,7 @@ def test_every_check_is_shown_to_fail() -> None:
     assert {check for check, *_ in METHODS + SPACES} == NAMES
 
 
-@pytest.mark.sample(12)
+@pytest.mark.sample(8)
 @pytest.mark.parametrize(("check", "reason", "old", "new"), METHODS)
 def test_broken_methods(tmp_path: Path, check: str, reason: str, old: str, new: str) -> None:
     result = result_of(check, altered(tmp_path, "method", old, new))

@@ -6,6 +6,7 @@ And a golden trajectory of every method: the log of one search, as it was when i
 import json
 import os
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +16,24 @@ import torch
 from bnas_bench.plugins.checks import Case, cases
 from bnas_bench.plugins.checks.contract import one_thread
 from bnas_bench.plugins.checks.rehearsal import Rehearsal
-from bnas_bench.plugins.registry import discover
+from bnas_bench.plugins.registry import discover, find
 
-SUBJECTS: dict[str, list[Case]] = {}
-"""The checks of every space, method and pair; those of a pair share a search."""
-for kind in ("space", "method"):
-    for plugin in discover(kind).values():
-        for case in cases(plugin):
-            _, _, space = case.name.partition("[")
-            where = f" on {space.rstrip(']')}" if space else ""
-            SUBJECTS.setdefault(f"{kind} {plugin.name}{where}", []).append(case)
+METHODS, SPACES = list(discover("method")), list(discover("space"))
+PAIRS = [f"method {method} on {space}" for method in METHODS for space in SPACES]
+SUBJECTS = [*(f"space {name}" for name in SPACES), *(f"method {name}" for name in METHODS), *PAIRS]
+"""Every space, method and pair."""
 
 
-QUICK = ("space darts-binary", "method random on bats", "method evolution on handcrafted")
+@cache
+def cases_of(subject: str) -> list[Case]:
+    """The battery of one of them; the cases of a pair share a search."""
+    kind, name, *on = subject.replace(" on ", " ").split()
+    spaces = [find("space", space) for space in on]
+    made = list(cases(find(kind, name), spaces))
+    return [case for case in made if not on or case.name.endswith(f"[{on[0]}]")]
+
+
+QUICK = ("method random on bats", "method evolution on handcrafted")
 """What `make test` tries beside a golden trajectory of each method, a search on darts-binary."""
 
 LONG = ("bars", "cpnas")
@@ -36,7 +42,7 @@ LONG = ("bars", "cpnas")
 
 def tried() -> Iterator[Any]:
     for subject in SUBJECTS:
-        quick = subject in QUICK or subject in {f"method {name}" for name in discover("method")}
+        quick = subject in QUICK or (subject.startswith("method") and subject not in PAIRS)
         yield pytest.param(subject, marks=[pytest.mark.slow] * (not quick))
 
 
@@ -50,7 +56,7 @@ MACHINE = {
 
 @pytest.mark.parametrize("subject", list(tried()))
 def test_contract(subject: str) -> None:
-    results = [case.run() for case in SUBJECTS[subject]]
+    results = [case.run() for case in cases_of(subject)]
     assert [f"{r.name}: {r.reason}" for r in results if not r.passed] == []
     if expected := [f"{r.name} {r.reason}" for r in results if r.reason]:
         pytest.xfail("; ".join(expected))
@@ -58,7 +64,7 @@ def test_contract(subject: str) -> None:
 
 @pytest.mark.parametrize(
     "method",
-    [pytest.param(m, marks=[pytest.mark.slow] * (m in LONG)) for m in discover("method")],
+    [pytest.param(m, marks=[pytest.mark.slow] * (m in LONG)) for m in METHODS],
 )
 def test_trajectory(method: str) -> None:
     """`GOLDEN=write make test` writes them anew; what changes then is to be explained."""
@@ -66,7 +72,7 @@ def test_trajectory(method: str) -> None:
     golden = json.loads(file.read_text()) if file.exists() and not write else {}
     if not golden and not write:
         pytest.skip("a new method: GOLDEN=write make test")
-    (searched, *_) = SUBJECTS[f"method {method} on darts-binary"]
+    (searched, *_) = cases_of(f"method {method} on darts-binary")
     found = trajectory(searched.subject)
     if not write and (other := {key: golden[key] for key in MACHINE}) != MACHINE:
         pytest.skip(f"written with torch {other['torch']} on {other['cpu']}")

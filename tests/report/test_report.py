@@ -252,6 +252,7 @@ def test_logs_are_shown_without_architectures(store: Store, tmp_path: Path) -> N
     assert view.log == [{"passes": 1.0}]
 
 
+@pytest.mark.slow
 def test_a_broken_log_or_space_costs_only_itself(store: Store) -> None:
     trial = trials("random")[0]
     (store.folder(trial.id) / "log.jsonl").write_text('{"incumbent": "x", "valid": \n')
@@ -301,6 +302,7 @@ def test_figures_are_limited_and_said_to_be(tmp_path: Path) -> None:
     assert said in (folder / "report.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_complete_report_over_five_datasets(tmp_path: Path) -> None:
     store = Store(tmp_path / "results" / "some")
     datasets = ["digits", "cifar10", "cifar100", "fashion-mnist", "imagefolder:data/x"]

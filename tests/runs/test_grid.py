@@ -375,6 +375,7 @@ def dying(tmp_path: Path) -> Iterator[tuple[Trial, Store, Path]]:
     assert not list(store.trials.glob("*/pack*.ckpt"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", one_of("SIGKILL", "SIGTERM", "SIGHUP"))
 def test_whoever_kills_a_trial_in_the_pack_step_costs_it_nothing(
     dying: tuple[Trial, Store, Path], name: str

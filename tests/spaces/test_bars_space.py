@@ -224,7 +224,7 @@ def test_the_formula_is_the_ledger() -> None:
         assert formula.of(space.path(arch)) == counted
 
 
-@pytest.mark.sample(1)
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options", [{"cells": "normal-reduce"}, {"search_width": False}, {"search_depth": False}]
 )

@@ -397,7 +397,7 @@ def test_last_maps(name, side, maps) -> None:
     assert features.shape[2:] == (maps, maps)
 
 
-@pytest.mark.sample(14)
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("shape", [(2, 1, 1), (1, 9, 14), (3, 33, 20), (3, 65, 97)])
 def test_odd_images_are_counted_as_they_run(name, shape) -> None:

@@ -304,6 +304,7 @@ def test_scales() -> None:
     assert space.recipe((3, 224, 224)) == Recipe.imagenet()  # as all spaces
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(("side", "last"), [(224, 7), (128, 4), (64, 4), (32, 4), (16, 2), (8, 1)])
 def test_the_last_map(side: int, last: int) -> None:
     space = make()
