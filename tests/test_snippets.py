@@ -90,7 +90,11 @@ def test_commands_are_those_that_there_are(place: str, command: str) -> None:
 
 @pytest.mark.parametrize(
     ("command", "output"),
-    [pytest.param(c, o, id=c) for _, c, o in transcripts() if o and REPEATABLE.match(c)],
+    [
+        pytest.param(c, o, id=c, marks=[pytest.mark.slow] * (" audit" in c))
+        for _, c, o in transcripts()
+        if o and REPEATABLE.match(c)
+    ],
 )
 def test_what_is_shown_is_what_is_printed(
     command: str, output: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -250,6 +250,7 @@ def test_what_the_audit_must_find(
     assert rule in found[identity].rule
 
 
+@pytest.mark.slow
 def test_equivalent_ops_of_bars(found: dict[str, Finding]) -> None:
     """By hand: no row divides by 64; all of CIFAR-10 and all but two of ImageNet divide by 32."""
     ours = {identity: f for identity, f in found.items() if identity.endswith("-equivalent")}
@@ -339,6 +340,7 @@ def test_no_rule_stands_twice(every: list[Check]) -> None:
     assert all(each.words not in each.otherwise for each in every)
 
 
+@pytest.mark.slow
 def test_the_tally_counts_every_finding(found: dict[str, Finding]) -> None:
     counts = tally(found.values())
     assert list(counts) == list(CHECKS)
@@ -346,6 +348,7 @@ def test_the_tally_counts_every_finding(found: dict[str, Finding]) -> None:
     assert list(counts["bars"]) == list(VERDICTS)
 
 
+@pytest.mark.slow
 def test_the_page_is_what_the_command_writes(found: dict[str, Finding]) -> None:
     """After a change: `bnas-bench audit --markdown > docs/audit.md`."""
     assert page([*found.values()]) == PAGE.read_text("utf-8")
