@@ -271,6 +271,7 @@ def test_equivalent_ops_of_bars(found: dict[str, Finding]) -> None:
     }
 
 
+@pytest.mark.slow
 def test_every_check_can_fail(every: list[Check]) -> None:
     """A printed number altered beyond all rules and all rounding is found, whatever it was."""
     for each in every:
@@ -285,6 +286,7 @@ def test_every_check_can_fail(every: list[Check]) -> None:
         assert finding.difference
 
 
+@pytest.mark.slow
 def test_every_check_can_agree(every: list[Check]) -> None:
     """What the stated rule gives, printed to six decimals, agrees."""
     for each in every:
