@@ -141,7 +141,7 @@ def test_decoupling_backtracks_in_place(space, digits) -> None:
 @cache
 def log_of(method: type[SearchStrategy], digits: Task, *options: tuple[str, Any]) -> list[Any]:
     """Of a search on darts-binary, without its seconds."""
-    with Meter(250) as meter:
+    with Meter(400) as meter:
         method(**dict(options)).search(
             find("space", "darts-binary").make({}), digits, meter, np.random.default_rng(5)
         )
