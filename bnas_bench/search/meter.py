@@ -53,8 +53,8 @@ class Meter:
         in the second half of the search, when warm-ups are over; until there is one, the first."""
         self._steady = False
         self.harness_seconds = 0.0
-        self._memory = TensorMemory()
         """Seconds that counting, logging and checkpoints took (of `seconds`)."""
+        self._memory = TensorMemory()
 
     @property
     def spent(self) -> float:
@@ -65,7 +65,7 @@ class Meter:
     def seconds(self) -> float:
         """Seconds of search so far, those of earlier runs of the same trial included.
 
-        What counting the memory takes is the harness's.
+        What the bookkeeping of `TensorMemory` takes is left out.
         """
         return self._seconds_before + time.perf_counter() - self._started - self._memory.seconds
 

@@ -4,13 +4,22 @@ Each test prints medians and ratios of one run; nothing here passes or fails by 
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from statistics import median
 from time import perf_counter
 
 import numpy as np
 import torch
-from bnas_bench.methods.dcpnas import DISTANCES, HESSIANS, agreement, pull_of, relax
+from bnas_bench.methods.dcpnas import (
+    DISTANCES,
+    HESSIANS,
+    agreement,
+    exact_hvp,
+    exact_matrix,
+    pull_of,
+    relax,
+)
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -18,7 +27,9 @@ from bnas_bench.core.budgets import BUDGETS
 from bnas_bench.nn.darts.bundles import NodeMaps
 from bnas_bench.nn.darts.supernet import MixedCell
 from bnas_bench.nn.darts.topology import EDGES, NODES
+from bnas_bench.nn.kernels import plain
 from bnas_bench.plugins.registry import find
+from bnas_bench.search.learning import constant
 
 
 def time_ms(work: Callable[[], object], repeats: int = 5) -> float:
@@ -51,10 +62,13 @@ def test_the_four_hessian_forms() -> None:
     pull = pull_of(DISTANCES["frobenius"], tangent)
 
     def logits(alpha: Tensor) -> Tensor:
-        return supernet(x, relax(alpha, sizes))
+        with constant(supernet):  # as DCP-NAS does
+            return supernet(x, relax(alpha, sizes))
 
     def step(form: Callable) -> None:
-        form(logits, logits(alpha), alpha, parent, pull)
+        with plain() if form in (exact_hvp, exact_matrix) else nullcontext():
+            z = logits(alpha)
+        form(logits, z, alpha, parent, pull)
 
     def first_order() -> None:
         torch.autograd.grad(agreement(logits(alpha), parent), alpha)

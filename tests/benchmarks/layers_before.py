@@ -14,11 +14,13 @@ from torch import Tensor
 from torch.autograd import Function
 
 from bnas_bench.nn import binary, kernels
+from bnas_bench.nn.bars import supernet as bars
 from bnas_bench.nn.blocks import channels_last
 from bnas_bench.nn.darts import bundled
 from bnas_bench.nn.darts.bundled import SeparableBundle, normalise
 from bnas_bench.nn.darts.bundles import EdgeBundle, NodeMaps
 from bnas_bench.nn.kernels import activations, normalised, plain
+from bnas_bench.nn.nasbnn import network
 from bnas_bench.nn.nasbnn import supernet as nasbnn
 
 
@@ -26,7 +28,7 @@ from bnas_bench.nn.nasbnn import supernet as nasbnn
 def layers_before() -> Iterator[None]:
     """The layers are those within the `with`; their parameters are the same."""
     with ExitStack() as stack:
-        for place in (binary, normalised):
+        for place in (binary, normalised, bars, network):
             stack.enter_context(patch.object(place, "ste_sign", ste_sign))
         for place in (binary, bundled, normalised, nasbnn):
             stack.enter_context(patch.object(place, "prelu", F.prelu))
