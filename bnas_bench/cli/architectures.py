@@ -54,10 +54,11 @@ def measure(
     file. The maps are the most that is alive at once: 4 bytes a value in the float simulation, one
     bit a value of what only 1-bit convolutions read if they are packed.
 
-    ARCH is a file (JSON or Genotype(...); of many, FILE:NAME), the folder of a finished trial, the
-    text itself, or torchvision:NAME for a real-valued network of torchvision. With --space
-    handcrafted a model's name will do. Of a trial only the architecture is taken: it is counted at the
-    size that the options give, not at the one it was trained at (as `latency` and `pack` take it).
+    ARCH is a file (JSON, NAS-Bench-201's |OP~0|+..., or Genotype(...); of many, FILE:NAME), the folder
+    of a finished trial, the text itself, or torchvision:NAME for a real-valued network of torchvision.
+    With --space handcrafted a model's name will do. Of a trial only the architecture is taken: it is
+    counted at the size that the options give, not at the one it was trained at (as `latency` and `pack`
+    take it).
     """
     from bnas_bench.cost import costs, ledger
     from bnas_bench.runs.network import packed_bytes
@@ -97,8 +98,8 @@ def measure(
 def show(arch: str | None, named: str | None, space: str | None, out: Path | None) -> None:
     """Print an architecture, or draw it.
 
-    ARCH is a file (JSON or Genotype(...); of many, FILE:NAME), the folder of a finished trial, or the
-    text itself.
+    ARCH is a file (JSON, NAS-Bench-201's |OP~0|+..., or Genotype(...); of many, FILE:NAME), the folder
+    of a finished trial, or the text itself.
     """
     instance, architecture = read_architecture(_one(arch, named), space)
     if out is not None:

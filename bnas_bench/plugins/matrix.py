@@ -33,7 +33,12 @@ def matrix() -> str:
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     notes = "\n".join(f"{number}. {reason}." for number, reason in enumerate(reasons, 1))
     sizes = "\n".join(
-        f"- `{name}`: {space.size():.4g} architectures, {len(space.decisions)} decisions"
+        f"- `{name}`: {_count(space.size())} architectures, {len(space.decisions)} decisions"
         for name, space in spaces.items()
     )
     return f"{HEAD}\n{table}\n\n{notes}\n\n## Spaces\n\n{sizes}\n"
+
+
+def _count(size: int) -> str:
+    """Whole where it is short."""
+    return f"{size:,}" if size < 10**6 else f"{size:.4g}"

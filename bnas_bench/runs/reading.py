@@ -81,7 +81,9 @@ def _found(text: str, space: str | None) -> _Source:
 def _is_text(text: str) -> bool:
     """Whether something that is not there can only be the architecture itself."""
     is_path = re.search(r"\.\w{1,5}$", text.rstrip()) is not None
-    return text.lstrip("\ufeff \t\r\n").startswith(("{", "[")) or (is_written(text) and not is_path)
+    return text.lstrip("\ufeff \t\r\n").startswith(("{", "[", "|")) or (
+        is_written(text) and not is_path
+    )
 
 
 def _is_name(text: str, space: str | None) -> bool:
@@ -159,8 +161,11 @@ def _space(source: _Source, named_space: str | None) -> SearchSpace:
 
 
 def _named_in(content: str) -> str | None:
-    """The space that an architecture's JSON names."""
-    if content.lstrip("\ufeff \t\r\n").startswith("{"):
+    """The space that an architecture's JSON names, or whose text `|OP~0|+...` alone is."""
+    start = content.lstrip("\ufeff \t\r\n")[:1]
+    if start == "|":
+        return "bnas-201"
+    if start == "{":
         try:
             value = read_json(content)
         except BadJson:  # which the space's own reading will say

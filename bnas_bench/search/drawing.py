@@ -18,18 +18,24 @@ Pairs = dict[int, list[tuple[str, int]]]
 
 FOUR = [(2.6, 1.4), (5.2, -1.4), (7.8, 1.4), (10.4, -1.4)]
 OUTPUT = (13.0, 0.0)
-PLACES = {1: [(0.0, 0.0), *FOUR, OUTPUT], 2: [(0.0, 1.4), (0.0, -1.4), *FOUR, OUTPUT]}
-"""Where the nodes of a cell of one or two inputs stand."""
+PLACES = {
+    (1, 4): [(0.0, 0.0), *FOUR, OUTPUT],
+    (2, 4): [(0.0, 1.4), (0.0, -1.4), *FOUR, OUTPUT],
+    (1, 3): [(0.0, 0.0), (4.2, 1.8), (8.8, -1.8), OUTPUT],
+}
+"""Where the inputs and nodes of a cell stand, by their numbers, and its output: all nodes, concatenated,
+or the last of three."""
 
 INPUTS = {1: ["$c_{k-1}$"], 2: ["$c_{k-2}$", "$c_{k-1}$"]}
 ROW_COLOURS = ("#d9e8f6", "#e3f2dd", "#fdf0c8")
 
 
 def draw_cells(cells: dict[str, Pairs], path: Path | str, *, inputs: int = 2) -> None:
-    """Draw cells below each other: inputs, four nodes with the operations on their edges, output.
+    """Draw cells below each other: inputs, nodes with the operations on their edges, output.
 
     Args:
-        cells: per title, per node the (operation, source) pairs.
+        cells: per title, per node the (operation, source) pairs; of four nodes, or of three whose last
+            is the output.
         inputs: of each cell, 1 or 2.
         path: where to; `.png`, `.svg` or `.pdf`.
 
@@ -113,14 +119,14 @@ def _draw_cell(axis, title: str, pairs: Pairs, inputs: int) -> None:  # type: ig
     axis.set_ylim(-2.6, 2.6)
     axis.set_aspect("equal")
     axis.axis("off")
-    places = PLACES[inputs]
+    places = PLACES[inputs, len(pairs)]
     last = len(places) - 1
     for j, node in pairs.items():
         for order, (operation, i) in enumerate(node):
             _arrow(axis, places[i], places[j], bend=0.16 if order else -0.16, label=operation)
-        _arrow(
-            axis, places[j], OUTPUT, bend=0.22 if places[j][1] < 0 else -0.22, label="", faint=True
-        )
+        if last not in pairs:
+            bend = 0.22 if places[j][1] < 0 else -0.22
+            _arrow(axis, places[j], OUTPUT, bend=bend, label="", faint=True)
     labels = [*INPUTS[inputs], *map(str, range(inputs, last)), "$c_k$"]
     for number, (place, text) in enumerate(zip(places, labels, strict=True)):
         colour = "#d9e8f6" if number < inputs else "#fdf0c8" if number == last else "#e3f2dd"

@@ -196,7 +196,7 @@ def test_a_formula_refuses_what_it_cannot_know() -> None:
 
 @pytest.mark.sample(3)
 @pytest.mark.parametrize("convention", sorted(set(OPS) - set(BEYOND_PRODUCTS)))
-@pytest.mark.parametrize("name", ["darts-binary", "bats", "bars", "nas-bnn"])
+@pytest.mark.parametrize("name", ["darts-binary", "bats", "bars", "bnas-201", "nas-bnn"])
 def test_formulas_follow_every_other_convention(name: str, convention: str) -> None:
     space, spec, arch, book = sampled(name)
     counted = ops(book, convention)

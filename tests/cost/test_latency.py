@@ -178,7 +178,9 @@ def test_an_open_meter_is_not_charged() -> None:
         assert meter.spent == 1  # three forwards at a third each: it is listening again
 
 
-@pytest.mark.parametrize("name", ["darts-binary", "bats", "bars", "nas-bnn", "handcrafted"])
+@pytest.mark.parametrize(
+    "name", ["darts-binary", "bats", "bars", "bnas-201", "nas-bnn", "handcrafted"]
+)
 def test_settled_weights_change_no_logit(name: str) -> None:
     for precision in ("W1A1", "W32A32"):
         network = build(name, {}, (3, 16, 16))

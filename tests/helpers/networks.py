@@ -28,6 +28,7 @@ SPACES: list[tuple[str, dict]] = [
     ("bats", {"groups": 4, "shuffle": 2}),
     ("bars", {}),
     ("bars", {"cells": "normal-reduce", "cell_shortcut": False}),
+    ("bnas-201", {}),
     ("nas-bnn", {}),
     ("nas-bnn", {"non_decreasing": False}),
     *(("handcrafted", {"models": (model,)}) for model in MODELS),
@@ -38,7 +39,7 @@ def build(name: str, options: dict, shape, seed: int = 0, classes: int = 7) -> N
     """A small network of random architecture, all its numbers random and of both signs."""
     plugin, rng = find("space", name), np.random.default_rng(seed)
     space = plugin.make(plugin.defaults | options)
-    cells = 3 if name in ("darts-binary", "bats") else None
+    cells = {"darts-binary": 3, "bats": 3, "bnas-201": 5}.get(name)
     spec = space.spec(space.fit(Scale(cells, 6)), shape, classes, final=True)
     return randomised(space.network(space.sample(rng), spec, rng), seed)
 

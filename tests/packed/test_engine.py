@@ -34,7 +34,7 @@ def cases() -> Iterator[object]:
     """Every space and options, at one of the small shapes; each space once with a large stem."""
     for index, (name, options) in enumerate(SPACES):
         yield pytest.param(name, options, SHAPES[index % len(SHAPES)], id=f"{name}-{index}")
-    for name in ("darts-binary", "bats", "bars", "nas-bnn", "handcrafted"):
+    for name in ("darts-binary", "bats", "bars", "bnas-201", "nas-bnn", "handcrafted"):
         yield pytest.param(name, {}, LARGE, id=f"{name}-large")
 
 
@@ -79,7 +79,9 @@ def test_random_architectures_of_all_spaces_run_to_the_last_bit(
 @pytest.mark.sample(1)
 @needs_one_rounding
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("name", ["darts-binary", "bats", "bars", "nas-bnn", "handcrafted"])
+@pytest.mark.parametrize(
+    "name", ["darts-binary", "bats", "bars", "bnas-201", "nas-bnn", "handcrafted"]
+)
 def test_every_test_image_gets_the_networks_logits_and_class(name: str, seed: int) -> None:
     """Digits, whose training images have set the statistics of the batch norms."""
     digits = load("digits", image=None, device="cpu", folder=Path())

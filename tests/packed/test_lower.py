@@ -69,7 +69,9 @@ def check_form(program: Program) -> None:
 
 
 @pytest.mark.parametrize("precision", ["W32A32", "W1A32"])
-@pytest.mark.parametrize("name", ["darts-binary", "bats", "bars", "nas-bnn", "handcrafted"])
+@pytest.mark.parametrize(
+    "name", ["darts-binary", "bats", "bars", "bnas-201", "nas-bnn", "handcrafted"]
+)
 def test_other_precisions_are_lowered_as_they_run(name, precision) -> None:
     """BARS' convolutions see another layout than the engine's, where they are real."""
     options = {"models": ("birealnet18", "reactnet-a")} if name == "handcrafted" else {}
@@ -81,7 +83,9 @@ def test_other_precisions_are_lowered_as_they_run(name, precision) -> None:
     assert (ops["conv_w1"] > 0) == (precision == "W1A32")
 
 
-@pytest.mark.parametrize("name", ["darts-binary", "bats", "bars", "nas-bnn", "handcrafted"])
+@pytest.mark.parametrize(
+    "name", ["darts-binary", "bats", "bars", "bnas-201", "nas-bnn", "handcrafted"]
+)
 def test_real_convolutions_see_the_layout_of_the_engine(name) -> None:
     """A pixel's channels are next to each other; that of global pooling decides how it adds, too."""
     for shape in (*SHAPES, LARGE):

@@ -99,6 +99,18 @@ def test_files_that_are_none(content: bytes, message: str) -> None:
     assert message in fail("show", "./x" if message.startswith("'x'") else "x")
 
 
+def test_a_cell_of_nas_bench_201_is_of_bnas_201() -> None:
+    text = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|avg_pool_3x3~0|nor_conv_1x1~1|none~2|"
+    Path("cell.txt").write_text(f"{text}\n")
+    for arch in (text, "cell.txt"):
+        space, found = read_architecture(arch, None)
+        assert space.name == found.space == "bnas-201"
+        assert found.choices["edge(1,3)"] == "nor_conv_1x1"
+    assert text in succeed("show", text)
+    message = fail("show", text.replace("none", "zeroise"))
+    assert "the text: 'zeroise' from node 0 into node 2 is no operation" in message
+
+
 def test_what_is_not_there() -> None:
     for name in ("gone{1}.json", "Genotype(1).txt", "gone.py:NAME", "a\0b"):
         with pytest.raises(BadValue, match="cannot read an architecture from"):

@@ -21,6 +21,7 @@ CELL_SPACES = [
 ]
 FLAT_SPACES = [
     ("bars", {}),
+    ("bnas-201", {}),
     ("handcrafted", {}),
 ]
 STAGED_SPACES = [
