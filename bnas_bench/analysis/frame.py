@@ -19,8 +19,7 @@ from typing import Any, NamedTuple
 from bnas_bench.analysis.labels import PARTS, Key, Labels
 from bnas_bench.analysis.measures import MEASURES
 from bnas_bench.analysis.summary import SAME, Defaults, machine
-from bnas_bench.core.errors import Damaged
-from bnas_bench.runs.store import Record, Store
+from bnas_bench.runs.store import SHOWN, Record, State, Store
 
 Seed = tuple[int, int]
 """The root seed and the repetition: two runs with the same one are a pair."""
@@ -120,8 +119,17 @@ class Results:
         return list(dict.fromkeys(row.method for row in self.rows))
 
 
-def read(store: Store, defaults: Defaults) -> Results:
-    """Read every trial of a store once, keeping of its record what tables and figures need.
+def states(store: Store) -> Iterator[tuple[str, State]]:
+    """Every trial of a store, by id, where the files that reports show count as well."""
+    for trial_id in store.ids():
+        state = store.state(trial_id, SHOWN)
+        # The trial is named beside it, and its folder differs from machine to machine.
+        reason = (state.reason or "").replace(f"{store.folder(trial_id)}/", "")
+        yield trial_id, state._replace(reason=reason)
+
+
+def read(states: Iterable[tuple[str, State]], defaults: Defaults) -> Results:
+    """The rows of trials, keeping of a record what tables and figures need.
 
     Args:
         defaults: of the plug-ins' options, which a label need not say.
@@ -130,18 +138,14 @@ def read(store: Store, defaults: Defaults) -> Results:
     trials: dict[Key, list[Run | Missing]] = defaultdict(list)
     examples: dict[Key, Record] = {}
     lost = []
-    for trial_id in store.ids():
-        try:
-            if (record := store.shown(trial_id)) is None:
-                lost.append(Missing(NO_SEED, "unfinished", "it has no record", trial_id))
-                continue
-            key, trial = labels.key(record), _trial(record)
-            examples.setdefault(key, {name: record[name] for name in EXAMPLE})
-            trials[key].append(trial)
-        except Damaged as error:
-            # The trial is named beside it, and its folder differs from machine to machine.
-            reason = str(error).replace(f"{store.folder(trial_id)}/", "")
-            lost.append(Missing(NO_SEED, "damaged", reason, trial_id))
+    for trial_id, state in states:
+        if (record := state.record) is None:
+            reason = state.reason or "it has no record"
+            lost.append(Missing(NO_SEED, state.word, reason, trial_id))
+            continue
+        key = labels.key(record)
+        examples.setdefault(key, {name: record[name] for name in EXAMPLE})
+        trials[key].append(_trial(record))
     stray = _place(lost, trials)
     names = labels.names()
     settings: dict[Setting, dict[str, Key]] = defaultdict(dict)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bnas_bench.analysis.frame import states
 from bnas_bench.analysis.table import Table
 from bnas_bench.papers.artefact import Artefact
 from bnas_bench.papers.figures import draw, drawn
@@ -20,7 +21,7 @@ from bnas_bench.report.folder import replaced
 from bnas_bench.report.folder import write as write_report
 from bnas_bench.report.model import Picture, Report, RunView
 from bnas_bench.report.style import save
-from bnas_bench.report.views import views
+from bnas_bench.report.views import view
 from bnas_bench.runs.store import Record, Store
 from bnas_bench.runs.trial import Trial
 
@@ -75,7 +76,8 @@ def _write(
     folder = parent / slug(f"{plan.budget}-{plan.dataset}")
     with replaced(folder) as new:
         pictures = list(_pictures(plan, rows, store, new))
-        runs = list(views(store, origin, new, only={trial.id for trial in plan.trials}))
+        chosen = Store(store.root, only=[trial.id for trial in plan.trials])
+        runs = [view(store.folder(name), state, origin, new) for name, state in states(chosen)]
         write_report(_report(artefact, found, pictures, runs), new)
     ours = (value for row in found.rows for key, value in row.items() if key.endswith("_here"))
     shows = bool(pictures) or any(value.number is not None for value in ours)

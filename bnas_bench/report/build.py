@@ -8,24 +8,23 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from bnas_bench.analysis.frame import Results, Row, Setting, read
+from bnas_bench.analysis.frame import Results, Row, Setting, read, states
 from bnas_bench.analysis.table import Table
 from bnas_bench.core.errors import BadValue
 from bnas_bench.report.commands import Origin
 from bnas_bench.report.contrasts import RANDOM, against_random, front_table, rank_table
 from bnas_bench.report.datasets import Family, dataset_table, difference_in_words, families
 from bnas_bench.report.folder import replaced, write_tables, write_texts
-from bnas_bench.report.model import Report
+from bnas_bench.report.model import Report, RunView
 from bnas_bench.report.pictures import FAMILIES, FIGURED, Pictures, draw_cells
 from bnas_bench.report.tables import comparison, lost
-from bnas_bench.report.views import views
-from bnas_bench.runs.store import Store
+from bnas_bench.report.views import view
+from bnas_bench.runs.store import State, Store
 
 DRAWN = 12
 """Rows whose cells are drawn, those of the settings with most runs: each takes a second."""
@@ -43,7 +42,15 @@ def build(store: Store, origin: Origin, folder: Path | str) -> None:
         BadValue: if no run finished, or if `folder` holds what no report wrote.
         Unwritable: if it cannot be written.
     """
-    results = read(store, origin.defaults)
+    runs: list[RunView] = []
+
+    def viewed() -> Iterator[tuple[str, State]]:
+        """Every trial, read once: records are too large to be kept."""
+        for trial_id, state in states(store):
+            runs.append(view(store.folder(trial_id), state, origin, Path(folder)))
+            yield trial_id, state
+
+    results = read(viewed(), origin.defaults)
     finished = [row for row in results.rows if row.runs]
     if not finished:
         raise BadValue(_nothing(results, origin))
@@ -52,15 +59,10 @@ def build(store: Store, origin: Origin, folder: Path | str) -> None:
         found, slugs = families(results), _slugs(results.settings)
         pictures = Pictures(results, store, new / "figures", slugs)
         planned = pictures.plan(found)
-
-        def draw() -> None:
-            pictures.draw()
-            draw_cells(list(islice(finished, DRAWN)), store, new / "cells")
-
-        with aside(draw):
+        with aside(pictures.draw):
             tables = list(_tables(results, store, origin, found, slugs))
-            runs = list(views(store, origin, new))
             write_tables(tables, new)
+            draw_cells(finished[:DRAWN], store, new / "cells")
         drawn = {file.stem: file.read_text("utf-8") for file in (new / "cells").glob("*.svg")}
         report = Report(
             name=origin.name,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -11,12 +10,11 @@ from urllib.parse import quote
 import numpy as np
 
 from bnas_bench.analysis.logs import NO_LOG, log_entries
-from bnas_bench.core.errors import Damaged
 from bnas_bench.core.files import read_regular
 from bnas_bench.report.commands import Origin
 from bnas_bench.report.embed import fields
 from bnas_bench.report.model import RunView
-from bnas_bench.runs.store import Record, Store
+from bnas_bench.runs.store import Record, State
 
 ENTRIES = 30
 """Lines of a log that are shown; the file holds all."""
@@ -34,37 +32,24 @@ ELSEWHERE = frozenset(
 """Fields of a record that the rest of a view says."""
 
 
-def views(
-    store: Store, origin: Origin, folder: Path, only: Container[str] | None = None
-) -> Iterator[RunView]:
-    """Every trial of a store, also those that are damaged or have not finished.
+def view(trial: Path, state: State, origin: Origin, report: Path) -> RunView:
+    """A trial, also one that is damaged or has not finished.
 
     Args:
-        folder: of the report, which links lead away from.
-        only: ids of the trials that are wanted; the others are not read.
+        trial: its folder.
+        report: the report's folder, which links lead away from.
     """
-    for trial_id in store.ids():
-        if only is not None and trial_id not in only:
-            continue
-        status, record = _read(store, trial_id)
-        yield RunView(
-            id=trial_id,
-            status=status,
-            command=_command(origin, record),
-            config=fields(record.get("config") or {}),
-            record=fields({k: v for k, v in record.items() if k not in ELSEWHERE}),
-            log=_log(store.folder(trial_id) / "log.jsonl"),
-            architecture=fields((record.get("architecture") or {}).get("choices") or {}),
-            files=_files(store.folder(trial_id), folder),
-        )
-
-
-def _read(store: Store, trial_id: str) -> tuple[str, Record]:
-    try:
-        record = store.shown(trial_id)
-    except Damaged as error:
-        return "damaged", {"reason": str(error).replace(f"{store.folder(trial_id)}/", "")}
-    return (record["status"], record) if record else ("unfinished", {})
+    record = state.record or ({"reason": state.reason} if state.reason else {})
+    return RunView(
+        id=trial.name,
+        status=state.word,
+        command=_command(origin, record),
+        config=fields(record.get("config") or {}),
+        record=fields({k: v for k, v in record.items() if k not in ELSEWHERE}),
+        log=_log(trial / "log.jsonl"),
+        architecture=fields((record.get("architecture") or {}).get("choices") or {}),
+        files=_files(trial, report),
+    )
 
 
 def _command(origin: Origin, record: Record) -> str:
@@ -79,8 +64,10 @@ def _log(file: Path) -> list[dict[str, Any]]:
     """Entries of a log spread evenly, the first and the last among them."""
     try:
         lines = read_regular(file).splitlines()
-        places = np.linspace(0, len(lines) - 1, min(ENTRIES, len(lines))).round().astype(int)
-        entries = log_entries(lines[place] for place in places)
+        if len(lines) > ENTRIES:
+            places = np.linspace(0, len(lines) - 1, ENTRIES).round().astype(int)
+            lines = [lines[place] for place in places]
+        entries = log_entries(lines)
     except (OSError, *NO_LOG):
         return []
     return [entry for entry in entries if isinstance(entry, dict)]

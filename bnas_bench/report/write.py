@@ -7,14 +7,14 @@ numbered. `latex.py` has the third form.
 
 from __future__ import annotations
 
+import csv
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from urllib.parse import quote
-
-import pandas as pd
 
 from bnas_bench.analysis.table import Column, Table, Value
 from bnas_bench.report.model import Picture, Report
@@ -169,8 +169,9 @@ def csv_text(table: Table) -> str:
     if one_source and any(sources):
         columns.append(("runs", [" ".join(*found) if found else "" for found in sources]))
     rows = zip(*(map(_harmless, texts) for _, texts in columns), strict=True)
-    frame = pd.DataFrame(rows, columns=[name for name, _ in columns])
-    return frame.to_csv(index=False, lineterminator="\n")
+    text = StringIO()
+    csv.writer(text, lineterminator="\n").writerows([[name for name, _ in columns], *rows])
+    return text.getvalue()
 
 
 def _markdown_text(text: str) -> str:

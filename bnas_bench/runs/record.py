@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
+from itertools import chain
 from typing import Any, TypeAlias
 
 from bnas_bench.core.strict import read_json
@@ -67,10 +68,11 @@ def decode(data: bytes) -> Record:
     body = data[: -len(_last_line(b""))]
     if digest is None or data != body + _last_line(body):
         raise NoRecord("is truncated or altered: its digest is another")
-    if CONTROL_BYTES.search(data) and _depth_of_clean(record) is None:
-        raise NoRecord("is no record: it holds characters that no text has")
-    if data.count(b"{") + data.count(b"[") > DEEPEST and (_depth_of_clean(record) or 0) > DEEPEST:
+    if data.count(b"{") + data.count(b"[") > DEEPEST and _depth(record) > DEEPEST:
         raise NoRecord("is no record: it is nested too deeply")
+    is_plain = data.isascii() and b"\\" not in data and b"\x7f" not in data
+    if not is_plain and not _is_text(record):
+        raise NoRecord("is no record: it holds characters that no text has")
     if data.count(b'": ') > MOST:
         raise NoRecord(f"is no record: it has more than {MOST:,} fields")
     if wrong := _wrong(record):
@@ -85,8 +87,6 @@ def _last_line(body: bytes) -> bytes:
 CONTROL = re.compile(r"(\\\\)|\\u00(?:[0189][0-9a-f]|7f)|\\[bfr]")
 """What a terminal would obey, as JSON writes it; an escaped backslash is none, and group 1."""
 
-CONTROL_BYTES = re.compile(rb"\\u00[01789]|\\[bfr]|\\u[dD][89a-fA-F]|[\x7f-\xff]")
-
 
 def _parse(data: bytes) -> Any:
     try:
@@ -95,30 +95,24 @@ def _parse(data: bytes) -> Any:
         raise NoRecord(f"cannot be read ({error})") from error
 
 
-def _depth_of_clean(record: Record) -> int | None:
-    """Levels of nesting; None if a text holds control characters or half a character."""
-    level, depth = [record], 0
+def _depth(record: Record) -> int:
+    """Levels of nesting."""
+    depth = 0
+    level: list[Any] = [record]
     while level:
         depth += 1
-        below: list[Any] = []
-        for value in level:
-            parts = [*value, *value.values()] if isinstance(value, dict) else value
-            for part in parts:
-                if isinstance(part, str) and not _is_text(part):
-                    return None
-                if isinstance(part, dict | list):
-                    below.append(part)
-        level = below
+        parts = chain.from_iterable(v.values() if isinstance(v, dict) else v for v in level)
+        level = [part for part in parts if isinstance(part, dict | list)]
     return depth
 
 
-def _is_text(text: str) -> bool:
-    return not any(
-        ("\x00" <= c < "\x20" and c not in "\n\t")
-        or "\x7f" <= c < "\xa0"
-        or "\ud800" <= c < "\ue000"
-        for c in text
-    )
+def _is_text(record: Record) -> bool:
+    """Whether its texts, names too, hold no control character and no half of one."""
+    try:
+        json.dumps(record, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return all(found[1] for found in CONTROL.finditer(json.dumps(record)))
 
 
 def _number(value: Any) -> bool:

@@ -159,30 +159,30 @@ class Store:
         folder = self.folder(trial_id)
         if folder.is_symlink():
             raise Damaged(f"{folder} is a link, and results are no links")
-        if folder.exists() and not folder.is_dir():
-            raise Damaged(f"{folder} is no folder")
         record = read_record(folder)
+        if record is None and folder.exists() and not folder.is_dir():
+            raise Damaged(f"{folder} is no folder")
         if record is None and (wrong := next(filter(Path.is_dir, _written(folder)), None)):
             raise Damaged(f"{wrong} is a folder, where a file is to be written")
         if record is not None and record["id"] != trial_id:
             raise Damaged(f"{folder / RECORD} is the record of another trial, '{record['id']}'")
         return record
 
-    def state(self, trial_id: str) -> State:
+    def state(self, trial_id: str, whole: Iterable[str] = ()) -> State:
+        """How far a trial is.
+
+        Args:
+            whole: files of it that are to be as its record says, as `SHOWN`.
+        """
         try:
             record = self.read(trial_id)
+            if record is not None:
+                self.verify(record, whole)
         except Damaged as error:
             return State("damaged", str(error))
         if record is not None:
             return State(record["status"], record["reason"], record)
         return State("unfinished" if self.folder(trial_id).is_dir() else "to run")
-
-    def shown(self, trial_id: str) -> Record | None:
-        """What `read` gives, where the files that reports show are whole as well."""
-        record = self.read(trial_id)
-        if record is not None:
-            self.verify(record, SHOWN)
-        return record
 
     def verify(self, record: Record, names: Iterable[str] = tuple(DIGESTS)) -> None:
         """Compare the files of a trial with the digests in its record; one that is gone is no fault.
@@ -196,13 +196,6 @@ class Store:
     def file(self, record: Record, name: str) -> bytes | None:
         """One of the `DIGESTS` files of a trial that is over; see `read_whole`."""
         return read_whole(self.folder(record["id"]), record, name)
-
-    def records(self) -> Iterator[Record]:
-        """The records of all trials that are over, by id; damaged ones are left out."""
-        for trial_id in self.ids():
-            with suppress(Damaged):
-                if record := self.read(trial_id):
-                    yield record
 
     def write(self, trial_id: str, files: dict[str, bytes], record: Record) -> None:
         """Write a trial's files, and its record last.

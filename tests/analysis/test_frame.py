@@ -7,21 +7,16 @@ from typing import Any
 
 import pytest
 
-from bnas_bench.analysis.frame import Missing, Results, Row, differing, read
+from bnas_bench.analysis.frame import Missing, Results, Row, differing
 from bnas_bench.analysis.labels import dataset_name
-from bnas_bench.plugins.recorded import defaults
 from bnas_bench.report.values import befell
 from bnas_bench.runs.store import Store
-from tests.helpers.records import done, failed, put, trials, unchecked
+from tests.helpers.records import done, failed, put, results, trials, unchecked
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "results" / "some")
-
-
-def results(store: Store) -> Results:
-    return read(store, defaults)
 
 
 def only(found: Results) -> Row:

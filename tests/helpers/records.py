@@ -6,7 +6,9 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from bnas_bench.analysis.frame import Results, read, states
 from bnas_bench.core.files import sha256
+from bnas_bench.plugins.recorded import defaults
 from bnas_bench.runs.record import SCHEMA
 from bnas_bench.runs.request import Texts, requested
 from bnas_bench.runs.store import Record, Store
@@ -76,6 +78,11 @@ def done(trial: Trial, accuracy: float, **fields: Any) -> Record:
 def put(store: Store, record: Record, log: Iterable[Mapping[str, Any]] = ()) -> None:
     text = "".join(f"{json.dumps(entry)}\n" for entry in log)
     store.write(record["id"], {"log.jsonl": text.encode()} if text else {}, record)
+
+
+def results(store: Store) -> Results:
+    """A store's records as the rows of a report."""
+    return read(states(store), defaults)
 
 
 def unchecked(record: Record) -> bytes:

@@ -14,12 +14,14 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
+from bnas_bench.analysis.frame import states
 from bnas_bench.cli import Commands, main
 from bnas_bench.cli.report import report
 from bnas_bench.plugins.recorded import defaults
 from bnas_bench.report.build import FIGURED, aside, build
 from bnas_bench.report.commands import Origin
-from bnas_bench.report.views import ENTRIES, views
+from bnas_bench.report.model import RunView
+from bnas_bench.report.views import ENTRIES, view
 from bnas_bench.runs.store import Store
 from tests.helpers.records import done, failed, planned, put, trials
 from tests.report.test_report_write import compiled
@@ -201,17 +203,22 @@ def origin(store: Store) -> Origin:
     return Origin(store.root.name, str(store.root.parent), defaults)
 
 
+def views(store: Store, report: Path) -> list[RunView]:
+    known = origin(store)
+    return [view(store.folder(name), state, known, report) for name, state in states(store)]
+
+
 def test_a_command_makes_the_trial_that_it_stands_at(store: Store, tmp_path: Path) -> None:
     put(store, done(trials("bats", budget="smoke[passes=5000]", seeds=3, root_seed=7)[2], 50.0))
-    for view in views(store, origin(store), tmp_path / "reports" / "some"):
-        if view.status == "unfinished":
-            assert view.command == ""
+    for found in views(store, tmp_path / "reports" / "some"):
+        if found.status == "unfinished":
+            assert found.command == ""
             continue
-        program_name, *arguments = shlex.split(view.command)
+        program_name, *arguments = shlex.split(found.command)
         assert program_name == "bnas-bench"
         result = CliRunner().invoke(main, [*arguments, "--dry-run"])
         assert result.exit_code == 0, result.output
-        assert result.output.splitlines()[-1].split()[0] == view.id
+        assert result.output.splitlines()[-1].split()[0] == found.id
 
 
 def test_a_tables_command_makes_all_of_its_trials(store: Store) -> None:
@@ -229,7 +236,7 @@ def test_a_tables_command_makes_all_of_its_trials(store: Store) -> None:
 
 def test_views_link_to_files_and_hold_thin_logs(store: Store, tmp_path: Path) -> None:
     folder = tmp_path / "reports" / "some"
-    found = {view.id: view for view in views(store, origin(store), folder)}
+    found = {one.id: one for one in views(store, folder)}
     assert sorted(found) == store.ids()
     random = found[trials("random")[0].id]
     assert random.status == "ok"
@@ -248,8 +255,8 @@ def test_views_link_to_files_and_hold_thin_logs(store: Store, tmp_path: Path) ->
 def test_logs_are_shown_without_architectures(store: Store, tmp_path: Path) -> None:
     trial = trials("bats")[0]
     put(store, done(trial, 50.0), [{"passes": 1.0, "choices": {"a": "b"}}])
-    (view,) = (v for v in views(store, origin(store), tmp_path) if v.id == trial.id)
-    assert view.log == [{"passes": 1.0}]
+    (found,) = (v for v in views(store, tmp_path) if v.id == trial.id)
+    assert found.log == [{"passes": 1.0}]
 
 
 @pytest.mark.slow

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from scipy.stats import ttest_rel, wilcoxon
 
-from bnas_bench.analysis.frame import Results, read
+from bnas_bench.analysis.frame import Results
 from bnas_bench.analysis.table import Table, Value
-from bnas_bench.plugins.recorded import defaults
 from bnas_bench.report.contrasts import against_random, front_table, rank_table
 from bnas_bench.report.datasets import dataset_table, families
 from bnas_bench.report.tables import best, comparison, lost
 from bnas_bench.runs.store import Store
 from tests.helpers.records import done, failed, planned, put, trials
+from tests.helpers.records import results as results_of
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def fill(store: Store, accuracies: dict[str, list[float]], **fields: object) -> 
     for method, values in accuracies.items():
         for trial, accuracy in zip(trials(method, seeds=len(values)), values, strict=True):
             put(store, done(trial, accuracy, **fields))
-    return read(store, defaults)
+    return results_of(store)
 
 
 def compared(results: Results) -> Table:
@@ -83,7 +83,7 @@ def test_missing_trials_stand_in_the_table(store: Store) -> None:
     put(store, done(one, 90.0))
     put(store, failed(two, "Diverged: nan"))
     put(store, failed(trials("dcpnas")[0], "no sense", "refused"))
-    results = read(store, defaults)
+    results = results_of(store)
     table = compared(results)
     assert row(table, "random")["n"].text == "1/2"
     assert row(table, "random")["n"].note == "seed 1 failed: Diverged: nan"
@@ -112,7 +112,7 @@ def test_no_mean_of_what_a_seed_lacks(store: Store) -> None:
     one, two = trials("random", seeds=2)
     put(store, done(one, 90.0))
     put(store, done(two, 90.0, packed_latency_ms=None, packed_reason="no such layer"))
-    latency = row(compared(read(store, defaults)), "random")["packed_latency_ms"]
+    latency = row(compared(results_of(store)), "random")["packed_latency_ms"]
     assert (latency.kind, latency.note) == ("missing", "not in the record of seed 1: no such layer")
 
 
@@ -136,7 +136,7 @@ def test_seeds_of_different_code_are_rows_of_their_own(store: Store) -> None:
     one, two = trials("random", seeds=2)
     put(store, done(one, 90.0, method_source="a"))
     put(store, done(two, 90.0, method_source="b"))
-    table = compared(read(store, defaults))
+    table = compared(results_of(store))
     assert [line["method"].text for line in table.rows] == ["random (code a)", "random (code b)"]
 
 
@@ -144,7 +144,7 @@ def test_the_caption_names_budget_and_machines(store: Store) -> None:
     one, two = trials("random", seeds=2)
     put(store, done(one, 90.0))
     put(store, done(two, 90.0, device_name="Some GPU", device="cuda"))
-    assert compared(read(store, defaults)).caption.startswith(
+    assert compared(results_of(store)).caption.startswith(
         "Space darts-binary, dataset digits, budget smoke; measured on Some CPU (CPU threads: 1) and "
         "Some GPU (CPU threads: 1), whose times do not compare; a budget other than paper reproduces no "
         "paper's numbers."
@@ -184,7 +184,7 @@ def test_against_random_as_scipy_has_it(store: Store) -> None:
 def test_pairs_are_of_shared_seeds(store: Store) -> None:
     fill(store, {"random": [50.0, 60.0]})
     put(store, done(trials("dcpnas", seeds=2)[1], 63.0))
-    results = read(store, defaults)
+    results = results_of(store)
     ((setting, rows),) = results.settings.items()
     found = row(against_random(setting, rows, "random"), "dcpnas")
     assert (found["n"].number, found["difference"].text) == (1, "+3.00")
@@ -204,7 +204,7 @@ def test_ranks_are_over_the_seeds_of_each_method(store: Store) -> None:
             put(store, done(trial, 50.0 + number, valid_accuracy=value))
     for trial in trials("bats", seeds=4):
         put(store, done(trial, 50.0, valid_accuracy=None))
-    ((setting, rows),) = read(store, defaults).settings.items()
+    ((setting, rows),) = results_of(store).settings.items()
     table = rank_table(setting, rows, "ranks")
     assert {line["method"].text: line["tau"].number for line in table.rows} == {
         "random": 1.0,
@@ -221,7 +221,7 @@ def test_hypervolumes_by_hand(store: Store) -> None:
     put(store, done(trial, 50.0, front_size=1, ops={"nas-bnn": 50.0, "honest": 50.0}))
     member = {"architecture": {}, "valid_accuracy": 55.0, "ops": 60.0}
     (store.folder(trial.id) / "front.json").write_text(json.dumps([member]))
-    ((setting, rows),) = read(store, defaults).settings.items()
+    ((setting, rows),) = results_of(store).settings.items()
     table = front_table(setting, rows, "fronts", store)
     # Reference: chance, 10 %, and 1.1 x 200 = 220 OPs; the rectangle is 90 x 220.
     random = (45 * (200 - 100) + 72 * (220 - 200)) / (90 * 220)
@@ -240,7 +240,7 @@ def test_ranks_over_five_datasets(store: Store) -> None:
         for number, trial in enumerate(trials(method, datasets=DATASETS)):
             put(store, done(trial, 10.0 * number + better))
     put(store, done(trials("bats")[0], 5.0))
-    (family,) = families(read(store, defaults))
+    (family,) = families(results_of(store))
     table = dataset_table(family, "datasets")
     ranks = {line["method"].text: line["rank"].number for line in table.rows if "rank" in line}
     assert ranks == {"dcpnas": 1.0, "darts": 2.0, "random": 3.0}
@@ -254,7 +254,7 @@ def test_ranks_over_five_datasets(store: Store) -> None:
 def test_why_there_is_no_critical_difference(store: Store) -> None:
     for trial in trials("random,darts,dcpnas", datasets=DATASETS[:2]):
         put(store, done(trial, 50.0))
-    (family,) = families(read(store, defaults))
+    (family,) = families(results_of(store))
     assert dataset_table(family, "datasets").notes == [
         "No critical difference on darts-binary, budget smoke: seeds are not datasets: 2 datasets, 5 needed."
     ]
@@ -264,7 +264,7 @@ def test_a_damaged_folder_is_listed_by_its_name(store: Store) -> None:
     fill(store, {"random": [90.0]})
     (store.trials / "odd-name").mkdir()
     (store.trials / "odd-name" / "record.json").write_text("[]")
-    (line,) = lost(read(store, defaults)).rows
+    (line,) = lost(results_of(store)).rows
     assert (line["trial"].text, line["state"].text) == ("odd-name", "damaged")
     assert line["reason"].text == "record.json is no record"
 
@@ -272,4 +272,4 @@ def test_a_damaged_folder_is_listed_by_its_name(store: Store) -> None:
 def test_a_refused_record_needs_no_numbers(store: Store) -> None:
     fill(store, {"random": [90.0]})
     put(store, planned(trials("darts")[0], status="refused", reason="no"))
-    assert row(compared(read(store, defaults)), "darts")["n"].text == "0/1"
+    assert row(compared(results_of(store)), "darts")["n"].text == "0/1"

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from math import sqrt
 from typing import TypeVar
 
 import numpy as np
-from scipy.stats import rankdata, ttest_1samp
+from scipy.special import stdtr
+from scipy.stats import rankdata
 
-from bnas_bench.analysis.stats.values import LEVEL, Array, Interval, NotEnough, finite, rounded
+from bnas_bench.analysis.stats.means import summary
+from bnas_bench.analysis.stats.values import Array, Interval, NotEnough, finite, rounded
 from bnas_bench.core.errors import BadValue
 
 Key = TypeVar("Key", bound=Hashable)
@@ -56,18 +59,18 @@ def paired(x: Mapping[Key, float], y: Mapping[Key, float]) -> Paired | NotEnough
     xs, ys = finite([x[key] for key in keys], "scores"), finite([y[key] for key in keys], "scores")
     d = rounded(xs - ys, max(np.abs(xs).max(), np.abs(ys).max()))
     n = len(d)
-    interval: Interval | NotEnough
+    known = summary(d)
+    assert not isinstance(known, NotEnough), "there are pairs"
+    interval = known.interval
     t_p: float | NotEnough
-    if np.ptp(d) > 0:
-        test = ttest_1samp(d, 0)  # of the rounded differences; else it is ttest_rel
-        interval = Interval(*map(float, test.confidence_interval(LEVEL)))
-        t_p = float(test.pvalue)
+    if isinstance(interval, Interval) and isinstance(known.sd, float):
+        t_p = float(2 * stdtr(n - 1, -abs(known.mean) * sqrt(n) / known.sd))
     else:
         interval = NotEnough(
             f"all {n} differences are equal" if n > 1 else "one pair has no spread"
         )
         t_p = interval if d[0] or n == 1 else 1.0
-    return Paired(n, len(x) + len(y) - 2 * n, float(d.mean()), interval, t_p, _wilcoxon(d))
+    return Paired(n, len(x) + len(y) - 2 * n, known.mean, interval, t_p, _wilcoxon(d))
 
 
 def _wilcoxon(differences: Array) -> float:
