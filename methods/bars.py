@@ -29,12 +29,14 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from bnas_bench.core.options import AboveZero, Amount, BelowOne, Few, Positive, Signed
+from bnas_bench.data.images import sent
 from bnas_bench.search.relaxed import (
     Bilevel,
     Relaxation,
     Relaxed,
     entropy,
     epoch_passes,
+    on_host,
     planned_steps,
     softmax_relaxation,
     temperature,
@@ -63,7 +65,8 @@ def entropy_penalty(p: list[Tensor], lam: float) -> Tensor:
 
 def capacity_penalty(ops: Tensor, budget: float, gamma: float, mu: float) -> Tensor:
     """Factor of Eq. (7): (OPs / F) ** theta with theta = mu from F on and gamma below; a scalar."""
-    return (ops / budget) ** (mu if float(ops.detach()) >= budget else gamma)
+    part = ops / budget
+    return torch.where(ops.detach().double() >= budget, part**mu, part**gamma)
 
 
 def lam_at(first: float, last: float, progress: float) -> float:
@@ -149,7 +152,9 @@ class BARS(Bilevel):
         tau = temperature(self.tau, self.last_tau, progress)
 
         def mix(alpha: Tensor) -> list[Tensor]:
-            noise = torch.from_numpy(rng.gumbel(size=len(alpha))).to(alpha)
+            noise = sent(
+                torch.from_numpy(rng.gumbel(size=len(alpha))).to(alpha.dtype), alpha.device
+            )
             parts = zip(alpha.split(model.sizes), noise.split(model.sizes), strict=True)
             return [gumbel_softmax(part, g, tau) for part, g in parts]
 
@@ -160,7 +165,7 @@ class BARS(Bilevel):
         self, space: SearchSpace, model: Relaxed, task: Task, rng: np.random.Generator
     ) -> tuple[Architecture, float]:
         """Section 4.3: of K sampled architectures the one of least validation loss; its accuracy."""
-        p = [q.double().cpu().numpy() for q in softmax_relaxation(model.sizes)(model.own)]
+        p = [q.astype(np.float64) for q in on_host(softmax_relaxation(model.sizes)(model.own))]
         found: list[tuple[float, float, Architecture]] = []
         for _ in range(self.samples):
             drawn = [rng.choice(len(q), p=q / q.sum()) for q in p]
@@ -168,12 +173,12 @@ class BARS(Bilevel):
             arch = space.derive(
                 [np.eye(len(q))[k] + 1e-3 * q for q, k in zip(p, drawn, strict=True)]
             )
-            loss, right = 0.0, 0
+            loss, right = torch.zeros(2, dtype=torch.float64, device=task.device)
             for x, y in task.valid.batches(task.batch_size):
                 logits = model.supernet(x, space.path(arch))
-                loss += cross_entropy(logits, y, reduction="sum").item()
-                right += int((logits.argmax(1) == y).sum())
-            found.append((loss, right / len(task.valid), arch))
+                loss += cross_entropy(logits, y, reduction="sum")
+                right += (logits.argmax(1) == y).sum()
+            found.append((loss.item(), right.item() / len(task.valid), arch))
         _, valid, arch = min(found, key=lambda item: item[0])
         return arch, valid
 
@@ -181,7 +186,7 @@ class BARS(Bilevel):
 def frequencies(space: SearchSpace, p: list[Tensor]) -> dict[str, float]:
     """Mean probability of every named operation over the decisions that offer it (figure 5)."""
     seen: dict[str, list[float]] = {}
-    for decision, q in zip(space.decisions, p, strict=True):
+    for decision, q in zip(space.decisions, on_host(p), strict=True):
         for option, value in zip(decision.options, q.tolist(), strict=True):
             if isinstance(option, str):
                 seen.setdefault(f"p({option})", []).append(value)

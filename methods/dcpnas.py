@@ -40,7 +40,7 @@ from bnas_bench.nn.binary import Precision
 from bnas_bench.nn.kernels import plain
 from bnas_bench.search.decoupled import Decoupling
 from bnas_bench.search.learning import ByAdam, constant
-from bnas_bench.search.relaxed import Relaxed, paired_batches, steps_per_epoch
+from bnas_bench.search.relaxed import Relaxed, on_host, paired_batches, steps_per_epoch
 from bnas_bench.search.strategy import SearchResult, SearchStrategy
 
 if TYPE_CHECKING:
@@ -343,7 +343,7 @@ class DCPNAS(ByAdam, Decoupling, SearchStrategy):
     @staticmethod
     def derive(space: SearchSpace, child: Model) -> Architecture:
         """Line 15: the architecture at the Child's parameters."""
-        return space.derive([w.cpu().numpy() for w in relax(child.own, child.sizes)])
+        return space.derive(on_host(relax(child.own, child.sizes)))
 
     def rounds(self, sizes: list[int], steps: int, task: Task, meter: Meter) -> int:
         """How many rounds of Algorithm 1 the budget holds; the paper's without a budget."""

@@ -50,11 +50,11 @@ def edge_normalisation(alpha: list[Tensor], beta: Tensor, nodes: list[list[int]]
         beta: one parameter per edge.
         nodes: per node the positions of the edges into it; an edge is in one.
     """
-    shares = torch.ones_like(beta)
+    shares = list(torch.ones_like(beta))
     for edges in nodes:
-        shares = shares.index_put(
-            (torch.tensor(edges, device=beta.device),), beta[edges].softmax(0)
-        )
+        into = torch.stack([beta[edge] for edge in edges]).softmax(0)
+        for edge, share in zip(edges, into, strict=True):
+            shares[edge] = share
     return [share * part.softmax(0) for share, part in zip(shares, alpha, strict=True)]
 
 

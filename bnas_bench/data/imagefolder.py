@@ -18,7 +18,7 @@ from PIL import Image, ImageFile, ImageOps
 from torch import Tensor
 
 from bnas_bench.core.errors import BadValue
-from bnas_bench.data.images import Images, TensorImages
+from bnas_bench.data.images import Images, TensorImages, sent
 from bnas_bench.data.imagetree import Files, find_files
 
 HELD_BYTES = 2**30
@@ -178,7 +178,7 @@ class FileImages(Images):
         return decode(self.files.paths[order_N[place]], self.reshape, rng)
 
     def _collected(self, images: list[Future[Tensor]]) -> Tensor:
-        return torch.stack([image.result() for image in images]).to(self.device)
+        return sent(torch.stack([image.result() for image in images]), self.device)
 
     def held(self) -> TensorImages:
         """Decode all images and hold their bytes on the device."""

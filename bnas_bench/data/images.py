@@ -88,6 +88,13 @@ def resized(pixels_NCHW: Tensor, side: int | None) -> Tensor:
     return pixels_NCHW.round().byte() if pixels_NCHW.is_floating_point() else pixels_NCHW
 
 
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """The host's tensor on the device; a GPU fetches it while the host goes on."""
+    if device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
 class Images(ABC):
     """Labelled images of one shape, read in batches.
 

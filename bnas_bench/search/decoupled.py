@@ -13,6 +13,7 @@ Open in the paper
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import floor
 
@@ -28,22 +29,21 @@ def next_psi(psi: Tensor, slope: Tensor, previous: Tensor, eta: float, eta_psi: 
     return (psi - eta_psi * eta * previous * slope).abs()
 
 
-def is_backtracked(norms: Tensor, kinds: list[str], epsilon: float) -> Tensor:
+def is_backtracked(norms: Tensor, kinds: Iterable[Tensor], epsilon: float) -> Tensor:
     """Eqs. (34) to (36): which decisions rank below the floor(epsilon * M) largest norms R(w_m).
 
     One that is alone of its kind is not.
 
     Args:
         norms: R of Eq. (35) per decision.
-        kinds: of what kind each decision is; the M of a kind are ranked among themselves.
+        kinds: the positions of each kind's decisions; the M of a kind are ranked among themselves.
     """
     chosen = torch.zeros_like(norms, dtype=torch.bool)
-    for kind in set(kinds):
-        edges = torch.tensor([m for m, k in enumerate(kinds) if k == kind], device=norms.device)
+    for edges in kinds:
         if len(edges) == 1:
             continue
         order = norms[edges].argsort(descending=True, stable=True)
-        chosen[edges[order[floor(epsilon * len(edges)) :]]] = True
+        chosen.index_fill_(0, edges[order[floor(epsilon * len(edges)) :]], True)
     return chosen
 
 
@@ -56,6 +56,14 @@ def kind_of(decision: str) -> str:
     """What a decision is ranked among: `normal.edge` of `normal.edge(0,2)`, `stage4.kernel`, ..."""
     group, _, rest = decision.partition(".")
     return f"{group}.{rest.rpartition('.')[2].partition('(')[0]}"
+
+
+def positions_by_kind(decisions: Sequence[Decision], device: torch.device) -> list[Tensor]:
+    """Which decisions are of one kind, for every kind."""
+    kinds: dict[str, list[int]] = {}
+    for position, decision in enumerate(decisions):
+        kinds.setdefault(kind_of(decision.name), []).append(position)
+    return [torch.tensor(positions, device=device) for positions in kinds.values()]
 
 
 @dataclass(kw_only=True)
@@ -81,7 +89,7 @@ class Backtracker:
 
     def __init__(self, how: Decoupling, decisions: tuple[Decision, ...], alpha: Tensor) -> None:
         self.how = how
-        self.kinds = [kind_of(decision.name) for decision in decisions]
+        self.kinds = positions_by_kind(decisions, alpha.device)
         sizes = [len(decision.options) for decision in decisions]
         self.sizes = torch.tensor(sizes, device=alpha.device)
         self.previous = alpha.detach().clone()
@@ -106,5 +114,6 @@ class Backtracker:
     def apply(self, alpha: Tensor, norms: Tensor, eta: float) -> None:
         """After alpha's own step: backtrack in place where the weights' norms rank low."""
         chosen = is_backtracked(norms, self.kinds, self.how.epsilon)
-        self.mask.copy_(chosen.repeat_interleave(self.sizes))
+        # The length said, none has to be read off the device.
+        self.mask.copy_(chosen.repeat_interleave(self.sizes, output_size=len(self.mask)))
         alpha.copy_(backtrack(alpha, self.previous, self.psi, eta, self.mask))

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count, islice
 from math import ceil, cos, pi
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -46,14 +46,37 @@ def constant(network: nn.Module) -> Iterator[None]:
 def set_lr(optimiser: Optimizer, lr: float) -> None:
     """Give all parameters the learning rate `lr`."""
     for group in optimiser.param_groups:
-        group["lr"] = lr
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(lr)
+        else:
+            group["lr"] = lr
+
+
+AnyOptimizer = TypeVar("AnyOptimizer", bound=Optimizer)
+
+
+def capturable(optimiser: AnyOptimizer) -> AnyOptimizer:
+    """The optimiser, its steps such that a CUDA graph can hold them where its parameters are on a GPU.
+
+    A graph repeats the numbers that Python gave when it was captured. So the learning rate lies on the
+    device, where `set_lr` changes it, and the step is fused: the others read that rate back each time.
+    """
+    for group in optimiser.param_groups:
+        device = group["params"][0].device
+        if device.type == "cuda":
+            group["lr"] = torch.tensor(group["lr"], device=device)
+            group["fused"] = True
+            if "capturable" in group:
+                group["capturable"] = True
+    return optimiser
 
 
 def adam(
     parameters: Iterable[Tensor], lr: float, weight_decay: float, momentum: float = 0.9
 ) -> Adam:
     """Adam "with momentum", as the papers put it: its first decay rate is the momentum."""
-    return Adam(parameters, lr=lr, betas=(momentum, 0.999), weight_decay=weight_decay, fused=True)
+    betas = momentum, 0.999
+    return capturable(Adam(parameters, lr, betas, weight_decay=weight_decay, fused=True))
 
 
 @dataclass(kw_only=True)
@@ -71,7 +94,7 @@ class BySGD:
     clip: Positive = 5.0
 
     def optimiser(self, weights: Iterable[Tensor]) -> Optimizer:
-        return SGD(weights, self.lr, self.momentum, weight_decay=self.weight_decay)
+        return capturable(SGD(weights, self.lr, self.momentum, weight_decay=self.weight_decay))
 
 
 @dataclass(kw_only=True)
@@ -170,9 +193,13 @@ def recalibrate(
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
-        norm.momentum = None  # torch's way to ask for a plain mean
         norm.train()
-    for x, _ in islice(images.batches(batch_size, rng, drop_last=True), batches):
+    read = islice(images.batches(batch_size, rng, drop_last=True), batches)
+    for seen, (x, _) in enumerate(read, start=1):
+        for (
+            norm
+        ) in norms:  # torch's own plain mean, momentum None, reads its counter off the device
+            norm.momentum = 1 / seen
         network(x)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

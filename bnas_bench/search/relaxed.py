@@ -7,7 +7,7 @@ of the parameters, is the method's own equation and is passed in.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,15 @@ from torch.optim import Adam, Optimizer
 from bnas_bench.core.options import Amount, Count
 from bnas_bench.nn.binary import Precision
 from bnas_bench.search.decoupled import Backtracker, Decoupling
-from bnas_bench.search.learning import BySGD, constant, cosine, cycle, descend, set_lr
+from bnas_bench.search.learning import (
+    BySGD,
+    capturable,
+    constant,
+    cosine,
+    cycle,
+    descend,
+    set_lr,
+)
 from bnas_bench.search.strategy import SearchStrategy
 
 if TYPE_CHECKING:
@@ -41,6 +49,12 @@ MakeOptimiser = Callable[[Iterable[Tensor]], Optimizer]
 def softmax_relaxation(sizes: list[int], temperature: float = 1.0) -> Relaxation:
     """Per decision the softmax of its parameters over a temperature (DARTS Eq. 2)."""
     return lambda alpha: [(part / temperature).softmax(0) for part in alpha.split(sizes)]
+
+
+def on_host(mix: Sequence[Tensor]) -> list[np.ndarray]:
+    """A mix as arrays, fetched from its device at once."""
+    sizes = [len(weights) for weights in mix]
+    return [part.numpy() for part in torch.cat(list(mix)).cpu().split(sizes)]
 
 
 def entropy(p: Tensor) -> Tensor:
@@ -88,10 +102,10 @@ class Relaxed:
         start = torch.from_numpy(1e-3 * rng.standard_normal(sum(self.sizes) + edges))
         self.alpha = start.float().to(task.device).requires_grad_()
         self.w_optimiser = optimiser(self.supernet.parameters())
-        self.w_lr = self.w_optimiser.param_groups[0]["lr"]
+        self.w_lr = self.w_optimiser.defaults["lr"]
         self.alpha_lr = alpha_lr
-        self.alpha_adam = Adam(
-            [self.alpha], alpha_lr, alpha_betas, weight_decay=alpha_decay, fused=True
+        self.alpha_adam = capturable(
+            Adam([self.alpha], alpha_lr, alpha_betas, weight_decay=alpha_decay, fused=True)
         )
         self.clip = clip
         self.backtracker = (
@@ -179,8 +193,7 @@ class Relaxed:
 
     def derive(self, relaxation: Relaxation) -> Architecture:
         """The architecture that the mix points at."""
-        mix = relaxation(self.alpha.detach())
-        return self.space.derive([weights.cpu().numpy() for weights in mix])
+        return self.space.derive(on_host(relaxation(self.alpha.detach())))
 
 
 @dataclass(kw_only=True)

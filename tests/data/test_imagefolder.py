@@ -15,6 +15,7 @@ from bnas_bench.data import imagefolder
 from bnas_bench.data.datasets import Augment, Dataset, load, task
 from bnas_bench.data.imagefolder import FileImages, random_box
 from bnas_bench.data.images import TensorImages
+from tests.helpers.fake_gpu import GPU, fake_gpu
 
 SHARED = Path(__file__).parents[3] / "shared"
 
@@ -148,6 +149,22 @@ def test_a_streamed_tree_is_read_as_a_held_one(tree: Path, monkeypatch: pytest.M
             both.append([torch.cat(parts) for parts in zip(*batches, strict=True)])
         assert all(map(torch.equal, *both))
     assert streamed.train.subset(np.array([5, 0])).labels.tolist() == [1, 0]
+
+
+def test_a_gpu_fetches_streamed_images_while_the_host_goes_on(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = loaded(tree).train.batches(3)
+    monkeypatch.setattr(imagefolder, "HELD_BYTES", 0)
+    with fake_gpu() as gpu:
+        name, quiet = f"imagefolder:{tree}", {"say": lambda _: None}
+        streamed = load(name, image=None, device=GPU, folder=tree, **quiet).train
+        assert isinstance(streamed, FileImages)
+        for (x, y), (expected_x, expected_y) in zip(streamed.batches(3), held, strict=True):
+            assert (x.device, y.device) == (GPU, GPU)
+            assert (x.tolist(), y.tolist()) == (expected_x.tolist(), expected_y.tolist())
+    waits = [place for place in gpu.in_every_batch() if place.startswith("bnas_bench")]
+    assert waits == []
 
 
 def test_streaming_may_stop_early_and_reports_a_damaged_image(

@@ -7,9 +7,16 @@ from bnas_bench.methods.dcpnas import DISTANCES, HESSIANS, agreement, log_likeli
 from bnas_bench.spaces.darts_binary import DartsBinary
 from torch import Tensor
 
+from bnas_bench.core.architecture import Decision
 from bnas_bench.core.budget import NetworkSpec
 from bnas_bench.nn.binary import Precision
-from bnas_bench.search.decoupled import backtrack, is_backtracked, kind_of, next_psi
+from bnas_bench.search.decoupled import (
+    backtrack,
+    is_backtracked,
+    kind_of,
+    next_psi,
+    positions_by_kind,
+)
 
 RNG = np.random.default_rng(0)
 PASSES = 400
@@ -210,7 +217,12 @@ def test_decisions_are_ranked_among_their_kind() -> None:
         *("normal.edge", "stage1.depth", "stage4.kernel", "stage4.kernel")
     ]
     norms = torch.tensor([5.0, 1.0, 9.0, 2.0])
-    kinds = ["edge", "depth", "edge", "edge"]  # the lone depth is not backtracked
+    kinds = [torch.tensor([0, 2, 3]), torch.tensor([1])]  # the lone depth is not backtracked
+    decisions = [
+        Decision(name, (1, 2)) for name in ("a.edge(0)", "a.depth", "a.edge(1)", "a.edge(2)")
+    ]
+    found = positions_by_kind(decisions, torch.device("cpu"))
+    assert [positions.tolist() for positions in found] == [[0, 2, 3], [1]]
     assert is_backtracked(norms, kinds, 0.4).tolist() == [True, False, False, True]
 
 
@@ -231,13 +243,12 @@ def test_eq_33_follows_the_graph_of_the_backtracked_alpha() -> None:
 def test_eqs_34_to_36() -> None:
     normal = torch.tensor([3.0, 1.0, 4.0, 1.5, 9.0, 2.6, 5.0, 3.5, 8.0, 7.0])
     norms = torch.cat([normal, 100 * normal])  # the kinds are ranked apart
-    kinds = ["normal"] * 10 + ["reduce"] * 10
+    kinds = torch.arange(20).split(10)
     assert not is_backtracked(norms, kinds, 1.0).any()
     assert is_backtracked(norms, kinds, 0.1).tolist() == 2 * (normal != 9.0).tolist()
     assert is_backtracked(norms, kinds, 0.2).tolist() == 2 * (normal < 8.0).tolist()
-    assert (
-        is_backtracked(torch.rand(28), ["normal"] * 14 + ["reduce"] * 14, 0.1).float().mean() > 0.9
-    )
+    chosen = is_backtracked(torch.rand(28), torch.arange(28).split(14), 0.1)
+    assert chosen.float().mean() > 0.9
     alpha, previous, psi = torch.tensor([[1.0, 2.0], [3.0, 4.0], [0.5, 0.5]])
     mask = torch.tensor([True, False])
     assert backtrack(alpha, previous, psi, 0.1, mask).tolist() == pytest.approx([1.15, 2.0])

@@ -45,8 +45,8 @@ def aggregate(weights: Tensor, maps: Sequence[Tensor]) -> Tensor:
 def width_mask(weights: Tensor, widths: Sequence[float], channels: int) -> Tensor:
     """Eq. (4): sum_i m_i M_i, where M_i is 1 on the first channels of width i; shape (channels,)."""
     places = torch.arange(channels, device=weights.device)
-    kept = torch.tensor([share(w, channels) for w in widths], device=weights.device)
-    return weights @ (places < kept[:, None]).to(weights.dtype)
+    kept = torch.stack([places < share(width, channels) for width in widths])
+    return weights @ kept.to(weights.dtype)
 
 
 def staggered(x_BCHW: Tensor, stride: int) -> list[Tensor]:

@@ -329,6 +329,15 @@ class StagedSupernet(Supernet):
                 )
             )
         self.head = PrefixHead(len(NODES) * self.channels[-1], spec.classes)
+        for k, (group, edges) in enumerate(zip(GROUPS, layout.edges, strict=True)):
+            stage = [layout.widths[group.target].position]
+            if group.stride == 1:
+                stage.append(layout.depths[group.source].position)
+            for name, positions in (
+                (f"edges{k}", [choice.position for choice in edges]),
+                (f"stage{k}", stage),
+            ):
+                self.register_buffer(name, torch.tensor(positions), persistent=False)
 
     def features(self, x_BCHW: Tensor, mix: Mix) -> Tensor:
         if any(isinstance(entry, Tensor) for entry in mix):
@@ -347,7 +356,9 @@ class StagedSupernet(Supernet):
             entry = mix[choice.position]
             if isinstance(entry, Tensor):
                 return entry
-            return x_BCHW.new_tensor([float(k == entry) for k in range(len(choice.options))])
+            one_hot = x_BCHW.new_zeros(len(choice.options))
+            one_hot[entry] = 1
+            return one_hot
 
         layout = self.layout.map(weights)
         widths = [
@@ -399,16 +410,13 @@ class StagedSupernet(Supernet):
         """Per edge the norm of its convolutions in all cells of its topology; per depth and width of
         all convolutions in the cells of that stage, for the width the reduction before it too."""
         total = self.head.linear.weight.new_zeros(1 + max(c.position for c in self.layout.all()))
-        for group, edges, cells in zip(GROUPS, self.layout.edges, self.groups, strict=True):
+        for k, cells in enumerate(self.groups):
+            edges, stage = self.get_buffer(f"edges{k}"), self.get_buffer(f"stage{k}")
             for cell in cells:
                 per_edge, preprocess = cell.edge_norms(), cell.preprocess.norms().sum()
-                governed = [choice.position for choice in edges]
-                total = total.index_add(0, torch.tensor(governed, device=total.device), per_edge)
-                stage = [self.layout.widths[group.target].position]
-                if group.stride == 1:
-                    stage.append(self.layout.depths[group.source].position)
+                total = total.index_add(0, edges, per_edge)
                 whole = (per_edge.sum() + preprocess).expand(len(stage))
-                total = total.index_add(0, torch.tensor(stage, device=total.device), whole)
+                total = total.index_add(0, stage, whole)
         return total
 
     @torch.no_grad()

@@ -109,6 +109,11 @@ class EdgeBundle(nn.Module):
             if name in ("max_pool_3x3", "avg_pool_3x3") or (name == "skip_connect" and stride == 1)
         ]
 
+        # Among an edge's weights; on the device, where indices of Python's would be copied in every step.
+        for name, chosen in (("block_places", self.blocks), ("plain_places", self.plain)):
+            places = torch.tensor([operations.index(each) for each in chosen], dtype=torch.long)
+            self.register_buffer(name, places, persistent=False)
+
         def bundle(names: list[str], stride: int) -> Bundle | None:
             chosen = [kernels[name] for name in names]
             if not chosen:
@@ -120,6 +125,9 @@ class EdgeBundle(nn.Module):
         self.reduction: BundledReduction | None = None
         if stride == 2 and "skip_connect" in operations:
             self.reduction = BundledReduction(channels, sources, fan, convolutions.reduction)
+
+    block_places: Tensor
+    plain_places: Tensor
 
     def forward(self, x: Tensor, weights: Tensor) -> Tensor:
         """The mixed edges, summed over the sources.
@@ -136,10 +144,8 @@ class EdgeBundle(nn.Module):
         terms: list[Tensor] = []
         if self.plain:
             kinds = [self.plain_map(maps, name).unflatten(1, (s, c)) for name in self.plain]
-            columns = [self.operations.index(name) for name in self.plain]
-            terms.append(
-                torch.einsum("bkschw,sfk->bfchw", torch.stack(kinds, 1), weights[..., columns])
-            )
+            scales = weights.index_select(-1, self.plain_places)
+            terms.append(torch.einsum("bkschw,sfk->bfchw", torch.stack(kinds, 1), scales))
         if self.reduction is not None:
             scale = weights[..., self.operations.index("skip_connect")]
             y = self.reduction(maps.normalised).unflatten(1, (s, f, c))
@@ -157,11 +163,11 @@ class EdgeBundle(nn.Module):
             weights: shape (S*F, operations).
         """
         assert self.first is not None
-        places = [self.operations.index(name) for name in self.blocks]
+        weights = weights.index_select(-1, self.block_places)
         sums: dict[range, Tensor] = {}
         for edges in self.chunks(maps.x):
             x, normalised = (self.first.fan_out(u, edges) for u in (maps.x, maps.normalised))
-            scales = weights[edges.start : edges.stop, places].repeat_interleave(self.channels, 0)
+            scales = weights[edges.start : edges.stop].repeat_interleave(self.channels, 0)
             first, *others = scales.t()[..., None, None]
             total = self.block(0, x, normalised, edges) * first
             for k, scale in enumerate(others, start=1):
