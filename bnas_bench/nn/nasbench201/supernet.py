@@ -107,8 +107,8 @@ class Fan(nn.Module):
         """The mixed edges, shape (B, F, C, H, W)."""
         normalised = normalise(x_BCHW)
         plain_BOCHW = torch.stack([x_BCHW, self.pool(x_BCHW)], 1)
-        columns = [COLUMNS[SKIP], COLUMNS[POOL]]
-        total = torch.einsum("bochw,fo->bfchw", plain_BOCHW, weights_FO[:, columns])
+        plain_FO = torch.stack([weights_FO[:, COLUMNS[name]] for name in (SKIP, POOL)], 1)
+        total = torch.einsum("bochw,fo->bfchw", plain_BOCHW, plain_FO)
         for name, block in zip(KERNELS, self.blocks, strict=True):
             scale = weights_FO[:, COLUMNS[name], None, None, None]
             total = torch.addcmul(total, block(x_BCHW, normalised), scale)
@@ -145,8 +145,8 @@ class MixedCell(nn.Module):
     def forward(self, x_BCHW: Tensor, weights_EO: Tensor) -> Tensor:
         sums = [torch.zeros_like(x_BCHW)] * len(NODES)
         for i, fan in enumerate(self.fans):
-            rows = [EDGES.index((i, j)) for j in NODES if j > i]
-            mixed = self.edges(fan, x_BCHW, weights_EO[rows]).unbind(1)
+            rows = [weights_EO[EDGES.index((i, j))] for j in NODES if j > i]
+            mixed = self.edges(fan, x_BCHW, torch.stack(rows)).unbind(1)
             x_BCHW, *sums = [a + b for a, b in zip(sums, mixed, strict=True)]
         return x_BCHW
 
