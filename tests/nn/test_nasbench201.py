@@ -67,7 +67,7 @@ def test_an_edge_is_live_where_a_way_from_input_to_output_leads_over_it() -> Non
     for there in product((False, True), repeat=len(EDGES)):
         edges = {edge for edge, is_there in zip(EDGES, there, strict=True) if is_there}
         walked = {edge for way in ways if edges.issuperset(way) for edge in way}
-        operations = ["skip_connect" if edge in edges else NONE for edge in EDGES]
+        operations = tuple("skip_connect" if edge in edges else NONE for edge in EDGES)
         assert set(live_edges(operations)) == walked
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from functools import reduce
+from functools import cache, reduce
 from itertools import repeat
 from operator import or_
 from typing import Any, NamedTuple, TypeVar
@@ -92,10 +92,11 @@ def live(there: Sequence[There]) -> list[There]:
     return [sources[i] & edge & used[j] for (i, j), edge in zip(EDGES, there, strict=True)]
 
 
-def live_edges(operations: Sequence[str]) -> list[tuple[int, int]]:
+@cache
+def live_edges(operations: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
     """The live edges of one cell."""
     alive = live([operation != NONE for operation in operations])
-    return [edge for edge, is_live in zip(EDGES, alive, strict=True) if is_live]
+    return tuple(edge for edge, is_live in zip(EDGES, alive, strict=True) if is_live)
 
 
 def write(operations: Sequence[str]) -> str:

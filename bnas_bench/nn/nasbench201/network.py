@@ -7,7 +7,7 @@ Legend of tensor names: B batch, C channels, H and W height and width.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +28,7 @@ from bnas_bench.nn.network import ListOf, Network
 
 
 def wire(
-    x_BCHW: Tensor, operations: Sequence[str], run: Callable[[Tensor, int, int], Tensor]
+    x_BCHW: Tensor, operations: tuple[str, ...], run: Callable[[Tensor, int, int], Tensor]
 ) -> Tensor:
     """The output of one cell: every node is the sum of its live edges; zeros if it has none.
 
@@ -102,9 +102,9 @@ class Reduction(nn.Sequential):
 class Cell(nn.Module):
     """One cell, of which only the live edges are built."""
 
-    def __init__(self, operations: Sequence[str], channels: int) -> None:
+    def __init__(self, operations: tuple[str, ...], channels: int) -> None:
         super().__init__()
-        self.operations = tuple(operations)
+        self.operations = operations
         chosen = dict(zip(EDGES, operations, strict=True))
         self.edges = nn.ModuleDict(
             {f"{i}_{j}": self.operation(chosen[i, j], channels) for i, j in live_edges(operations)}
@@ -137,7 +137,7 @@ class SkeletonNetwork(Network):
         operations: of the cell's edges, in the order of `EDGES`.
     """
 
-    def __init__(self, operations: Sequence[str], spec: NetworkSpec) -> None:
+    def __init__(self, operations: tuple[str, ...], spec: NetworkSpec) -> None:
         super().__init__()
         self.stem = Stem(spec)
         self.cells = ListOf[Cell | Reduction](

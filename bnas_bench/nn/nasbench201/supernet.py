@@ -158,7 +158,7 @@ class MixedCell(nn.Module):
         passing = torch.einsum("bchw,f->bfchw", rest, weights_FO.sum(1))
         return partial_join(fan(channels_last(few), weights_FO), passing, self.partial)
 
-    def path(self, x_BCHW: Tensor, operations: Sequence[str]) -> Tensor:
+    def path(self, x_BCHW: Tensor, operations: tuple[str, ...]) -> Tensor:
         """The cell whose edges run one operation each."""
         chosen = dict(zip(EDGES, operations, strict=True))
         return wire(
@@ -167,7 +167,7 @@ class MixedCell(nn.Module):
             lambda node, i, j: self.fans[i].path(node, self.place(i, j), chosen[i, j]),
         )
 
-    def filters(self, operations: Sequence[str]) -> Iterator[Filters]:
+    def filters(self, operations: tuple[str, ...]) -> Iterator[Filters]:
         """The 1-bit convolutions that `path` runs."""
         chosen = dict(zip(EDGES, operations, strict=True))
         for i, j in live_edges(operations):
@@ -226,10 +226,10 @@ class SkeletonSupernet(Supernet):
                 y_BCHW = cell.path(y_BCHW, chosen)
         return self.closing(y_BCHW)
 
-    def _prepared(self, mix: Mix, x: Tensor) -> Tensor | list[str]:
+    def _prepared(self, mix: Mix, x: Tensor) -> Tensor | tuple[str, ...]:
         """The edges as weights (E, O), or as one path if all are indices."""
         if self.partial == 1 and not any(isinstance(entry, Tensor) for entry in mix):
-            return [OPERATIONS[int(entry)] for entry in mix]
+            return tuple(OPERATIONS[int(entry)] for entry in mix)
         eye = torch.eye(len(OPERATIONS), device=x.device, dtype=x.dtype)
         rows = [entry if isinstance(entry, Tensor) else eye[entry] for entry in mix]
         return from_fed_nodes(torch.stack(rows))
@@ -239,7 +239,7 @@ class SkeletonSupernet(Supernet):
         return [cell for cell in self.cells if isinstance(cell, MixedCell)]
 
     def filters(self, path: Sequence[int]) -> Iterator[Filters]:
-        operations = [OPERATIONS[k] for k in path]
+        operations = tuple(OPERATIONS[k] for k in path)
         for cell in self.cells:
             if isinstance(cell, MixedCell):
                 yield from cell.filters(operations)
