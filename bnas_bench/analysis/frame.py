@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from operator import attrgetter
 from sys import intern
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from bnas_bench.analysis.labels import PARTS, Key, Labels
-from bnas_bench.analysis.measures import MEASURES
+from bnas_bench.analysis.measures import MEASURES, field
 from bnas_bench.analysis.summary import SAME, Defaults, machine
 from bnas_bench.runs.store import SHOWN, Record, State, Store
 
@@ -170,7 +170,7 @@ def _trial(record: Record) -> Run | Missing:
     if record["status"] != "ok":
         reason = " ".join(str(record["reason"] or "").split())
         return Missing(seed, record["status"], reason, record["id"])
-    values = {name: _number(measure.read(record)) for name, measure in MEASURES.items()}
+    values = {name: field(record, measure.field) for name, measure in MEASURES.items()}
     facts = {name: record.get(name) for name in SAME} | {
         "machine": machine(record),
         "code": _code(record),
@@ -184,10 +184,6 @@ def _trial(record: Record) -> Run | Missing:
         front_size=int(record.get("front_size") or 0),
         packed_reason=str(record.get("packed_reason") or ""),
     )
-
-
-def _number(value: Any) -> float | None:
-    return None if value is None else float(value)
 
 
 def _code(record: Record) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from bnas_bench.analysis.table import Column, Kind
-from bnas_bench.runs.store import Record
 
 
 @dataclass(frozen=True)
@@ -15,15 +14,18 @@ class Measure:
     """A number of a record.
 
     Attributes:
+        field: its path in a record, and its column in a frame.
         form: a format for it in units of `unit`.
+        short: its title in the table of the command line; empty where that leaves it out.
     """
 
     title: str
-    read: Callable[[Record], Any]
+    field: str
     kind: Kind
     form: str
     unit: float = 1
     better: Literal["higher", "lower", ""] = "lower"
+    short: str = ""
 
     def column(self, key: str) -> Column:
         return Column(key=key, title=self.title, better=self.better)
@@ -31,24 +33,52 @@ class Measure:
 
 MEASURES: Mapping[str, Measure] = {
     "test_accuracy": Measure(
-        "test accuracy (%)", lambda r: r["test_accuracy"], "measured", ".2f", better="higher"
+        *("test accuracy (%)", "test_accuracy", "measured", ".2f"),
+        better="higher",
+        short="test accuracy %",
     ),
-    "parameters": Measure("parameters", lambda r: r["parameters"], "counted", ",.0f"),
-    "ops": Measure("OPs nas-bnn (M)", lambda r: r["ops"]["nas-bnn"], "counted", ",.3f", 1e6),
-    "ops_honest": Measure("OPs honest (M)", lambda r: r["ops"]["honest"], "counted", ",.3f", 1e6),
-    "memory_bits": Measure("memory (KiB)", lambda r: r["memory_bits"], "counted", ",.1f", 8 * 1024),
+    "parameters": Measure("parameters", "parameters", "counted", ",.0f", short="params"),
+    "ops": Measure(
+        "OPs nas-bnn (M)", "ops.nas-bnn", "counted", ",.3f", 1e6, short="OPs M (nas-bnn)"
+    ),
+    "ops_honest": Measure("OPs honest (M)", "ops.honest", "counted", ",.3f", 1e6),
+    "memory_bits": Measure(
+        "memory (KiB)", "memory_bits", "counted", ",.1f", 8 * 1024, short="memory KiB"
+    ),
     "packed_latency_ms": Measure(
-        "packed latency (ms)", lambda r: r.get("packed_latency_ms"), "measured", ",.2f"
+        *("packed latency (ms)", "packed_latency_ms", "measured", ",.2f"),
+        short="latency ms (packed, 1 thread)",
     ),
-    "latency_ms": Measure("simulated latency (ms)", lambda r: r["latency_ms"], "simulated", ",.2f"),
-    "passes": Measure("search passes", lambda r: r["passes"], "measured", ",.0f"),
-    "search_seconds": Measure("search (s)", lambda r: r["search_seconds"], "measured", ",.1f"),
-    "train_seconds": Measure("training (s)", lambda r: r["train_seconds"], "measured", ",.1f"),
-    "search_step_mib": Measure(
-        "search step (MiB)", lambda r: r.get("search_step_mib"), "measured", ",.1f"
+    "latency_ms": Measure(
+        *("simulated latency (ms)", "latency_ms", "simulated", ",.2f"),
+        short="latency ms (simulated)",
     ),
+    "passes": Measure("search passes", "passes", "measured", ",.0f", short="search passes"),
+    "search_seconds": Measure("search (s)", "search_seconds", "measured", ",.1f", short="search s"),
+    "train_seconds": Measure("training (s)", "train_seconds", "measured", ",.1f", short="train s"),
+    "search_step_mib": Measure("search step (MiB)", "search_step_mib", "measured", ",.1f"),
     "valid_accuracy": Measure(
-        "valid accuracy (%)", lambda r: r.get("valid_accuracy"), "measured", ".2f", better="higher"
+        "valid accuracy (%)", "valid_accuracy", "measured", ".2f", better="higher"
     ),
 }
 """By the name that values and columns go by; the table of a comparison shows all but the last."""
+
+
+def field(record: Mapping[str, Any], path: str) -> float | None:
+    """The number at a dotted path; None where the record has none.
+
+    `macs.W1A32` is 0 in a network without such MACs; `@N` is the value of the N-th smallest key.
+    """
+    here: Any = record
+    for part in path.split("."):
+        if not isinstance(here, dict):
+            return None
+        if part.startswith("@"):
+            keys = sorted(here, key=float)
+            place = int(part[1:])
+            here = here[keys[place - 1]] if place <= len(keys) else None
+        else:
+            here = here.get(part)
+    if here is None and path.startswith("macs.") and "macs" in record:
+        return 0.0
+    return None if here is None else float(here)

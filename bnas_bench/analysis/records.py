@@ -17,6 +17,7 @@ from typing import Any
 import pandas as pd
 from pandas import DataFrame, Series
 
+from bnas_bench.analysis.labels import flat
 from bnas_bench.analysis.summary import labelled
 from bnas_bench.core.errors import BadValue, Damaged
 from bnas_bench.core.files import write_atomically
@@ -156,18 +157,13 @@ def _fields(record: Record) -> Iterator[tuple[str, Any]]:
         elif name == "shape":
             yield name, "x".join(map(str, value))
         elif name not in (*NOT_SHOWN, "id", "status"):
-            yield from _flat(name, value)
-    for name, value in record.get("config", {}).get("budget", {}).items():
-        if name != "name":
-            yield from _flat(f"budget.{name}", value)
+            yield from _typed_lists(flat(value, f"{name}."))
+    budget = record.get("config", {}).get("budget", {})
+    yield from _typed_lists(flat({k: v for k, v in budget.items() if k != "name"}, "budget."))
 
 
-def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """The leaves of nested mappings; a list is a text, as it is typed."""
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from _flat(f"{name}.{key}", inner)
-    else:
+def _typed_lists(fields: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in fields.items():
         yield name, written(value) if isinstance(value, list | tuple) else value
 
 

@@ -7,7 +7,6 @@ the seeds that finished. A trial that has not run, or failed, is counted and nam
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,8 @@ import pandas as pd
 from pandas import DataFrame
 from scipy import stats
 
+from bnas_bench.analysis.measures import MEASURES, Measure
+from bnas_bench.analysis.table import Column, Table, Value
 from bnas_bench.plugins.spec import changed, label
 from bnas_bench.runs.store import Record
 
@@ -22,34 +23,8 @@ Defaults = Callable[[str, str], Mapping[str, Any]]
 """The default options of a plug-in, by kind and name: those that a row's name need not say."""
 
 
-@dataclass(frozen=True)
-class Column:
-    """What a column shows: the mean of a field over the seeds, if all of them have it.
-
-    Attributes:
-        field: of the frame.
-        form: a format for the mean in units of `unit`.
-        spread: whether the standard deviation is shown as well.
-    """
-
-    title: str
-    field: str
-    form: str
-    unit: float = 1
-    spread: bool = False
-
-
-COLUMNS: Mapping[str, Column] = {
-    "test_accuracy": Column("test accuracy %", "test_accuracy", ".2f", spread=True),
-    "parameters": Column("params", "parameters", ",.0f"),
-    "ops": Column("OPs M (nas-bnn)", "ops.nas-bnn", ",.3f", 1e6),
-    "memory_bits": Column("memory KiB", "memory_bits", ",.1f", 8 * 1024),
-    "packed_latency_ms": Column("latency ms (packed, 1 thread)", "packed_latency_ms", ",.2f"),
-    "latency_ms": Column("latency ms (simulated)", "latency_ms", ",.2f"),
-    "passes": Column("search passes", "passes", ",.0f"),
-    "search_seconds": Column("search s", "search_seconds", ",.1f"),
-    "train_seconds": Column("train s", "train_seconds", ",.1f"),
-}
+COLUMNS: Mapping[str, Measure] = {name: of for name, of in MEASURES.items() if of.short}
+"""What the table shows: the mean over the seeds, if all of them have it."""
 
 SAME = ("harness_source", "dataset_fingerprint", "threads")
 """Fields in which the seeds of a row must agree to be seeds of one thing."""
@@ -58,16 +33,6 @@ ROW = ["method", "space", "dataset", "budget"]
 """What rows differ in."""
 
 STATISTICS = ("mean", "sd", "lower", "upper")
-
-
-@dataclass(frozen=True)
-class Table:
-    """Texts, ready to be laid out."""
-
-    caption: str
-    header: Sequence[str]
-    lines: Sequence[Sequence[str]]
-    notes: Sequence[str]
 
 
 def summarise(frame: DataFrame) -> DataFrame:
@@ -141,10 +106,20 @@ def table(frame: DataFrame) -> Table:
     facts = [f"{name} {keys[name].iloc[0]}" for name in ROW if name not in shown and len(keys)]
     own = [[key[ROW.index(name)] for name in shown] for key in summary.index]
     return Table(
+        name="table",
+        title="",
         caption="; ".join([*facts, *_circumstances(frame)]),
-        header=[*shown, "n", *(column.title for column in COLUMNS.values())],
-        lines=[
-            [*words, *_texts(row)] for words, (_, row) in zip(own, summary.iterrows(), strict=True)
+        columns=[
+            *(Column(key=name, title=name, numeric=False) for name in shown),
+            Column(key="n", title="n"),
+            *(Column(key=name, title=measure.short) for name, measure in COLUMNS.items()),
+        ],
+        rows=[
+            {
+                name: Value(text=text)
+                for name, text in (*zip(shown, words, strict=True), *_texts(row))
+            }
+            for words, (_, row) in zip(own, summary.iterrows(), strict=True)
         ],
         notes=[
             f"{', '.join(words)}, {note}"
@@ -196,18 +171,15 @@ def _differences(group: DataFrame) -> Iterator[str]:
             yield f"its seeds differ in {field}: they are not runs of one thing"
 
 
-def _texts(row: pd.Series) -> list[str]:
+def _texts(row: pd.Series) -> Iterator[tuple[str, str]]:
     n, planned = (int(row["trials", name]) for name in ("n", "planned"))
-    counted = str(n) if n == planned else f"{n}/{planned}"
-    return [counted, *(_text(column, row[column.field]) for column in COLUMNS.values())]
-
-
-def _text(column: Column, value: pd.Series) -> str:
-    mean, sd = (
-        "-" if np.isnan(value[name]) else f"{value[name] / column.unit:{column.form}}"
-        for name in ("mean", "sd")
-    )
-    return f"{mean} ± {sd}" if column.spread and mean != "-" else mean
+    yield "n", str(n) if n == planned else f"{n}/{planned}"
+    for name, measure in COLUMNS.items():
+        mean, sd = (
+            "-" if np.isnan(number) else f"{number / measure.unit:{measure.form}}"
+            for number in row[measure.field][["mean", "sd"]]
+        )
+        yield name, f"{mean} ± {sd}" if name == "test_accuracy" and mean != "-" else mean
 
 
 def _circumstances(frame: DataFrame) -> list[str]:

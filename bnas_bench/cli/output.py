@@ -21,8 +21,7 @@ from rich.table import Table as Grid
 from bnas_bench.cli.streams import spelt
 
 if TYPE_CHECKING:
-    from bnas_bench.analysis.summary import Table
-    from bnas_bench.analysis.table import Table as ReportTable
+    from bnas_bench.analysis.table import Table
     from bnas_bench.runs.grid import Event
 
 WIDE = 250
@@ -91,21 +90,7 @@ def literal(text: str) -> str:
 
 
 def print_table(table: Table) -> None:
-    """Print a table, and under it what its numbers need to be understood."""
-    console = stdout()
-    grid = Grid(box=SIMPLE_HEAD, pad_edge=False)
-    words = len(table.header) - len(table.lines[0][table.header.index("n") :]) if table.lines else 1
-    for position, title in enumerate(table.header):
-        grid.add_column(literal(title), justify="left" if position < words else "right")
-    for line in table.lines:
-        grid.add_row(*map(literal, line))
-    console.print(grid)
-    for text in (*table.notes, table.caption):
-        console.print(literal(text), soft_wrap=True)
-
-
-def print_report_table(table: ReportTable) -> None:
-    """Print a report's table with its title, notes and caption; a value's note is numbered."""
+    """Print a table with its title, notes and caption; a value's note is numbered."""
     from bnas_bench.report.write import shown
 
     console = stdout()
@@ -122,7 +107,8 @@ def print_report_table(table: ReportTable) -> None:
                 text += f" ({notes.setdefault(value.note, len(notes) + 1)})"
             texts.append(literal(text))
         grid.add_row(*texts)
-    console.print(literal(table.title), style="bold")
+    if table.title:
+        console.print(literal(table.title), style="bold")
     console.print(grid)
     for note, number in notes.items():
         console.print(literal(f"({number}) {note}"), soft_wrap=True)

@@ -46,9 +46,9 @@ def papers(artefact: str | None, as_markdown: bool) -> None:
     if as_markdown:
         click.echo(markdown(table), nl=False)
         return
-    from bnas_bench.cli.output import print_report_table
+    from bnas_bench.cli.output import print_table
 
-    print_report_table(table)
+    print_table(table)
 
 
 @click.command()
@@ -99,12 +99,12 @@ def reproduce(
     else:
         records = watched(how, trials, store)
 
-    from bnas_bench.cli.output import print_report_table
+    from bnas_bench.cli.output import print_table
     from bnas_bench.papers.reproduce import write
 
     shown = False
     for made in write(planned, records, store, results, reports):
-        print_report_table(made.table)
+        print_table(made.table)
         click.echo(f"wrote {made.folder}/")
         shown = shown or made.shows
     if not shown:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from operator import itemgetter
 
-from bnas_bench.analysis.stats import Interval, NotEnough, summary
+from bnas_bench.analysis.measures import field
+from bnas_bench.analysis.stats import NotEnough, summary
 from bnas_bench.analysis.table import Kind, Value, missing
 from bnas_bench.papers.artefact import Artefact, Column, Row, decimals
 from bnas_bench.papers.counted import counted
+from bnas_bench.report.values import ends, told
 from bnas_bench.runs.store import Record
 
 COUNTED = ("ops", "macs", "memory", "parameters", "memory_bits")
@@ -16,26 +18,6 @@ COUNTED = ("ops", "macs", "memory", "parameters", "memory_bits")
 
 Runs = Mapping[str, Sequence[Record]]
 """By the name of a row's run the records of its trials; one that is not over has its configuration."""
-
-
-def field(record: Mapping[str, Any], path: str) -> float | None:
-    """The number at a dotted path; None where the record has none.
-
-    `macs.W1A32` is 0 in a network without such MACs; `@N` is the value of the N-th smallest key.
-    """
-    here: Any = record
-    for part in path.split("."):
-        if not isinstance(here, Mapping):
-            return None
-        if part.startswith("@"):
-            keys = sorted(here, key=float)
-            place = int(part[1:])
-            here = here[keys[place - 1]] if place <= len(keys) else None
-        else:
-            here = here.get(part)
-    if here is None and path.startswith("macs.") and "macs" in record:
-        return 0.0
-    return None if here is None else float(here)
 
 
 def kind(column: Column) -> Kind:
@@ -102,15 +84,15 @@ class Reader:
     def _mean(self, values: Sequence[float], records: Sequence[Record], column: Column) -> Value:
         found = summary(values)
         assert not isinstance(found, NotEnough), "there are values"
-        interval = found.interval if isinstance(found.interval, Interval) else None
+        lower, upper = ends(found.interval)
         counts = kind(column) == "counted" and not column.difference
         lost = _why(records, column) if len(values) < len(records) else ""
         return Value(
             text=_text(found.mean, self._decimals(column)),
             kind=kind(column),
             number=found.mean,
-            lower=None if interval is None else interval.lower,
-            upper=None if interval is None else interval.upper,
+            lower=lower,
+            upper=upper,
             n=found.n,
             runs=[record["id"] for record in records if record.get("status") == "ok"],
             note="; ".join(filter(None, ["at the budget's scale" if counts else "", lost])),
@@ -161,8 +143,8 @@ def _where(row: Row) -> str:
 
 def _why(records: Sequence[Record], column: Column) -> str:
     """Why seeds have no value, one clause each."""
-    reasons: dict[str, list[int]] = {}
-    for record in records:
+    fates = []
+    for record in sorted(records, key=itemgetter("seed")):
         if record.get("status") != "ok":
             reason = record.get("reason")
             what = record.get("status", "has not run") + (f": {reason}" if reason else "")
@@ -171,12 +153,5 @@ def _why(records: Sequence[Record], column: Column) -> str:
             what = f"has no {column.record}" + (f": {own}" if own else "")
         else:
             continue
-        reasons.setdefault(" ".join(what.split()), []).append(record["seed"])
-    return "; ".join(_told(what, sorted(seeds)) for what, seeds in reasons.items())
-
-
-def _told(what: str, seeds: Sequence[int]) -> str:
-    """As in "seed 1 failed: ...", "seeds 0, 2 have not run"."""
-    one = len(seeds) == 1
-    words = what if one or not what.startswith("has ") else f"have {what[4:]}"
-    return f"seed{'' if one else 's'} {', '.join(map(str, seeds))} {words}"
+        fates.append((str(record["seed"]), " ".join(what.split())))
+    return told(fates)

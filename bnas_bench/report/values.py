@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
-from itertools import groupby
 
 import numpy as np
 
@@ -111,19 +111,24 @@ def p_value(found: float | NotEnough, ids: Sequence[str], n: int) -> Value:
 
 def befell(trials: Iterable[Missing]) -> str:
     """On trials that did not finish: "seeds 1, 2 failed: the loss is nan; seed 3 has not run"."""
+    ordered = sorted(trials, key=lambda trial: (trial.state, trial.reason, trial.seed))
+    return told(
+        (seed_text(one.seed), one.state + (f": {short(one.reason)}" if one.reason else ""))
+        for one in ordered
+    )
 
-    def how(trial: Missing) -> tuple[str, str]:
-        return trial.state, trial.reason
 
-    ordered = sorted(trials, key=lambda trial: (how(trial), trial.seed))
-    parts = []
-    for (state, reason), group in groupby(ordered, key=how):
-        seeds = [seed_text(trial.seed) for trial in group]
-        one = len(seeds) == 1
-        words = f"{'seed' if one else 'seeds'} {', '.join(seeds)} "
-        words += state if one else state.replace("has ", "have ")
-        parts.append(f"{words}: {short(reason)}" if reason else words)
-    return "; ".join(parts)
+def told(fates: Iterable[tuple[str, str]]) -> str:
+    """What became of seeds, each with its fate, in words."""
+    seeds: dict[str, list[str]] = {}
+    for seed, fate in fates:
+        seeds.setdefault(fate, []).append(seed)
+    return "; ".join(
+        f"seed {found[0]} {fate}"
+        if len(found) == 1
+        else f"seeds {', '.join(found)} {re.sub('^has ', 'have ', fate)}"
+        for fate, found in seeds.items()
+    )
 
 
 def short(text: str) -> str:

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from bnas_bench.methods.dcpnas import DCPNAS
 
+from bnas_bench.analysis.measures import field
 from bnas_bench.core.budget import Recipe
 from bnas_bench.core.budgets import BUDGETS
 from bnas_bench.core.errors import BudgetExceeded
 from bnas_bench.papers.artefact import FOLDER, Column, Row, ids, load, number
 from bnas_bench.papers.counted import counted
-from bnas_bench.papers.values import field
 from bnas_bench.plugins.making import method, space
 
 QUOTED = ("dcp-nas/table-12", "dcp-nas/table-13", "dcp-nas/table-14")
