@@ -16,7 +16,7 @@ from bnas_bench.papers.counted import architecture, space_of
 from bnas_bench.papers.tables import heading
 from bnas_bench.papers.values import Reader, Runs
 from bnas_bench.plugins.spec import label
-from bnas_bench.report.figures import Point, bars, curves, distribution, scatter, sweep
+from bnas_bench.report.figures import Point, bars, curves, distribution, points
 from bnas_bench.report.model import Picture
 from bnas_bench.report.style import Look, Titles, looks
 from bnas_bench.runs.store import Record, Store
@@ -41,9 +41,14 @@ def draw(
             if not here:
                 return None
             titles = Titles(title=title, x=_x_title(artefact, spec), y=_y_title(artefact, spec))
-            form = sweep if spec.form == "sweep" else scatter
-            known = _looks(artefact, _series_name)
-            return form(here, titles, paper=paper, log_x=spec.log_x, known=known)
+            return points(
+                here,
+                titles,
+                paper=paper,
+                joined=spec.form == "sweep",
+                log_x=spec.log_x,
+                known=_looks(artefact, _series_name),
+            )
         case "bars":
             return _bars(artefact, spec, reader, title)
         case "curves":

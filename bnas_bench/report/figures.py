@@ -51,6 +51,9 @@ ROWS: Mapping[str, Any] = {"x": "value", "y": "row", "orient": "h", "native_scal
 ACCENT = "#000000"
 """Of marks that belong to no series."""
 
+EDGE: Mapping[str, Any] = {"markeredgewidth": 0.3, "markeredgecolor": "white"}
+"""Of marks that may lie upon each other."""
+
 ANNOTATED = 12
 """So many points at most have their labels beside them."""
 
@@ -72,50 +75,61 @@ class Point:
 Series = Mapping[str, Sequence[Point]]
 
 
-def sweep(
+def points(
     series: Series,
     titles: Titles,
     *,
     paper: Series | None = None,
+    joined: bool = False,
+    front: bool = False,
     log_x: bool = False,
     known: Mapping[str, Look] | None = None,
 ) -> Figure:
-    """A line per series through its points by rising x, with their intervals.
+    """The points of each series, those of a paper hollow.
 
     Args:
         paper: the printed points, by the series that they belong to.
+        joined: draw a line through each series by rising x, and the points' intervals; else up to
+            `ANNOTATED` labels stand beside their points.
+        front: whether to draw the front of the points (not the paper's) of least x and most y.
         known: how the series look elsewhere.
     """
     with style():
         figure, axes = canvas(titles, AXES)
         paper = paper or {}
-        names = dict.fromkeys([*series, *paper])
-        found = known or looks(names)
-        for name in names:
+        if joined:
+            series, paper = _rising(series), _rising(paper)
+        found = known or looks([*series, *paper])
+        every = [point for points in series.values() for point in points]
+        if front and every:
+            x, y = pareto(every)
+            axes.step(x, y, where="post", color="#999999", linewidth=0.8, label="front", zorder=1)
+        for name in dict.fromkeys([*series, *paper]):
             look = found[name]
-            points = sorted(series.get(name, ()), key=_x)
-            if points:
-                x, y = [point.x for point in points], [point.y for point in points]
-                axes.plot(
-                    x, y, color=look.colour, marker=look.marker, linestyle=look.line, label=name
-                )
-                axes.errorbar(
-                    x, y, _errors(points), color=look.colour, fmt="none", capsize=2, elinewidth=0.8
-                )
-            if printed := sorted(paper.get(name, ()), key=_x):
-                axes.plot(
-                    [point.x for point in printed],
-                    [point.y for point in printed],
-                    color=PAPER,
-                    marker=look.marker,
-                    markerfacecolor="none",
-                    linestyle=look.line,
-                    linewidth=0.6,
-                    label=f"{name} (paper)",
-                )
+            line: dict[str, Any] = {"marker": look.marker, "linestyle": look.line if joined else ""}
+            if here := series.get(name):
+                edge = dict[str, Any]() if joined else EDGE
+                x, y = [point.x for point in here], [point.y for point in here]
+                axes.plot(x, y, color=look.colour, label=name, **line, **edge)
+                if joined:
+                    ends = _errors(here)
+                    axes.errorbar(
+                        x, y, ends, color=look.colour, fmt="none", capsize=2, elinewidth=0.8
+                    )
+            if printed := paper.get(name):
+                x, y = [point.x for point in printed], [point.y for point in printed]
+                hollow: dict[str, Any] = {
+                    "color": PAPER,
+                    "markerfacecolor": "none",
+                    "linewidth": 0.6,
+                }
+                axes.plot(x, y, label=f"{name} (paper)", **line, **hollow)
+        labelled = [p for points in (*series.values(), *paper.values()) for p in points if p.label]
         if log_x:
             logarithmic(axes)
         legend(figure, axes)
+        if not joined and 0 < len(labelled) <= ANNOTATED:
+            annotate(figure, axes, [(point.label, point.x, point.y) for point in labelled])
         return figure
 
 
@@ -161,53 +175,6 @@ def bars(
             left, right = axes.get_xlim()
             axes.set_xlim(max(left, within[0]), min(right, within[1]))
         _key(figure, axes, runs=not tidy.empty, paper=bool(paper))
-        return figure
-
-
-def scatter(
-    series: Series,
-    titles: Titles,
-    *,
-    paper: Series | None = None,
-    front: bool = False,
-    log_x: bool = False,
-    known: Mapping[str, Look] | None = None,
-) -> Figure:
-    """Points by series, those of a paper hollow; up to `ANNOTATED` labels stand beside theirs.
-
-    Args:
-        front: whether to draw the front of the points (not the paper's) of least x and most y.
-        known: how the series look elsewhere.
-    """
-    with style():
-        figure, axes = canvas(titles, AXES)
-        paper = paper or {}
-        found = known or looks([*series, *paper])
-        every = [point for points in series.values() for point in points]
-        if front and every:
-            x, y = pareto(every)
-            axes.step(x, y, where="post", color="#999999", linewidth=0.8, label="front", zorder=1)
-        for kind, suffix in ((series, ""), (paper, " (paper)")):
-            for name, points in kind.items():
-                look = found[name]
-                axes.plot(
-                    [point.x for point in points],
-                    [point.y for point in points],
-                    color=PAPER if suffix else look.colour,
-                    marker=look.marker,
-                    markerfacecolor="none" if suffix else look.colour,
-                    markeredgewidth=0.8 if suffix else 0.3,
-                    markeredgecolor=PAPER if suffix else "white",
-                    linestyle="",
-                    label=f"{name}{suffix}",
-                )
-        labelled = [point for points in (*series.values(), *paper.values()) for point in points]
-        labelled = [point for point in labelled if point.label]
-        if log_x:
-            logarithmic(axes)
-        legend(figure, axes)
-        if 0 < len(labelled) <= ANNOTATED:
-            annotate(figure, axes, [(point.label, point.x, point.y) for point in labelled])
         return figure
 
 
@@ -291,8 +258,9 @@ def pareto(points: Sequence[Point]) -> tuple[list[float], list[float]]:
     return [point.x for point in front], [point.y for point in front]
 
 
-def _x(point: Point) -> float:
-    return point.x
+def _rising(series: Series) -> Series:
+    """The points of each by rising x."""
+    return {name: sorted(own, key=lambda point: point.x) for name, own in series.items()}
 
 
 def _t_interval(values: Sequence[float]) -> tuple[float, float]:

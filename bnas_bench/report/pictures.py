@@ -101,7 +101,7 @@ class Pictures:
             for row in rows
         }
         titles = Titles(title=str(setting), x="OPs nas-bnn (M)", y="test accuracy (%)")
-        make = partial(figures.scatter, points, titles, front=True, known=self.looks)
+        make = partial(figures.points, points, titles, front=True, known=self.looks)
         return self.picture(
             make,
             f"ops-{self.slugs[setting]}",

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bnas_bench.analysis.measures import field
 from bnas_bench.core.errors import BadValue, UnknownName
 from bnas_bench.papers import artefact as schema
 from bnas_bench.papers import listing
@@ -28,7 +29,7 @@ from bnas_bench.papers.counted import counted
 from bnas_bench.papers.figures import _looks, _series_name
 from bnas_bench.papers.plan import Plan, plan
 from bnas_bench.papers.tables import table
-from bnas_bench.papers.values import Reader, field
+from bnas_bench.papers.values import Reader
 from bnas_bench.report.style import LOOKS
 from bnas_bench.runs.store import Record
 from tests.helpers.cli import invoke, succeed

@@ -66,10 +66,11 @@ def contrast(colour: str) -> float:
 
 
 def test_a_sweep_by_rising_x_and_the_paper_hollow() -> None:
-    figure = figures.sweep(
+    figure = figures.points(
         {"here": [Point(x=2, y=5, lower=4, upper=7), Point(x=1, y=3)]},
         TITLES,
         paper={"here": [Point(x=1, y=9), Point(x=2, y=8)]},
+        joined=True,
         log_x=True,
     )
     assert drawn(lines(figure, "here")) == [(1, 3), (2, 5)]
@@ -113,7 +114,7 @@ def test_bars_have_means_runs_and_the_paper() -> None:
 
 
 def test_a_scatter_with_its_front_and_labels() -> None:
-    figure = figures.scatter(
+    figure = figures.points(
         {"a": [Point(x=1, y=50, label="S"), Point(x=3, y=40)], "b": [Point(x=2, y=70)]},
         TITLES,
         paper={"a": [Point(x=0, y=99, label="M")]},
@@ -127,12 +128,12 @@ def test_a_scatter_with_its_front_and_labels() -> None:
 
 def test_many_labels_are_left_to_the_legend() -> None:
     points = [Point(x=k, y=k, label=str(k)) for k in range(figures.ANNOTATED + 1)]
-    assert len(figures.scatter({"a": points}, TITLES).axes[0].texts) == 0
+    assert len(figures.points({"a": points}, TITLES).axes[0].texts) == 0
 
 
 def test_labels_of_one_place_hide_each_other_nowhere() -> None:
     points = [Point(x=10, y=1, label=f"a network {k}") for k in range(6)]
-    figure = figures.scatter({"a": points, "b": [Point(x=0, y=0)]}, TITLES)
+    figure = figures.points({"a": points, "b": [Point(x=0, y=0)]}, TITLES)
     figure.draw_without_rendering()
     boxes = [text.get_window_extent() for text in figure.axes[0].texts]
     assert len(boxes) == 6
@@ -144,7 +145,7 @@ def test_powers_of_ten_are_plain_text() -> None:
     """A label may hold dollar signs, so that no formula is set."""
     points = [Point(x=10.0**-k, y=k) for k in range(1, 5)]
     for wide in (points, [*points[:1], Point(x=0.3, y=1)]):
-        axes = figures.sweep({"a": wide}, TITLES, log_x=True).axes[0]
+        axes = figures.points({"a": wide}, TITLES, log_x=True, joined=True).axes[0]
         axes.figure.draw_without_rendering()
         ticks = [*axes.get_xticklabels(), *axes.get_xticklabels(minor=True)]
         texts = [tick.get_text().replace("\N{MINUS SIGN}", "-") for tick in ticks]
@@ -158,7 +159,7 @@ def test_long_titles_of_axes_stay_within_the_figure(rows: bool) -> None:
     figure = (
         figures.bars({"w/o Weight Normalization": [1.0]}, titles)
         if rows
-        else figures.sweep({"a": [Point(x=1, y=1)]}, titles)
+        else figures.points({"a": [Point(x=1, y=1)]}, titles, joined=True)
     )
     figure.draw_without_rendering()
     axes, whole = figure.axes[0], figure.bbox
