@@ -23,6 +23,7 @@ from bnas_bench.nn.binary import BinaryConv2d, Precision, sign
 from bnas_bench.nn.network import Counted
 from bnas_bench.nn.quantised import QuantConv2d
 from bnas_bench.packed.engine.isa import host
+from bnas_bench.packed.engine.threads import torch_threads
 
 if TYPE_CHECKING:
     from bnas_bench.packed.engine.engine import Engine
@@ -148,17 +149,6 @@ def machine(threads: int) -> dict[str, Any]:
         "threads": threads,
         "isa": host().name,
     }
-
-
-@contextmanager
-def torch_threads(threads: int) -> Iterator[None]:
-    """So many of torch's threads, and then as many as before."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def settle(network: nn.Module) -> None:

@@ -18,7 +18,8 @@ import torch
 import torch.nn.functional as F
 
 from bnas_bench.cost.latency import machine, timed
-from bnas_bench.packed.engine.chains import BLOCK, arrange, pixel_bytes
+from bnas_bench.packed.engine.binary import arrange, pixel_bytes
+from bnas_bench.packed.engine.chains import BLOCK
 from bnas_bench.packed.engine.engine import Engine
 from bnas_bench.packed.engine.isa import host
 from bnas_bench.packed.engine.kernels import kernels
@@ -122,12 +123,10 @@ def whole_convolution() -> tuple[Engine, torch.Tensor, torch.Tensor]:
 def test_whole_convolution() -> None:
     engine, x, weight = whole_convolution()
     values = engine._start(x)
-    chains = engine.kernels[:2]
     layouts = {"NHWC": torch.channels_last, "NCHW": torch.contiguous_format}
 
     def bits() -> None:
-        for kernel in chains:
-            kernel(values)
+        engine._stages.run(0, 2, values)
 
     def floats(layout: torch.memory_format) -> Callable[[], object]:
         inputs, weights = (t.contiguous(memory_format=layout) for t in (x, weight))
@@ -147,7 +146,7 @@ def test_whole_convolution() -> None:
 def test_against_larq_compute_engine() -> None:
     """The same convolution in Larq Compute Engine, but for a padding of +1, in a process of its own."""
     engine, x, _ = whole_convolution()
-    values, chains = engine._start(x), engine.kernels[:2]
+    values = engine._start(x)
     command = [os.environ[LCE], str(Path(__file__).with_name("lce.py"))]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     with torch.inference_mode(), subprocess.Popen(command, text=True, **pipes) as other:
@@ -157,7 +156,7 @@ def test_against_larq_compute_engine() -> None:
             other.stdin.flush()
             other.stdout.readline()
 
-        found = times(lce=lce, bits=lambda: [kernel(values) for kernel in chains])
+        found = times(lce=lce, bits=lambda: engine._stages.run(0, 2, values))
         other.stdin.close()
     theirs, ours = 1e3 * found["lce"], 1e3 * found["bits"]
     print(f"\nLarq Compute Engine {theirs:.2f} ms, bits {ours:.2f} ms, {theirs / ours:.1f} x")

@@ -16,7 +16,7 @@ from bnas_bench.data.datasets import Dataset, load
 from bnas_bench.nn.network import Network
 from bnas_bench.packed.engine.chains import ChainKernel
 from bnas_bench.packed.engine.engine import Engine
-from bnas_bench.packed.engine.fuse import fuse
+from bnas_bench.packed.engine.fuse import Stage, fuse
 from bnas_bench.packed.engine.isa import FORMS
 from bnas_bench.packed.format.check import check
 from bnas_bench.packed.format.file import BadFile
@@ -166,8 +166,18 @@ def test_what_does_not_fit_is_refused() -> None:
         Engine(program, threads=0)
 
 
-def step(op: str, name: str, *inputs: str) -> Step:
-    return Step(op, inputs, name, name)
+ATTRIBUTES = {
+    "conv_b": {"kernel": 3, "stride": 1, "padding": 1},
+    "conv": {"kernel": 1, "stride": 1, "padding": 0, "groups": 1},
+}
+
+
+def step(op: str, name: str, *inputs: str, **attributes: int) -> Step:
+    return Step(op, inputs, name, name, ATTRIBUTES.get(op, {}) | attributes)
+
+
+def names(stages: list[Stage]) -> list[list[str]]:
+    return [[step.name for step in stage.steps] for stage in stages]
 
 
 def test_what_is_read_once_never_reaches_memory() -> None:
@@ -185,9 +195,39 @@ def test_what_is_read_once_never_reaches_memory() -> None:
         step("global_pool", "g", "e"),
     ]
     stages = fuse(steps)
-    names = [[s.name for s in stage.steps] for stage in stages]
-    assert names == [["p"], ["s"], ["c", "n", "a", "r", "t"], ["d", "e"], ["g"]]
-    assert [sorted(stage.stored) for stage in stages] == [[], [], ["r"], ["e"], []]
+    assert names(stages) == [["p"], ["s"], ["c", "n", "a", "r", "t"], ["d", "e"], ["g"]]
+    assert [sorted(stage.stored) for stage in stages] == [["p"], [], ["r"], ["e"], []]
+
+
+def test_1x1_convolutions_go_on_with_the_pixels_that_there_are() -> None:
+    """Of bits, with a shortcut from before them, and of real numbers where those are ours."""
+    steps = [
+        step("avg_pool", "p", INPUT),
+        step("prelu", "r", "p"),
+        step("sign", "s", "r"),
+        step("conv_b", "b", "s", kernel=1, padding=0),
+        step("add", "a", "b", "r"),
+        step("conv", "c", "a"),
+        step("relu", "u", "c"),
+        step("global_pool", "g", "u"),
+    ]
+    assert names(fuse(steps, {"c"})) == [["p", "r", "s", "b", "a", "c", "u"], ["g"]]
+    assert fuse(steps, {"c"})[0].stored == {"r", "u"}
+    assert names(fuse(steps)) == [["p", "r", "s", "b", "a"], ["c"], ["u"], ["g"]]
+
+
+def test_maps_next_to_each_other_are_made_only_for_those_who_need_them() -> None:
+    steps = [
+        step("relu", "a", INPUT),
+        step("concat", "b", "a", INPUT),
+        step("affine", "c", "b"),
+        step("tile", "t", "a", channels=6),
+        step("add", "d", "c", "t"),
+        step("global_pool", "g", "d"),
+    ]
+    assert names(fuse(steps)) == [["a"], ["c", "d"], ["g"]]
+    pooled = [*steps, step("max_pool", "m", "b"), step("global_pool", "h", "m")]
+    assert names(fuse(pooled)) == [["a"], ["b", "c", "d"], ["g"], ["m"], ["h"]]
 
 
 def test_two_readers_of_one_map_do_not_run_twice() -> None:

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from llvmlite import binding, ir
 
 from bnas_bench.core.errors import BenchError
-from bnas_bench.packed.engine.chains import MOST_BITS, pixel_bytes
+from bnas_bench.packed.engine.binary import MOST_BITS, pixel_bytes
 from bnas_bench.packed.engine.engine import Engine
 from bnas_bench.packed.engine.isa import FORMS, OVERRIDE, Isa, features, host
 from bnas_bench.packed.engine.tile import TOGETHER, emit_tile, most_steps
@@ -122,16 +122,11 @@ def test_a_lane_of_bytes_holds_what_most_steps_count(form: Isa) -> None:
 
 
 def run_elements(steps: list[Step], x: np.ndarray) -> np.ndarray:
-    """The last map of a program of element-wise steps, in NHWC rows."""
+    """The last map of a program of element-wise steps."""
     last = Step("global_pool", (steps[-1].name,), "pooled", "pooled")
-    keep = Step("max_pool", (steps[-1].name,), "kept", "kept", POOL)
-    program = Program(x.shape[1:], (*steps, keep, last))
-    values = Engine(program).values(x)
-    kept: np.ndarray = values["kept"].numpy()
-    return kept
-
-
-POOL = {"kernel": 1, "stride": 1, "padding": 0, "ceil": False}
+    program = Program(x.shape[1:], (*steps, last))
+    found: np.ndarray = Engine(program).values(x)[steps[-1].name].numpy()
+    return found
 
 
 @needs_one_rounding

@@ -14,7 +14,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from bnas_bench.packed.engine.tile import load
+from bnas_bench.packed.engine.memory import function, load, store
 
 LANES = 8
 F32, I1, I16, I32, I64 = ir.FloatType(), *(ir.IntType(bits) for bits in (1, 16, 32, 64))
@@ -22,7 +22,10 @@ FLOATS = ir.VectorType(F32, LANES)
 
 
 class Code(IntEnum):
-    """What to do with the elements x of a block; m is an element of the map, v0 to v2 vectors."""
+    """Instructions of a chain; x is an element of the block, m one of the map, v0 to v2 vectors.
+
+    Up to SCALE they go over elements (`over`), the others over pixels (`blocks.py`).
+    """
 
     LOAD = 0  # m
     STORE = 1  # m becomes x
@@ -32,12 +35,33 @@ class Code(IntEnum):
     RPRELU = 5  # y + v2, where y is x - v0 passed through PRELU with v1
     RELU = 6
     HARDTANH = 7
-    PACK = 8  # bits, see `kernels.pack`
+    QUANTISE = 8  # x / v0 in whole steps from -128 to 127, times v0
     SCALE = 9  # (v0 - 2 m) * v1, where m is 16 bits wide and scratch
+    PACK = 10  # bits of x
+    BINARY = 11  # x becomes a convolution of bits
+    GATHER = 12  # x becomes the pixels under a kernel, one after the other
+    DENSE = 13  # x becomes its product with weights
+    SLIDE = 14  # x becomes what a window makes, Under.SUM; the next two are MEAN and MAX
+    SLIDE_MEAN = 15
+    SLIDE_MAX = 16
 
 
 def constant(value: float) -> ir.Constant:
     return ir.Constant(FLOATS, [value] * LANES)
+
+
+def splat(b: ir.IRBuilder, value: ir.Value, lanes: int) -> ir.Value:
+    """A scalar in every lane."""
+    alone = b.insert_element(
+        ir.Constant(ir.VectorType(value.type, lanes), ir.Undefined), value, I32(0)
+    )
+    return b.shuffle_vector(alone, alone, ir.Constant(ir.VectorType(I32, lanes), [0] * lanes))
+
+
+def remaining(b: ir.IRBuilder, channels: ir.Value) -> ir.Value:
+    """Which lanes of the last vector of so many channels are some of them; none where it is whole."""
+    lanes = ir.Constant(ir.VectorType(I64, LANES), list(range(LANES)))
+    return b.icmp_unsigned("<", lanes, splat(b, b.and_(channels, I64(LANES - 1)), LANES))
 
 
 def prelu(b: ir.IRBuilder, x: ir.Value, slope: ir.Value) -> ir.Value:
@@ -46,9 +70,7 @@ def prelu(b: ir.IRBuilder, x: ir.Value, slope: ir.Value) -> ir.Value:
 
 def fma(b: ir.IRBuilder, x: ir.Value, scale: ir.Value, offset: ir.Value) -> ir.Value:
     """x * scale + offset, rounded once, as torch's batch norm does it."""
-    kind = ir.FunctionType(FLOATS, [FLOATS] * 3)
-    name = f"llvm.fma.v{LANES}f32"
-    return b.call(cgutils.get_or_insert_function(b.module, kind, name), [x, scale, offset])
+    return b.call(function(b, f"llvm.fma.v{LANES}f32", FLOATS, 3), [x, scale, offset])
 
 
 def clamp(b: ir.IRBuilder, x: ir.Value, low: float, high: float) -> ir.Value:
@@ -76,6 +98,9 @@ def compute(b: ir.IRBuilder, code: int, x: Any, m: Any, v: Callable[[int], ir.Va
             return b.select(b.fcmp_ordered("<", found, constant(0)), constant(0), found)
         case Code.HARDTANH:
             return clamp(b, x(), -1, 1)
+        case Code.QUANTISE:
+            rounded = b.call(function(b, f"llvm.rint.v{LANES}f32", FLOATS, 1), [b.fdiv(x(), v(0))])
+            return b.fmul(clamp(b, rounded, -128, 127), v(0))
         case Code.SCALE:
             counted = m()
             return b.fmul(b.fsub(v(0), b.fadd(counted, counted)), v(1))
@@ -106,10 +131,7 @@ def emit(b: ir.IRBuilder, code: int, args: tuple[ir.Value, ...]) -> None:
     block, block_next, map_, map_next, v0, v1, v2, pixels, channels = args
     whole = b.and_(channels, I64(~(LANES - 1)))
     rest = b.sub(channels, whole)
-    lanes = ir.Constant(ir.VectorType(I64, LANES), list(range(LANES)))
-    limit = b.insert_element(ir.Constant(lanes.type, ir.Undefined), rest, I32(0))
-    limit = b.shuffle_vector(limit, limit, ir.Constant(ir.VectorType(I32, LANES), [0] * LANES))
-    mask = b.icmp_unsigned("<", lanes, limit)
+    mask = remaining(b, channels)
 
     def vector(p: ir.Value, c: ir.Value, *, partial: bool) -> None:
         here = b.add(b.add(block, b.mul(p, block_next)), b.shl(c, I64(2)))
@@ -131,8 +153,7 @@ def emit(b: ir.IRBuilder, code: int, args: tuple[ir.Value, ...]) -> None:
         if code == Code.STORE and partial:
             masked(b, "store", there, mask, y)
         else:
-            to = there if code == Code.STORE else here
-            b.store(y, b.inttoptr(to, ir.PointerType(FLOATS))).align = 4
+            store(b, y, there if code == Code.STORE else here, 4)
 
     with cgutils.for_range(b, pixels) as pixel:
         with cgutils.for_range_slice(b, I64(0), whole, I64(LANES)) as (c, _):
@@ -145,7 +166,6 @@ def emit(b: ir.IRBuilder, code: int, args: tuple[ir.Value, ...]) -> None:
 def over(  # type: ignore[no-untyped-def]
     typing,  # noqa: ARG001
     code,
-    revision,
     block,
     block_next,
     map_,
@@ -156,14 +176,11 @@ def over(  # type: ignore[no-untyped-def]
     pixels,
     channels,
 ):
-    """Run `emit`: the first two arguments are constants, the others are its `args`.
-
-    The revision is `kernels.REVISION`.
-    """
+    """Run `emit`: the first argument is a constant, one of `Code`, the others are its `args`."""
     operands = (block, block_next, map_, map_next, v0, v1, v2, pixels, channels)
 
     def generate(context: Any, b: ir.IRBuilder, _: Any, values: Any) -> ir.Value:
-        emit(b, code.literal_value, tuple(values[2:]))
+        emit(b, code.literal_value, tuple(values[1:]))
         return context.get_dummy_value()
 
-    return types.void(code, revision, *operands), generate
+    return types.void(code, *operands), generate

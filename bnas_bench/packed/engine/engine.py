@@ -1,21 +1,19 @@
 """The engine: runs a packed network on the CPU, with the bits as bits.
 
-One engine runs one batch at a time: a second thread waits.
+One engine runs one batch at a time: a second caller waits.
 
-Maps are NHWC. Convolutions of signs and all that happens element by element run in the kernels of
-`kernels.py`; real-valued layers, pools and the like are torch's, called as the PyTorch network calls
-them. Every number on the way is the one that the PyTorch network computes in evaluation mode.
+Maps are NHWC. Convolutions, pools and all that happens pixel by pixel run in the kernels of
+`kernels.py`, on all of the engine's threads; what is left is torch's, called as the PyTorch network
+calls it. Every number on the way is the one that the PyTorch network computes in evaluation mode with
+as many threads: `rounding.py`.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from threading import Lock
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,9 +21,12 @@ from torch import Tensor
 
 from bnas_bench.core.errors import BadValue
 from bnas_bench.packed.engine.chains import ChainKernel
-from bnas_bench.packed.engine.fuse import Stage, fuse, separate
+from bnas_bench.packed.engine.fuse import fuse, seen_through, separate
 from bnas_bench.packed.engine.isa import Isa, host
 from bnas_bench.packed.engine.layers import TorchKernel
+from bnas_bench.packed.engine.rounding import in_one_thread, sums_of
+from bnas_bench.packed.engine.stages import Stages
+from bnas_bench.packed.engine.threads import Team, torch_threads
 from bnas_bench.packed.format.check import check
 from bnas_bench.packed.format.program import INPUT, Program
 
@@ -37,7 +38,7 @@ class Timing:
     Attributes:
         name: of the last value it makes.
         layer: the module of the network that it is, or begins with.
-        kind: of its work: the operation, `elementwise` for a chain without a convolution.
+        kind: of its work: its operations but those on each element; `elementwise` where that is all.
         seconds: of one run.
     """
 
@@ -47,11 +48,14 @@ class Timing:
     seconds: float
 
 
+Kernel = ChainKernel | TorchKernel
+
+
 class Engine:
     """A program, ready to run.
 
     Args:
-        threads: of the kernels and, while it runs, of torch.
+        threads: of the kernels, and those of torch whose numbers are computed.
         form: of the kernels; None: the best for this machine.
         fused: whether steps run together; False writes every value, for `values`.
 
@@ -65,15 +69,12 @@ class Engine:
         if threads < 1:
             raise BadValue(f"the engine cannot run with {threads} threads; take 1 or more")
         self.program, self.threads, self.form = program, threads, form or host()
-        shapes = check(program)
-        stages = (fuse if fused else separate)(program.steps)
-        self.kernels = [self._kernel(stage, shapes) for stage in stages]
         self.output = program.steps[-1].name
-        self._pool = ThreadPoolExecutor(threads - 1) if threads > 1 else None
-        self._last = _last_uses(self.kernels, self.output)
-        self._lock = Lock()
+        self._shapes, self._fused, self._team = check(program), fused, Team(threads)
+        self._sums: dict[int, dict[str, int]] = {}
+        self._ours: frozenset[str] | None = None
         self._bound: tuple[int, bool] | None = None
-        self._places: dict[str, Tensor] = {}
+        self._compose(1)
 
     @property
     def isa(self) -> str:
@@ -88,10 +89,8 @@ class Engine:
         """
         with self._running():
             values = self._start(images_BCHW)
-            for kernel, finished in zip(self.kernels, self._last, strict=True):
-                _step(kernel, values)
-                for name in finished:
-                    values.pop(name, None)
+            for begin, end in self._pieces:
+                self._step(begin, end, values)
             logits: np.ndarray = values[self.output].numpy()
         return logits
 
@@ -99,8 +98,8 @@ class Engine:
         """All values that are written, by name; those of signs are bits, as the kernels lay them."""
         with self._running():
             values = self._start(images_BCHW, keep=True)
-            for kernel in self.kernels:
-                _step(kernel, values)
+            for index in range(len(self.kernels)):
+                self._step(index, index + 1, values, keep=True)
             self._bound = None
             return values | self._places
 
@@ -109,19 +108,32 @@ class Engine:
         timings = []
         with self._running():
             values = self._start(images_BCHW)
-            for kernel, finished in zip(self.kernels, self._last, strict=True):
+            for index, kernel in enumerate(self.kernels):
                 began = time.perf_counter()
-                _step(kernel, values)
-                for name in finished:
-                    values.pop(name, None)
+                self._step(index, index + 1, values)
                 seconds = time.perf_counter() - began
                 timings.append(Timing(kernel.name, kernel.layer, kernel.kind, seconds))
         return timings
 
     def close(self) -> None:
         """End the engine's threads, after which it must not run."""
-        if self._pool is not None:
-            self._pool.shutdown()
+        self._team.close()
+
+    def _step(self, begin: int, end: int, values: dict[str, Tensor], *, keep: bool = False) -> None:
+        """Run the kernels from `begin` to `end`, all chains or one of torch's.
+
+        Torch's results have no fixed place: they are entered among the values, and let go of.
+        """
+        kernel = self.kernels[begin]
+        if isinstance(kernel, TorchKernel):
+            with torch_threads(self._torch_threads[kernel.name]):
+                values[kernel.name] = kernel(values)
+        else:
+            first = self._chain_number[begin]
+            self._stages.run(first, first + end - begin, values)
+        for finished in self._last[begin:end]:
+            for name in () if keep else finished:
+                values.pop(name, None)
 
     def _start(self, images_BCHW: np.ndarray | Tensor, *, keep: bool = False) -> dict[str, Tensor]:
         """The values that there are before the first kernel: the images and all with a fixed place."""
@@ -139,12 +151,34 @@ class Engine:
         # A copy, whose strides say the layout also of one channel: `inference_layout`.
         return {INPUT: images.clone(memory_format=torch.channels_last), **self._places}
 
+    def _compose(self, batch: int) -> None:
+        """The kernels for so many images: of the real convolutions, those are ours that round as torch."""
+        if batch not in self._sums:
+            given = self.program, self._shapes, self.form, batch, self.threads
+            self._sums[batch] = sums_of(*given)
+        if (ours := frozenset(self._sums[batch])) == self._ours:
+            return
+        self._ours, steps = ours, self.program.steps
+        views = seen_through(steps, ours) if self._fused else {}
+        stages = (fuse if self._fused else separate)(steps, ours)
+        self.kernels: list[Kernel] = [
+            ChainKernel(stage, self._shapes, self.program, self.form, views)
+            if stage.chained
+            else TorchKernel(stage.steps[0], self._shapes)
+            for stage in stages
+        ]
+        self._last = _last_uses(self.kernels, self.output)
+        self._pieces = list(_pieces(self.kernels))
+        chained = [isinstance(kernel, ChainKernel) for kernel in self.kernels]
+        self._chain_number = np.cumsum([0, *chained])[:-1].tolist()
+
     def _bind(self, batch: int, keep: bool) -> None:
         """Give every value of a chain its place; places are used again when nothing reads them more.
 
         Args:
             keep: give each its own.
         """
+        self._compose(batch)
         self._bound, self._places = (batch, keep), {}
         chains = [kernel for kernel in self.kernels if isinstance(kernel, ChainKernel)]
         free: list[Tensor] = []
@@ -154,47 +188,34 @@ class Engine:
                     self._places[name] = _place(kernel.empty(name, batch), free)
             if not keep:
                 free += [self._places[name] for name in finished if name in self._places]
-        for chain in chains:
-            chain.bind(self._places, batch, self.threads)
-
-    def _kernel(self, stage: Stage, shapes: Mapping[str, Any]) -> ChainKernel | TorchKernel:
-        if stage.chained:
-            return ChainKernel(stage, shapes, self.program, self.form, self._split)
-        return TorchKernel(stage.steps[0], shapes)
-
-    def _split(self, run: Any, count: int, least: int) -> None:
-        """Call run(thread, begin, end) on parts of range(count), of at least so many each."""
-        parts = min(self.threads, max(1, count // least))
-        edges = [count * part // parts for part in range(parts + 1)]
-        others = [
-            self._pool.submit(run, part, edges[part], edges[part + 1])
-            for part in range(1, parts)
-            if self._pool is not None
-        ]
-        run(0, edges[0], edges[1])
-        for other in others:
-            other.result()
+        sums = self._sums[batch]
+        self._stages = Stages(chains, self.form, self._team, self._places, batch, sums)
+        self._torch_threads = {
+            kernel.name: 1
+            if in_one_thread(kernel.step, self._shapes, batch, self.threads)
+            else self.threads
+            for kernel in self.kernels
+            if isinstance(kernel, TorchKernel)
+        }
 
     @contextmanager
     def _running(self) -> Iterator[None]:
-        """Alone, in inference mode, with the engine's number of threads for torch as well."""
-        with self._lock, torch.inference_mode():
-            before = torch.get_num_threads()
-            if before != self.threads:
-                torch.set_num_threads(self.threads)
-            try:
-                yield
-            finally:
-                if before != self.threads:
-                    torch.set_num_threads(before)
+        """Alone, in inference mode, with torch's workers out of the way."""
+        with self._team.alone(), torch_threads(1), torch.inference_mode():
+            yield
 
 
-def _step(kernel: ChainKernel | TorchKernel, values: dict[str, Tensor]) -> None:
-    """Run a kernel; torch's results have no fixed place and are entered among the values."""
-    if isinstance(kernel, ChainKernel):
-        kernel(values)
-    else:
-        values[kernel.name] = kernel(values)
+def _pieces(kernels: list[Kernel]) -> Iterator[tuple[int, int]]:
+    """Chains that follow each other, from one index to another, and torch's kernels one by one."""
+    begin = 0
+    for index, kernel in enumerate(kernels):
+        if isinstance(kernel, TorchKernel):
+            if begin < index:
+                yield begin, index
+            yield index, index + 1
+            begin = index + 1
+    if begin < len(kernels):
+        yield begin, len(kernels)
 
 
 def _place(wanted: Tensor, free: list[Tensor]) -> Tensor:
@@ -205,7 +226,7 @@ def _place(wanted: Tensor, free: list[Tensor]) -> Tensor:
     return wanted
 
 
-def _last_uses(kernels: list[ChainKernel | TorchKernel], kept: str) -> list[list[str]]:
+def _last_uses(kernels: list[Kernel], kept: str) -> list[list[str]]:
     """After each kernel, the values that nothing reads any more."""
     last = {name: index for index, kernel in enumerate(kernels) for name in kernel.makes}
     last |= {name: index for index, kernel in enumerate(kernels) for name in kernel.reads}

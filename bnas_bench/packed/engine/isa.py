@@ -31,6 +31,7 @@ class Isa:
         lanes: in a vector.
         blocks: register blocks, each of so many vectors (times the lanes: output channels) and rows
             of pixels; the widest that the remaining channels fill is taken, the last is one vector.
+        floats: pixels of a register block of the product of real numbers (times `floats.WIDE` channels).
         table: whether bits are counted by table; a row then has two pixels, and a lane four bits.
     """
 
@@ -38,6 +39,7 @@ class Isa:
     element: int
     lanes: int
     blocks: Blocks
+    floats: int
     table: bool = False
 
     @property
@@ -53,17 +55,17 @@ class Isa:
     @property
     def height(self) -> int:
         """Pixels of the highest register block: so many may be read where fewer are asked for."""
-        return self.row * max(rows for _, rows in self.blocks)
+        return max(self.floats, self.row * max(rows for _, rows in self.blocks))
 
 
 FORMS = {
     form.name: form
     for form in (
-        Isa("avx512-vpopcntdq", 64, 8, ((2, 8), (1, 8), (1, 8))),
-        Isa("avx2", 8, 32, ((4, 1), (2, 2), (1, 4)), table=True),
-        Isa("neon", 8, 16, ((4, 4), (2, 4), (1, 4))),
-        Isa("generic", 8, 16, ((2, 4), (1, 4), (1, 4))),
-        Isa("plain", 64, 1, ((1, 1), (1, 1), (1, 1))),
+        Isa("avx512-vpopcntdq", 64, 8, ((2, 8), (1, 8), (1, 8)), 12),
+        Isa("avx2", 8, 32, ((4, 1), (2, 2), (1, 4)), 6, table=True),
+        Isa("neon", 8, 16, ((4, 4), (2, 4), (1, 4)), 6),
+        Isa("generic", 8, 16, ((2, 4), (1, 4), (1, 4)), 2),
+        Isa("plain", 64, 1, ((1, 1), (1, 1), (1, 1)), 2),
     )
 }
 

@@ -31,7 +31,8 @@ def _convolution(step: Step, weight: Tensor, bias: Tensor | None = None) -> Run:
 
 
 def _tensor(step: Step, name: str) -> Tensor:
-    return torch.from_numpy(step.tensors[name].copy())
+    """In memory of torch's own, where a network has it: its products round by how numbers are aligned."""
+    return torch.from_numpy(step.tensors[name]).clone()
 
 
 def conv(step: Step) -> Run:

@@ -16,10 +16,11 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba.core import types
 from numba.extending import intrinsic
 
 from bnas_bench.packed.engine.isa import FORMS, Isa
+from bnas_bench.packed.engine.memory import function, load
 
 TOGETHER = 3
 """Steps by table that are counted in half a byte: 3 * 4 < 16."""
@@ -60,17 +61,6 @@ def spread(b: ir.IRBuilder, value: ir.Value, repeats: int) -> ir.Value:
     lanes = value.type.count
     order = ir.Constant(vector(I32, lanes * repeats), [i % lanes for i in range(lanes * repeats)])
     return b.shuffle_vector(value, ir.Constant(value.type, ir.Undefined), order)
-
-
-def load(b: ir.IRBuilder, address: ir.Value, kind: ir.Type, align: int) -> ir.Value:
-    value = b.load(b.inttoptr(address, ir.PointerType(kind)))
-    value.align = align
-    return value
-
-
-def function(b: ir.IRBuilder, name: str, kind: ir.Type, arguments: int) -> ir.Function:
-    signature = ir.FunctionType(kind, [kind] * arguments)
-    return cgutils.get_or_insert_function(b.module, signature, name)
 
 
 class Step:
@@ -181,7 +171,6 @@ def tile(  # type: ignore[no-untyped-def]
     typing,  # noqa: ARG001
     form,
     block,
-    revision,
     a,
     a_next,
     w,
@@ -194,11 +183,10 @@ def tile(  # type: ignore[no-untyped-def]
 
     Args:
         form, block: constants: which of `FORMS`, and which of its blocks.
-        revision: a constant, `kernels.REVISION`.
     """
     chosen = tuple(FORMS.values())[form.literal_value]
     vectors, rows = chosen.blocks[block.literal_value]
-    constants = (form, block, revision)
+    constants = (form, block)
     operands = (a, a_next, w, steps, counts, counts_next, popcounts)
 
     def generate(context: Any, b: ir.IRBuilder, _: Any, values: Any) -> ir.Value:
