@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 import bnas_bench
+from bnas_bench.core.numerics import told
 
 CODE = ("bnas_bench", "methods", "spaces")
 
@@ -42,7 +43,7 @@ def versions() -> dict[str, str]:
 
 
 def hardware(device: torch.device) -> dict[str, Any]:
-    """The machine; `load` is its average over the last minute."""
+    """The machine and how it computes; `load` is its average over the last minute."""
     on_gpu = device.type == "cuda"
     return {
         "cpu": cpu(),
@@ -51,6 +52,7 @@ def hardware(device: torch.device) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "device": device.type,
         "device_name": torch.cuda.get_device_name(device) if on_gpu else None,
+        "numerics": told(device),
         "load": round(os.getloadavg()[0], 2),
     }
 

@@ -19,7 +19,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from bnas_bench.core import provenance
+from bnas_bench.core import numerics, provenance
 from bnas_bench.core.architecture import Architecture
 from bnas_bench.core.budget import Recipe
 from bnas_bench.core.errors import BadValue, MissingData, one_line
@@ -88,6 +88,7 @@ def run_trial(
         Unwritable: if the store takes no files; nothing is recorded.
     """
     where = find_device(device)
+    numerics.settle(where)
     if threads is not None:
         torch.set_num_threads(threads)
     run = _Run(trial, store, where, progress or Progress())

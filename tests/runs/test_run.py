@@ -77,6 +77,7 @@ def test_a_finished_trial(store: Store) -> None:
     assert 0 < record["latency_lower_ms"] <= record["latency_ms"] <= record["latency_upper_ms"]
     assert record["peak_memory_mib"] > 50
     assert record["threads"] == 1
+    assert record["numerics"]["float32_matmul"] == "highest"
     assert record["recipe"]["epochs"] == 4  # the budget's, not the space's five
     assert record["recipe"]["batch_size"] == 128
     assert record["recipe"]["lr"] == 0.01
