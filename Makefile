@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check bench docs
+.PHONY: help demo test test-slow check bench gpu docs
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -26,6 +26,9 @@ check: $(READY) ## lint, formatting and types
 
 bench: $(READY) ## time the packed engine, search steps, the harness and reports
 	$(BIN)/pytest tests/benchmarks -s -o python_files='bench_*.py'
+
+gpu: $(READY) ## try and time a GPU, in ten minutes; writes docs/gpu/HARDWARE.json
+	$(BIN)/python scripts/gpu.py
 
 docs: $(READY) ## write docs/matrix.md, docs/papers.md and docs/audit.md
 	$(BIN)/python -c 'from bnas_bench.plugins.matrix import matrix; print(matrix(), end="")' > docs/matrix.md.new

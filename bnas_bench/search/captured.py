@@ -24,7 +24,7 @@ class Captured:
 
     Args:
         step: reads and writes the same tensors in every run, waits for none of them, and takes learning
-            rates from the device (`learning.capturable`). New images are copied into the tensors that it reads.
+            rates from the device (`learning.capturable`). New images are copied into what it reads.
         meter: is open.
     """
 

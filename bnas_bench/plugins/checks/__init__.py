@@ -87,11 +87,14 @@ def check_expected_failures(plugin: Plugin) -> None:
         )
 
 
-def cases(plugin: Plugin, spaces: Iterable[Plugin] | None = None) -> Iterator[Case]:
+def cases(
+    plugin: Plugin, spaces: Iterable[Plugin] | None = None, *, device: str = "cpu"
+) -> Iterator[Case]:
     """The battery for a plug-in.
 
     Args:
         spaces: what a method is tried on; None takes every space that is known.
+        device: where its searches compute.
     """
 
     def on(
@@ -105,7 +108,7 @@ def cases(plugin: Plugin, spaces: Iterable[Plugin] | None = None) -> Iterator[Ca
         yield from on(plugin.make({}), SPACE_CHECKS + NETWORK_CHECKS)
         return
     for space in discover("space").values() if spaces is None else spaces:
-        rehearsal = Rehearsal(plugin, space)
+        rehearsal = Rehearsal(plugin, space, device)
         try:
             refused = rehearsal.refusal() is not None
         except BenchError:  # which the check tells

@@ -72,10 +72,14 @@ class Outcome:
 
 
 class Rehearsal:
-    """Searches with a method's defaults, always from the same seeds."""
+    """Searches with a method's defaults, always from the same seeds.
 
-    def __init__(self, method: Plugin, space: Plugin) -> None:
-        self._method, self._space = method, space
+    Args:
+        device: where they compute.
+    """
+
+    def __init__(self, method: Plugin, space: Plugin, device: str = "cpu") -> None:
+        self._method, self._space, self._device = method, space, device
         self.passes, *self._more = PASSES
 
     @property
@@ -152,14 +156,14 @@ class Rehearsal:
         )
 
     def _task(self) -> Task:
-        digits, space = _digits(), self.space
+        digits, space = _digits(self._device), self.space
         spec = space.spec(space.fit(TINY), digits.shape, digits.classes, final=False)
         return task(digits, spec, BUDGET, generator(0, "check", "task"))
 
 
 @cache
-def _digits() -> Dataset:
-    return load("digits", image=TINY.image, device="cpu", folder=Path())
+def _digits(device: str) -> Dataset:
+    return load("digits", image=TINY.image, device=device, folder=Path())
 
 
 @contextmanager

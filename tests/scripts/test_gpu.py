@@ -1,0 +1,45 @@
+"""`make gpu` without a GPU: it says so, and its rehearsal runs all of it at tiny sizes."""
+
+import json
+import runpy
+from collections.abc import Callable
+from math import isfinite
+from pathlib import Path
+
+import pytest
+import torch
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "gpu.py"
+
+
+@pytest.fixture(scope="module")
+def main() -> Callable[[list[str]], int]:
+    return runpy.run_path(str(SCRIPT))["main"]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_it_says_so_in_one_sentence(
+    main: Callable[[list[str]], int], capsys: pytest.CaptureFixture
+) -> None:
+    assert main([]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == (
+        "this measures a GPU, and there is no 'cuda' here; --device cpu --quick rehearses it\n"
+    )
+
+
+@pytest.mark.slow
+def test_a_rehearsal_runs_every_part(main: Callable[[list[str]], int], tmp_path: Path) -> None:
+    file = tmp_path / "some" / "cpu.json"
+    assert main(["--device", "cpu", "--quick", "--out", str(file)]) == 0
+    found = json.loads(file.read_text())
+    assert (found["device"], found["rehearsal"]) == ("cpu", True)
+    assert found["contract"]["kept"] == len(found["contract"]["pairs"]) == 1
+    step, training = found["supernet_step"], found["training"]
+    assert step["eager_ms"] > 0
+    assert step["eager_passes"] == (4 + 2) * 16  # warm-ups and steps, a batch each
+    assert training["search"]["passes"] <= 160
+    for network in ("birealnet18", "searched"):
+        assert all(isfinite(loss) for loss in training[network]["losses"])
+        assert 0 <= training[network]["test_accuracy"] <= 100
