@@ -17,8 +17,9 @@ from bnas_bench.data.names import DATASETS
 from bnas_bench.plugins.registry import Kind, discover
 from bnas_bench.plugins.spec import budget_fields, pairs
 from bnas_bench.runs import folders
-from bnas_bench.runs.grid import Event
+from bnas_bench.runs.grid import run_all
 from bnas_bench.runs.how import How
+from bnas_bench.runs.progress import Event
 from bnas_bench.runs.request import Texts, requested
 from bnas_bench.runs.store import Store
 
@@ -97,7 +98,7 @@ def run(
     trials = requested(methods, space, dataset, budget, seeds, seed)
     store = Store(Path(results) / folders.check_name(name))
     with _progress(len(trials), wanted=progress) as show:
-        records = How(**how).run(trials, store, show)
+        records = run_all(trials, store, How(**how), show)
     return _at(to_frame(records), store)
 
 
@@ -243,7 +244,7 @@ def reproduce(
     planned, trials = plans([load(artefact)], budget, dataset, seeds, seed)
     store = Store(Path(results) / folders.check_name(name))
     with _progress(len(trials), wanted=progress) as show:
-        records = How(**how).run(trials, store, show)
+        records = run_all(trials, store, How(**how), show)
     (made,) = write(planned, records, store, results, reports)
     table = made.table
     frame = DataFrame(

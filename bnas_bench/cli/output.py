@@ -22,7 +22,7 @@ from bnas_bench.cli.streams import spelt
 
 if TYPE_CHECKING:
     from bnas_bench.analysis.table import Table
-    from bnas_bench.runs.grid import Event
+    from bnas_bench.runs.progress import Event
 
 WIDE = 250
 """Columns of a line that no terminal shows: nothing is to be cut off in a file."""

@@ -13,6 +13,7 @@ import click
 from bnas_bench.cli.numbers import Number
 from bnas_bench.core.options import Threads
 from bnas_bench.runs.folders import check_name
+from bnas_bench.runs.grid import run_all
 from bnas_bench.runs.how import How
 from bnas_bench.runs.store import Record, Store
 from bnas_bench.runs.trial import Trial
@@ -28,11 +29,11 @@ RESULTS = click.option(
 
 
 def watched(how: How, trials: Sequence[Trial], store: Store) -> list[Record]:
-    """Run trials and show how far they are; see `How.run`."""
+    """Run trials and show how far they are; see `run_all`."""
     from bnas_bench.cli.output import Watch
 
     with Watch(len(trials)) as watch:
-        return how.run(trials, store, watch.show)
+        return run_all(trials, store, how, watch.show)
 
 
 def results_name(default: str, about: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -6,9 +6,8 @@ This file does not import torch, so that a plan is there at once.
 from __future__ import annotations
 
 import signal
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Event as Stop
 from typing import Literal
@@ -16,8 +15,10 @@ from typing import Literal
 from bnas_bench.core.errors import BenchError, Damaged
 from bnas_bench.plugins.source import harness_digest
 from bnas_bench.runs.crashes import count_death, forget_marker
+from bnas_bench.runs.how import How
 from bnas_bench.runs.parallel import side_by_side
-from bnas_bench.runs.process import LOST, Message, NotStarted, run_in_child, start_server
+from bnas_bench.runs.process import LOST, NotStarted, run_in_child, start_server
+from bnas_bench.runs.progress import Event
 from bnas_bench.runs.store import Record, Store
 from bnas_bench.runs.trial import Trial
 
@@ -28,36 +29,37 @@ KILLS = ("SIGKILL", "SIGTERM", "SIGHUP", "SIGINT")
 """Signals from outside: a trial that died of one goes on when the same command is given again."""
 
 
-@dataclass(frozen=True)
-class Event:
-    """Something that happened to a trial.
+def run_all(
+    trials: Sequence[Trial], store: Store, how: How, show: Callable[[Event], None]
+) -> list[Record]:
+    """Run the trials that are not over, and show what happens to them.
 
-    Attributes:
-        kind: `started`; `progress`; `finished` (its record is `ok` or `refused`); `failed` (without
-            a record where the dataset is missing: the same command tries it again); `skipped` (it
-            was over before, perhaps failed); `busy` (another process is in it); `note` (a remark).
-        text: one line on it.
-        phase, done: of a `progress`: what goes on, and which part of it is behind.
+    Returns:
+        for every trial its record or, where it has none, its configuration, `id` and a `reason`.
+
+    Raises:
+        BenchError: as `run_trials`.
     """
+    told = {}
+    with closing(run_trials(trials, store.root, how)) as events:
+        for event in events:
+            show(event)
+            told[event.trial_id] = event.text
+            if event.kind == "failed" and how.fail_fast:
+                break
+    return [found(trial, store, told.get(trial.id)) for trial in trials]
 
-    trial_id: str
-    kind: Literal["started", "progress", "finished", "failed", "skipped", "busy", "note"]
-    text: str = ""
-    record: Record | None = None
-    phase: str = ""
-    done: float = 0.0
+
+def found(trial: Trial, store: Store, reason: str | None = None) -> Record:
+    """A trial's record or, where it has none, its configuration, `id` and a `reason`."""
+    state = store.state(trial.id)
+    known = {"status": "damaged"} if state.word == "damaged" else {}
+    missing = {"id": trial.id, "reason": state.reason or reason, **known}
+    return state.record or trial.description() | missing
 
 
 def run_trials(
-    trials: Iterable[Trial],
-    folder: Path,
-    *,
-    device: str = "cpu",
-    threads: int | None = None,
-    data: Path = Path("data"),
-    jobs: int = 1,
-    retry_failed: bool = False,
-    rerun: bool = False,
+    trials: Iterable[Trial], folder: Path, how: How | None = None
 ) -> Generator[Event, None, None]:
     """Run the trials that are not over, each in a process of its own, and tell what happens.
 
@@ -66,38 +68,29 @@ def run_trials(
 
     Args:
         folder: `results/NAME`.
-        device: `cpu`, `cuda` or `cuda:N`.
-        threads: of the CPU; None is torch's default.
-        data: the folder where datasets lie.
-        jobs: how many trials run at a time.
-        retry_failed: run failed trials again, from their last checkpoint.
-        rerun: run all trials again, from the start.
 
     Raises:
         BadValue: if there is no such device.
         BenchError: if `folder` cannot be written to.
     """
-    store, stop = Store(folder), Stop()
+    store, stop, here = Store(folder), Stop(), (how or How()).settled()
 
     def run(trial: Trial) -> Generator[Event, None, None]:
         if (lock := store.lock(trial.id, LOCK_WAIT)) is None:
             yield Event(trial.id, "busy", "another process is running it: left to that one")
             return
         with lock:
-            if (yield from _to_do(trial, store, retry_failed, rerun)):
+            if (yield from _to_do(trial, store, here)):
                 forget_marker(store.folder(trial.id))
                 yield Event(trial.id, "started")
-                messages = run_in_child(trial, store, lock, device, threads, data, stop)
-                with closing(messages):
-                    yield from _run(trial, store, messages, device)
+                with closing(run_in_child(trial, store, lock, here, stop)) as events:
+                    yield from _run(trial, store, events, here.device)
 
     start_server()
-    yield from side_by_side(map(run, trials), jobs, stop)
+    yield from side_by_side(map(run, trials), here.jobs or 1, stop)
 
 
-def _to_do(
-    trial: Trial, store: Store, retry_failed: bool, rerun: bool
-) -> Generator[Event, None, bool]:
+def _to_do(trial: Trial, store: Store, how: How) -> Generator[Event, None, bool]:
     """Whether the trial is to run; moves aside what a run would replace."""
     try:
         record = store.read(trial.id)
@@ -108,12 +101,12 @@ def _to_do(
         yield Event(trial.id, "note", f"{error}: moved to {aside.name}, and the trial runs again")
         return True
     if record is None:
-        if rerun:
+        if how.rerun:
             store.remove_checkpoints(trial.id)
         return True
     failed = record["status"] == "failed"
-    if rerun or (failed and (retry_failed or record.get("signal") in KILLS)):
-        store.retire(trial.id, "old", keep_checkpoints=not rerun)
+    if how.rerun or (failed and (how.retry_failed or record.get("signal") in KILLS)):
+        store.retire(trial.id, "old", keep_checkpoints=not how.rerun)
         return True
     if record["status"] == "ok":
         store.remove_checkpoints(trial.id)  # of a process that was killed right after its record
@@ -137,29 +130,27 @@ def _why_skipped(trial: Trial, record: Record) -> str:
 
 
 def _run(
-    trial: Trial, store: Store, messages: Generator[Message, None, int | None], device: str
+    trial: Trial, store: Store, events: Generator[Event, None, int | None], device: str
 ) -> Iterator[Event]:
     missing = broken = ""
     while True:
         try:
-            message = next(messages)
+            event = next(events)
         except StopIteration as end:
             code = end.value
             break
         except NotStarted as error:
             yield Event(trial.id, "failed", str(error))
             return
-        match message.kind:
+        match event.kind:
             case "stop":
-                raise BenchError(message.text)
+                raise BenchError(event.text)
             case "missing":
-                missing = message.text
+                missing = event.text
             case "broken":
-                broken = message.text
-            case "note":
-                yield Event(trial.id, "note", message.text)
-            case "progress":
-                yield Event(trial.id, "progress", message.text, None, message.phase, message.done)
+                broken = event.text
+            case _:
+                yield event
     if missing:
         yield Event(trial.id, "failed", missing)
         return

@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-
-from bnas_bench.runs.grid import Event, run_trials
-from bnas_bench.runs.store import Record, Store
-from bnas_bench.runs.trial import Trial
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,41 +29,11 @@ class How:
     rerun: bool = False
     fail_fast: bool = False
 
-    def run(
-        self, trials: Sequence[Trial], store: Store, show: Callable[[Event], None]
-    ) -> list[Record]:
-        """Run the trials that are not over, and show what happens to them.
-
-        Returns:
-            for every trial its record or, where it has none, its configuration, `id` and a `reason`.
-        """
-        place = _device(self.device)
-        events = run_trials(
-            trials,
-            store.root,
-            device=place,
-            threads=self.threads,
-            data=self.data,
-            jobs=self.jobs or (max(1, cpus() // self.threads) if place == "cpu" else 1),
-            retry_failed=self.retry_failed,
-            rerun=self.rerun,
-        )
-        told = {}
-        with closing(events):
-            for event in events:
-                show(event)
-                told[event.trial_id] = event.text
-                if event.kind == "failed" and self.fail_fast:
-                    break
-        return [found(trial, store, told.get(trial.id)) for trial in trials]
-
-
-def found(trial: Trial, store: Store, reason: str | None = None) -> Record:
-    """A trial's record or, where it has none, its configuration, `id` and a `reason`."""
-    state = store.state(trial.id)
-    known = {"status": "damaged"} if state.word == "damaged" else {}
-    missing = {"id": trial.id, "reason": state.reason or reason, **known}
-    return state.record or trial.description() | missing
+    def settled(self) -> How:
+        """The same with the device and the number of jobs that it comes to on this machine."""
+        device = _device(self.device)
+        jobs = self.jobs or (max(1, cpus() // self.threads) if device == "cpu" else 1)
+        return replace(self, device=device, jobs=jobs)
 
 
 def _device(name: str) -> str:

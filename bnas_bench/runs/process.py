@@ -15,18 +15,19 @@ import time
 import warnings
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
 from multiprocessing import forkserver, util
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from threading import Event, Thread, current_thread, main_thread
+from threading import Event as Stop
 from threading import Lock as Mutex
+from threading import Thread, current_thread, main_thread
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from bnas_bench.core.errors import BenchError, MissingData, one_line
+from bnas_bench.runs.how import How
 from bnas_bench.runs.parallel import Stopped
-from bnas_bench.runs.progress import Progress
+from bnas_bench.runs.progress import Event, Kind, Progress
 from bnas_bench.runs.store import Lock, Store
 
 if TYPE_CHECKING:
@@ -47,17 +48,6 @@ STARTING = Mutex()
 
 LOST = 255
 """The exit code that stands for one that nobody knows: the server died before the process did."""
-
-
-@dataclass(frozen=True)
-class Message:
-    """What a trial's process says: `note`, `progress`, `missing` (data), `broken` (what ended it) or
-    `stop` (everything)."""
-
-    kind: str
-    text: str
-    phase: str = ""
-    done: float = 0.0
 
 
 class NotStarted(BenchError):
@@ -89,11 +79,9 @@ def run_in_child(
     trial: Trial,
     store: Store,
     lock: Lock,
-    device: str,
-    threads: int | None,
-    data: Path,
-    stop: Event,
-) -> Generator[Message, None, int | None]:
+    how: How,
+    stop: Stop,
+) -> Generator[Event, None, int | None]:
     """Run a trial and yield what it says; returns its exit code, negative for a signal.
 
     The child holds `lock` for as long as it lives. Closing this iterator ends it, and so does
@@ -103,7 +91,7 @@ def run_in_child(
         NotStarted: if there is no child, for lack of memory or of a server that forks it.
     """
     receiver, sender = CONTEXT.Pipe(duplex=False)
-    arguments = (trial, store.root, lock, sender, device, threads, data)
+    arguments = (trial, store.root, lock, sender, how)
     process = CONTEXT.Process(target=_child, args=arguments, name=trial.id, daemon=True)
     with closing(receiver):
         with closing(sender), STARTING, _no_main_module():
@@ -192,9 +180,7 @@ def _child(
     root: Path,
     lock: Lock,  # noqa: ARG001
     sender: Connection,
-    device: str,
-    threads: int | None,
-    data: Path,
+    how: How,
 ) -> None:
     # Third-party libraries that still script with TorchScript are not the user's business.
     warnings.filterwarnings("ignore", message=r"`torch\.jit\.", category=FutureWarning)
@@ -203,11 +189,11 @@ def _child(
     )  # Ctrl-C is for the parent, which ends this process
     mutex = Mutex()
 
-    def send(message: Message) -> None:
+    def send(kind: Kind, text: str, **more: Any) -> None:
         with mutex, suppress(OSError):
-            sender.send(message)
+            sender.send(Event(trial.id, kind, text, **more))
 
-    progress = Progress(lambda text: send(Message("note", text)))
+    progress = Progress(lambda text: send("note", text))
     Thread(target=_watch, args=(progress, send), daemon=True).start()
     sys.stdout, sys.stderr = _heedless(sys.stdout), _heedless(sys.stderr)
     code = 1
@@ -216,16 +202,22 @@ def _child(
         from bnas_bench.runs.run import run_trial
 
         keep_pages()
-        run_trial(trial, Store(root), device=device, threads=threads, data=data, progress=progress)
+        run_trial(
+            *(trial, Store(root)),
+            device=how.device,
+            threads=how.threads,
+            data=how.data,
+            progress=progress,
+        )
         code = 0
     except MissingData as error:
-        send(Message("missing", str(error)))
+        send("missing", str(error))
     except BenchError as error:
-        send(Message("stop", str(error)))
+        send("stop", str(error))
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else int(error.code is not None)
     except BaseException as error:
-        send(Message("broken", one_line(error)))
+        send("broken", one_line(error))
     finally:  # waits for no thread that a method left running, and calls nothing that it registered
         with suppress(Exception):
             _flush()
@@ -240,7 +232,7 @@ def _flush() -> None:
             stream.flush()
 
 
-def _watch(progress: Progress, send: Callable[[Message], None]) -> None:
+def _watch(progress: Progress, send: Callable[..., None]) -> None:
     """Report the progress for as long as the parent lives; then end this process at once."""
     parent = multiprocessing.parent_process()
     assert parent is not None
@@ -248,5 +240,5 @@ def _watch(progress: Progress, send: Callable[[Message], None]) -> None:
     while not wait([parent.sentinel], INTERVAL):
         if (now := progress.snapshot()) != last:
             phase, done, text = last = now
-            send(Message("progress", text, phase, done))
+            send("progress", text, phase=phase, done=done)
     os._exit(1)

@@ -3,10 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from bnas_bench.runs.record import Record
 
 if TYPE_CHECKING:
     from bnas_bench.search.meter import Meter
+
+
+Kind = Literal[
+    "started",
+    "progress",
+    "finished",
+    "failed",
+    "skipped",
+    "busy",
+    "note",
+    "missing",
+    "broken",
+    "stop",
+]
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to a trial.
+
+    Attributes:
+        kind: `started`; `progress`; `finished` (its record is `ok` or `refused`); `failed` (without
+            a record where the dataset is missing: the same command tries it again); `skipped` (it
+            was over before, perhaps failed); `busy` (another process is in it); `note` (a remark).
+            The trial's own process also says `missing` (data), `broken` (what ended it) and `stop`
+            (everything), which nobody else hears.
+        text: one line on it.
+        phase, done: of a `progress`: what goes on, and which part of it is behind.
+    """
+
+    trial_id: str
+    kind: Kind
+    text: str = ""
+    record: Record | None = None
+    phase: str = ""
+    done: float = 0.0
 
 
 class Progress:

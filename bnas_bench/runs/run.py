@@ -68,7 +68,7 @@ def run_trial(
     store: Store,
     *,
     device: str = "cpu",
-    threads: int | None = None,
+    threads: int = 1,
     data: Path | str = "data",
     progress: Progress | None = None,
 ) -> Record:
@@ -79,7 +79,7 @@ def run_trial(
 
     Args:
         device: `cpu`, `cuda` or `cuda:N`.
-        threads: of the CPU; None is torch's default.
+        threads: of the CPU.
         data: the folder where datasets lie.
 
     Raises:
@@ -89,8 +89,7 @@ def run_trial(
     """
     where = find_device(device)
     numerics.settle(where)
-    if threads is not None:
-        torch.set_num_threads(threads)
+    torch.set_num_threads(threads)
     run = _Run(trial, store, where, progress or Progress())
     store.clean(trial.id)
     try:

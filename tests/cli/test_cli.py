@@ -16,8 +16,8 @@ from bnas_bench.core.errors import BenchError
 from bnas_bench.plugins import checks
 from bnas_bench.plugins.checks import CheckResult
 from bnas_bench.plugins.registry import discover
-from bnas_bench.runs import how
-from bnas_bench.runs.grid import Event
+from bnas_bench.runs.how import How
+from bnas_bench.runs.progress import Event
 from bnas_bench.runs.record import encode
 from bnas_bench.runs.store import Record, Store
 from bnas_bench.runs.trial import Trial
@@ -44,10 +44,9 @@ class Grid:
     def __init__(self) -> None:
         self.outcome: Outcome = lambda trial: {"test_accuracy": 90.0 + trial.repetition}
         self.trials: list[Trial] = []
-        self.options: dict[str, Any] = {}
 
-    def __call__(self, trials: Sequence[Trial], folder: Path, **options: Any) -> Iterator[Event]:
-        self.options = {"folder": folder, **options}
+    def __call__(self, trials: Sequence[Trial], folder: Path, how: How) -> Iterator[Event]:
+        self.folder, self.how = folder, how
         for trial in trials:
             self.trials.append(trial)
             yield Event(trial.id, "started")
@@ -63,7 +62,7 @@ class Grid:
 @pytest.fixture
 def grid(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Grid:
     fake = Grid()
-    monkeypatch.setattr(how, "run_trials", fake)
+    monkeypatch.setattr("bnas_bench.runs.grid.run_trials", fake)
     monkeypatch.chdir(tmp_path)
     return fake
 
@@ -102,15 +101,11 @@ def test_run_hands_everything_on(grid: Grid) -> None:
         *("--seeds", 1, "--seed", 7, "--name", "mine", "--results", "there", "--device", "cuda:1"),
         *("--threads", 3, "--jobs", 2, "--data-folder", "images", "--retry-failed", "--rerun"),
     )
-    assert grid.options == {
-        "folder": Path("there/mine").absolute(),
-        "device": "cuda:1",
-        "threads": 3,
-        "data": Path("images"),
-        "jobs": 2,
-        "retry_failed": True,
-        "rerun": True,
-    }
+    assert grid.folder == Path("there/mine").absolute()
+    data = Path("images")
+    assert grid.how == How(
+        device="cuda:1", threads=3, data=data, jobs=2, retry_failed=True, rerun=True
+    )
     assert [(c.dataset, c.budget.name, c.method.name, c.root_seed) for c in grid.trials] == [
         (dataset, budget, method, 7)
         for dataset in ("digits", "imagefolder:here")
@@ -122,9 +117,7 @@ def test_run_hands_everything_on(grid: Grid) -> None:
 
 def test_the_defaults_are_the_demos(grid: Grid) -> None:
     succeed("run", "--method", "random")
-    assert grid.options["folder"] == Path("results/local").absolute()
-    assert grid.options["device"] in ("cpu", "cuda")
-    assert grid.options["threads"] == 1
+    assert (grid.folder, grid.how) == (Path("results/local").absolute(), How())
     assert [(c.space.name, c.dataset, c.budget.name, c.repetition) for c in grid.trials] == [
         ("darts-binary", "digits", "quick", seed) for seed in (0, 1, 2)
     ]

@@ -89,7 +89,7 @@ def test_a_packed_file_is_timed_as_it_is(tmp_path: Path) -> None:
 
 def test_a_trials_folder_is_timed_as_it_was_trained(tmp_path: Path) -> None:
     trial, store = toy_trial(tries=1), Store(tmp_path)
-    record = run_trial(trial, store, threads=1)
+    record = run_trial(trial, store)
     folder = store.folder(trial.id)
     found = json.loads(succeed("latency", folder, "--json"))
     assert (found["weights"], found["input"]) == ("trained", record["shape"])
@@ -215,7 +215,7 @@ def test_the_last_lines_of_a_table_say_how_much_was_known(
 
 def test_a_record_carries_both_latencies(tmp_path: Path) -> None:
     trial, store = toy_trial(tries=1), Store(tmp_path)
-    record = run_trial(trial, store, threads=1)
+    record = run_trial(trial, store)
     assert record["status"] == "ok", record["reason"]
     assert record["latency_kind"] == "simulated"
     assert record["packed_reason"] is None
@@ -243,7 +243,7 @@ def test_a_network_that_the_engine_cannot_run_still_counts(
         raise error
 
     monkeypatch.setattr("bnas_bench.runs.packing.lower", refuse)
-    record = run_trial(toy_trial(tries=1), Store(tmp_path), threads=1)
+    record = run_trial(toy_trial(tries=1), Store(tmp_path))
     assert (record["status"], record["reason"]) == ("ok", None)
     assert record["latency_ms"] > 0
     assert {name: record[name] for name in FIELDS} == {

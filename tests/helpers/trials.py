@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from bnas_bench.core.budget import Budget
 from bnas_bench.core.files import canonical
 from bnas_bench.plugins.registry import find
+from bnas_bench.runs.how import How
 from bnas_bench.runs.store import Record, Store
 from bnas_bench.runs.trial import Choice, Trial, expand
 
@@ -29,6 +30,10 @@ class Stop(NamedTuple):
 TOY = Path(__file__).with_name("toy.py")
 
 BUDGET = Budget("toy", 3000, 64, search_fraction=0.5, valid_fraction=0.2, epochs=4, train_batch=128)
+
+
+ALONE = How(device="cpu", jobs=1)
+"""One trial at a time."""
 
 
 def toy_method(**options: Any) -> Choice:
@@ -103,7 +108,7 @@ def run_and_wait(trial: Trial, root: Path, trace: Path, stop: Stop) -> None:
     os.environ["TOY_TRACE"] = str(trace)
     run.packed_record = packed_record
     run.Checkpoint = partial(Waiting, share=math.inf)  # type: ignore[misc, assignment]
-    run.run_trial(trial, Store(root), threads=1)
+    run.run_trial(trial, Store(root))
 
 
 def wait(trace: Path) -> None:

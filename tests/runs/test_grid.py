@@ -22,11 +22,12 @@ from bnas_bench.core.errors import BadValue, BenchError, Damaged
 from bnas_bench.core.files import write_atomically
 from bnas_bench.plugins.registry import Plugin, find
 from bnas_bench.runs import grid as grid_module
-from bnas_bench.runs.grid import Event, run_trials
+from bnas_bench.runs.grid import run_trials
 from bnas_bench.runs.process import start_server
+from bnas_bench.runs.progress import Event
 from bnas_bench.runs.store import Record, Store
 from bnas_bench.runs.trial import Choice, Trial, expand
-from tests.helpers.trials import BUDGET, TOY, toy_method, toy_space, toy_trial, toy_trials
+from tests.helpers.trials import ALONE, BUDGET, TOY, toy_method, toy_space, toy_trial, toy_trials
 
 SMALL = replace(BUDGET, passes=600, epochs=1)
 
@@ -140,7 +141,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Trial
     trials = toy_trials(*({"fault": fault} for fault in faults), budget=SMALL)
     trials.insert(1, replace(toy_trial(SMALL), dataset="imagefolder:/nowhere"))
     trials.append(toy_trial(SMALL, tries=3))
-    return folder, trials, list(run_trials(trials, folder, threads=1))
+    return folder, trials, list(run_trials(trials, folder, ALONE))
 
 
 @pytest.mark.slow
@@ -180,7 +181,7 @@ def test_what_is_over_is_skipped(finished: tuple[Path, list[Trial], list[Event]]
     done, _, failed, crashed, *_, refused, _ = trials
     write_atomically(Store(folder).folder(done.id) / "train.ckpt", b"")
     before = (Store(folder).folder(done.id) / "record.json").stat()
-    events = list(run_trials([done, failed, crashed, refused], folder))
+    events = list(run_trials([done, failed, crashed, refused], folder, ALONE))
     assert [(event.kind, event.text) for event in events] == [
         ("skipped", "done"),
         ("skipped", "failed before (RuntimeError: no luck); --retry-failed runs it again"),
@@ -200,7 +201,7 @@ def test_other_code_is_said(finished: tuple[Path, list[Trial], list[Event]]) -> 
     folder, (trial, *_), _ = finished
     edited = replace(trial, space=replace(trial.space, source="new"))
     edited.__dict__["id"] = trial.id  # as a plug-in of the code base, whose code is not in the id
-    (event,) = run_trials([edited], folder)
+    (event,) = run_trials([edited], folder, ALONE)
     assert event.text == "done, but by other code of the space; --rerun runs it again"
 
 
@@ -208,7 +209,7 @@ def test_other_code_is_said(finished: tuple[Path, list[Trial], list[Event]]) -> 
 def refused(tmp_path_factory: pytest.TempPathFactory) -> tuple[Trial, Path]:
     """A trial that is over, quickly, and its results."""
     trial, folder = toy_trial(SMALL, fault="refuse"), tmp_path_factory.mktemp("refused")
-    assert kinds(list(run_trials([trial], folder))) == ["started", "finished"]
+    assert kinds(list(run_trials([trial], folder, ALONE))) == ["started", "finished"]
     return trial, folder
 
 
@@ -224,17 +225,22 @@ def ran(refused: tuple[Trial, Path], tmp_path: Path) -> Iterator[tuple[Trial, St
 @pytest.mark.slow
 def test_retrying_and_rerunning_move_aside_what_they_replace(ran: tuple[Trial, Store]) -> None:
     trial, store = ran
-    assert kinds(list(run_trials([trial], store.root, retry_failed=True))) == ["skipped"]
+    assert kinds(list(run_trials([trial], store.root, replace(ALONE, retry_failed=True)))) == [
+        "skipped"
+    ]
     record = store.read(trial.id) or {}
     store.write(trial.id, {"train.ckpt": b"x"}, record | {"status": "failed"})
-    assert kinds(list(run_trials([trial], store.root, retry_failed=True))) == [
+    assert kinds(list(run_trials([trial], store.root, replace(ALONE, retry_failed=True)))) == [
         "started",
         "finished",
     ]
     old = store.trials / f"{trial.id}.old-1"
     assert json.loads((old / "record.json").read_text())["status"] == "failed"
     assert (store.folder(trial.id) / "train.ckpt").read_bytes() == b"x"
-    assert kinds(list(run_trials([trial], store.root, rerun=True))) == ["started", "finished"]
+    assert kinds(list(run_trials([trial], store.root, replace(ALONE, rerun=True)))) == [
+        "started",
+        "finished",
+    ]
     assert (store.trials / f"{trial.id}.old-2" / "train.ckpt").exists()
     assert not (store.folder(trial.id) / "train.ckpt").exists()
 
@@ -246,7 +252,7 @@ def test_a_trial_that_was_killed_from_outside_is_taken_up_again(
     trial, store = ran
     record = store.read(trial.id) or {}
     store.write(trial.id, {}, record | {"status": "failed", "reason": "", "signal": name})
-    assert kinds(list(run_trials([trial], store.root))) == ["started", "finished"]
+    assert kinds(list(run_trials([trial], store.root, ALONE))) == ["started", "finished"]
 
 
 @pytest.mark.parametrize("name", ["SIGSEGV", "SIGABRT", None])
@@ -256,7 +262,7 @@ def test_a_trial_that_ended_by_its_own_fault_is_left_alone(
     trial, store = ran
     record = store.read(trial.id) or {}
     store.write(trial.id, {}, record | {"status": "failed", "reason": "", "signal": name})
-    assert kinds(list(run_trials([trial], store.root))) == ["skipped"]
+    assert kinds(list(run_trials([trial], store.root, ALONE))) == ["skipped"]
 
 
 @pytest.mark.parametrize("damage", ["record", "weights"])
@@ -272,7 +278,7 @@ def test_a_damaged_trial_is_said_set_aside_and_run_again(
     other = store.root / "trials" / "other" / "record.json"
     other.parent.mkdir()
     other.write_text("{")
-    note, *events = run_trials([trial], store.root)
+    note, *events = run_trials([trial], store.root, ALONE)
     assert note.kind == "note"
     assert str(store.folder(trial.id)) in note.text
     assert note.text.endswith(f"moved to {trial.id}.damaged-1, and the trial runs again")
@@ -289,14 +295,14 @@ def test_a_trial_that_another_process_runs_is_left_to_it(
     lock = store.lock(trial.id, 0)
     assert lock is not None
     with lock:
-        (event,) = run_trials([trial], store.root, rerun=True)
+        (event,) = run_trials([trial], store.root, replace(ALONE, rerun=True))
     assert (event.kind, event.record) == ("busy", None)
-    assert kinds(list(run_trials([trial], store.root))) == ["skipped"]
+    assert kinds(list(run_trials([trial], store.root, ALONE))) == ["skipped"]
 
 
 def test_a_folder_that_takes_no_files_stops_everything() -> None:
     with pytest.raises(BenchError, match="cannot write /proc/nowhere/trials/"):
-        list(run_trials([toy_trial()], Path("/proc/nowhere")))
+        list(run_trials([toy_trial()], Path("/proc/nowhere"), ALONE))
 
 
 def test_a_disk_that_fills_up_on_the_way_stops_everything(tmp_path: Path) -> None:
@@ -305,19 +311,19 @@ def test_a_disk_that_fills_up_on_the_way_stops_everything(tmp_path: Path) -> Non
     meddle = f"[(lock.parent / lock.name[1:-5]).write_text('') for lock in {locks}]"
     trial, store = toy_trial(SMALL, meddle=meddle), Store(tmp_path)
     with pytest.raises(BenchError, match=r"cannot write .*found\.ckpt: .*; make room there"):
-        list(run_trials([trial, toy_trial()], tmp_path, threads=1))
+        list(run_trials([trial, toy_trial()], tmp_path, ALONE))
     assert [file.name for file in store.trials.iterdir()] == [trial.id]
 
 
 def test_an_unknown_device_stops_everything(tmp_path: Path) -> None:
     with pytest.raises(BenchError, match="there is no device 'warp' here"):
-        list(run_trials([toy_trial()], tmp_path, device="warp"))
+        list(run_trials([toy_trial()], tmp_path, replace(ALONE, device="warp")))
     assert Store(tmp_path).ids() == []
 
 
 def test_closing_the_iterator_ends_the_trial_and_frees_it(tmp_path: Path) -> None:
     trial = toy_trial(SMALL, pause=60.0)
-    events = run_trials([trial], tmp_path, threads=1)
+    events = run_trials([trial], tmp_path, ALONE)
     for event in events:
         if event.phase == "search":
             break
@@ -338,7 +344,7 @@ def test_a_trial_runs_where_the_command_was_given(
     monkeypatch.chdir(tmp_path)
     mine = find("method", "mine.py:ToyMethod")
     trials = expand([(mine, {"fault": "refuse"})], [toy_space()], ["digits"], [SMALL], seeds=1)
-    *_, event = run_trials(trials, Path("results"))
+    *_, event = run_trials(trials, Path("results"), ALONE)
     assert (event.kind, event.text) == ("finished", "it only plays")
     assert Store(tmp_path / "results").ids() == [trials[0].id]
 
@@ -349,9 +355,9 @@ def test_a_plain_script_can_start_trials(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
         "from pathlib import Path\n"
-        "from tests.helpers.trials import toy_trial\n"
+        "from tests.helpers.trials import ALONE, toy_trial\n"
         "from bnas_bench.runs.grid import run_trials\n"
-        "*_, event = run_trials([toy_trial(fault='refuse')], Path('results'))\n"
+        "*_, event = run_trials([toy_trial(fault='refuse')], Path('results'), ALONE)\n"
         "print(event.kind, event.text)\n"
     )
     environment = os.environ | {"PYTHONPATH": str(TOY.parents[2])}
@@ -383,10 +389,10 @@ def test_whoever_kills_a_trial_in_the_pack_step_costs_it_nothing(
     trial, store, die = dying
     die.write_text(name)
     for _ in range(3):
-        *_, event = run_trials([trial], store.root, threads=1)
+        *_, event = run_trials([trial], store.root, ALONE)
         assert (event.kind, (event.record or {}).get("signal")) == ("failed", name)
     die.unlink()
-    *_, event = run_trials([trial], store.root, threads=1)
+    *_, event = run_trials([trial], store.root, ALONE)
     assert (event.kind, event.text) == ("finished", "")
     assert event.record is not None
     assert event.record["packed_reason"] is None
@@ -403,12 +409,12 @@ def test_two_crashes_in_the_pack_step_leave_a_record_without(
     victim.write_text("untouched")
     die.write_text(name)
     for _ in range(2):
-        *_, event = run_trials([trial], store.root, threads=1, retry_failed=True)
+        *_, event = run_trials([trial], store.root, replace(ALONE, retry_failed=True))
         assert (event.kind, event.text) == ("failed", f"its process was ended by {name}")
         marker = store.folder(trial.id) / "packing.ckpt"
         marker.unlink()
         marker.symlink_to(victim)
-    *_, event = run_trials([trial], store.root, threads=1, retry_failed=True)
+    *_, event = run_trials([trial], store.root, replace(ALONE, retry_failed=True))
     assert event.record is not None
     assert (event.kind, event.record["status"]) == ("finished", "ok")
     assert event.record["packed_reason"] == "the engine ended the process 2 times"
@@ -421,12 +427,12 @@ def test_a_crash_elsewhere_is_none_of_the_engine(dying: tuple[Trial, Store, Path
     """A marker that a kill has left says nothing of the process after it."""
     trial, store, die = dying
     die.write_text("SIGKILL")
-    list(run_trials([trial], store.root, threads=1))
+    list(run_trials([trial], store.root, ALONE))
     assert (store.folder(trial.id) / "packing.ckpt").exists()
     crashed = replace(trial, method_options={**trial.method_options, "fault": "SIGSEGV"})
     crashed.__dict__["id"] = trial.id
     (store.folder(trial.id) / "found.ckpt").unlink()
-    *_, event = run_trials([crashed], store.root, threads=1)
+    *_, event = run_trials([crashed], store.root, ALONE)
     assert (event.kind, event.text) == ("failed", "its process was ended by SIGSEGV")
     assert not list(store.folder(trial.id).glob("pack*.ckpt"))
 
@@ -442,7 +448,7 @@ def test_a_server_that_died_is_started_anew(tmp_path: Path) -> None:
     start_server()
     (server,) = servers()
     os.kill(server, signal.SIGKILL)
-    *_, event = run_trials([toy_trial(fault="refuse")], tmp_path)
+    *_, event = run_trials([toy_trial(fault="refuse")], tmp_path, ALONE)
     assert (event.kind, event.text) == ("finished", "it only plays")
 
 
@@ -470,7 +476,7 @@ def test_a_server_that_dies_as_it_starts_is_one_sentence(
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *filter(None, paths)]))
     another_server.set_forkserver_preload(["dying"])
     trials = toy_trials({"fault": "refuse"}, {"tries": 1})
-    events = list(run_trials(trials, tmp_path / "results"))
+    events = list(run_trials(trials, tmp_path / "results", ALONE))
     assert kinds(events) == ["started", "failed"] * 2
     for event in events[1::2]:
         assert event.record is None
@@ -478,7 +484,7 @@ def test_a_server_that_dies_as_it_starts_is_one_sentence(
         assert event.text.endswith("and give the command again")
     assert Store(tmp_path / "results").ids() == []
     another_server.set_forkserver_preload([])
-    *_, event = run_trials(trials[:1], tmp_path / "results")
+    *_, event = run_trials(trials[:1], tmp_path / "results", ALONE)
     assert (event.kind, event.text) == ("finished", "it only plays")
 
 
@@ -487,7 +493,7 @@ def test_a_server_that_is_killed_takes_no_trial_along(
     tmp_path: Path, another_server: forkserver.ForkServer
 ) -> None:
     trial, killed = toy_trial(SMALL, pause=0.3), False
-    for event in run_trials([trial, toy_trial(fault="refuse")], tmp_path, threads=1):
+    for event in run_trials([trial, toy_trial(fault="refuse")], tmp_path, ALONE):
         if event.phase == "search" and not killed:
             killed = True
             os.kill(another_server._forkserver_pid, signal.SIGKILL)  # type: ignore[attr-defined]
@@ -509,7 +515,7 @@ def test_a_record_that_is_damaged_as_the_trial_ends_stops_no_other(
         return record
 
     monkeypatch.setattr(Store, "read", damaged)
-    events = list(run_trials([first, second], tmp_path))
+    events = list(run_trials([first, second], tmp_path, ALONE))
     assert kinds(events) == ["started", "failed", "started", "finished"]
     (failed,) = (event for event in events if event.kind == "failed")
     assert failed.text == "record.json is truncated or altered"

@@ -41,7 +41,7 @@ def trial(**options: Any) -> Trial:
 
 def test_both_pipelines_are_tested_at_the_searchs_scale(store: Store, tmp_path: Path) -> None:
     asked = trial(finetune=(3, 1))
-    record = run_trial(asked, store, threads=1)
+    record = run_trial(asked, store)
     assert record["status"] == "ok", record["reason"]
     store.verify(record)
 
@@ -81,7 +81,7 @@ def test_both_pipelines_are_tested_at_the_searchs_scale(store: Store, tmp_path: 
 
 def test_the_front_is_a_file_and_its_length_a_field(store: Store) -> None:
     asked = trial()
-    record = run_trial(asked, store, threads=1)
+    record = run_trial(asked, store)
     front = json.loads((store.folder(asked.id) / "front.json").read_text())
     assert record["front_size"] == len(front) == 2
     assert [(m["valid_accuracy"], m["ops"]) for m in front] == [(25.0, 1000.0), (50.0, 2500.0)]
@@ -96,11 +96,11 @@ def test_the_front_is_a_file_and_its_length_a_field(store: Store) -> None:
 @pytest.mark.slow
 def test_a_search_without_heir_leaves_the_fields_empty(store: Store) -> None:
     for asked in (toy_trial(), trial(heir=False, finetune=(2,))):
-        record = run_trial(asked, store, threads=1)
+        record = run_trial(asked, store)
         assert record["status"] == "ok"
         assert record["inherited_test_accuracy"] is None
         assert record["finetuned_test_accuracy"] is None
-    assert run_trial(toy_trial(), store, threads=1)["front_size"] == 0
+    assert run_trial(toy_trial(), store)["front_size"] == 0
     assert not (store.folder(toy_trial().id) / "front.json").exists()
 
 
@@ -148,7 +148,7 @@ def test_killed_at_every_stage_it_ends_with_the_same_record(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     asked, whole = trial(finetune=(1, 2)), Store(tmp_path / "whole")
-    run_trial(asked, whole, threads=1)
+    run_trial(asked, whole)
     save = Checkpoint.save
     # As often as something is saved: the search's find, 4 epochs of training, 1 and 2 of tuning.
     for stage in range(1, 9):
@@ -166,11 +166,11 @@ def test_killed_at_every_stage_it_ends_with_the_same_record(
             patch.setattr(run_module, "Checkpoint", partial(Checkpoint, share=math.inf))
             patch.setattr(Checkpoint, "save", kill)
             with pytest.raises(Killed):
-                run_trial(asked, here, threads=1)
+                run_trial(asked, here)
         with monkeypatch.context() as patch:
             if stage > 1:  # the search is not run again
                 patch.setattr(run_module._Run, "find", None)
-            run_trial(asked, here, threads=1)
+            run_trial(asked, here)
         assert left(here, asked) == left(whole, asked)
 
 

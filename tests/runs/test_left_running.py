@@ -10,7 +10,7 @@ import pytest
 
 from bnas_bench.runs.grid import run_trials
 from bnas_bench.runs.store import Store
-from tests.helpers.trials import BUDGET, toy_trial
+from tests.helpers.trials import ALONE, BUDGET, toy_trial
 
 SMALL = replace(BUDGET, passes=600, epochs=1)
 
@@ -27,7 +27,7 @@ SMALL = replace(BUDGET, passes=600, epochs=1)
 )
 def test_what_a_search_leaves_running_holds_nothing_up(tmp_path: Path, left: str) -> None:
     began = time.perf_counter()
-    for _ in run_trials([toy_trial(SMALL, meddle=left, meddle_at=-1)], tmp_path, threads=1):
+    for _ in run_trials([toy_trial(SMALL, meddle=left, meddle_at=-1)], tmp_path, ALONE):
         pass
     assert time.perf_counter() - began < 240
     assert Store(tmp_path).ids()

@@ -41,7 +41,7 @@ def names(store: Store, trial: Trial) -> list[str]:
 
 def test_a_finished_trial(store: Store) -> None:
     trial = toy_trial()
-    record = run_trial(trial, store, threads=1)
+    record = run_trial(trial, store)
     assert record == store.read(trial.id)
     store.verify(record)
     assert names(store, trial) == ["arch.json", "log.jsonl", "record.json", "weights.safetensors"]
@@ -94,7 +94,7 @@ def test_a_finished_trial(store: Store) -> None:
 @pytest.mark.slow
 def test_the_same_trial_twice_is_the_same_record(store: Store, tmp_path: Path) -> None:
     trial, again = toy_trial(), Store(tmp_path / "again")
-    first, second = run_trial(trial, store, threads=1), run_trial(trial, again, threads=1)
+    first, second = run_trial(trial, store), run_trial(trial, again)
     assert lasting(first) == lasting(second)
     for name in ("arch.json", "weights.safetensors"):
         one, two = ((s.folder(trial.id) / name).read_bytes() for s in (store, again))
@@ -104,8 +104,8 @@ def test_the_same_trial_twice_is_the_same_record(store: Store, tmp_path: Path) -
 @pytest.mark.slow
 def test_another_seed_is_another_record(store: Store) -> None:
     trial = toy_trial()
-    first = run_trial(trial, store, threads=1)
-    second = run_trial(replace(trial, repetition=1), store, threads=1)
+    first = run_trial(trial, store)
+    second = run_trial(replace(trial, repetition=1), store)
     assert first["weights_sha256"] != second["weights_sha256"]
     assert (first["seed"], second["seed"]) == (0, 1)
 
@@ -214,16 +214,16 @@ def test_what_a_search_changes_ends_with_it_and_the_trial_fails(
 ) -> None:
     before, trial = Surroundings(), toy_trial(meddle=meddle, space={"label": meddle})
     whole = Lent(trial.space.make({}))
-    record = run_trial(trial, store, threads=1)
+    record = run_trial(trial, store)
     assert (record["status"], record["reason"]) == ("failed", f"Altered: {sentence}")
     assert "recipe" not in record
     assert "found.ckpt" not in names(store, trial)
     assert before.changes() == []
     assert whole.changes() == []
     # and so it does where it was killed before its end
-    assert lasting(run_trial(trial, store, threads=1)) == lasting(record)
+    assert lasting(run_trial(trial, store)) == lasting(record)
     honest = toy_trial()
-    first, second = (run_trial(honest, Store(tmp_path / name), threads=1) for name in "ab")
+    first, second = (run_trial(honest, Store(tmp_path / name)) for name in "ab")
     assert lasting(first) == lasting(second)
     assert first["recipe"]["lr"] == 0.01
 
@@ -231,8 +231,8 @@ def test_what_a_search_changes_ends_with_it_and_the_trial_fails(
 def test_what_a_search_changes_on_its_way_is_never_saved(store: Store) -> None:
     """The trial would be another one if it was killed and resumed after that."""
     trial = toy_trial(meddle=DOUBLE + "; torch.set_default_dtype(torch.float32)", meddle_at=3)
-    assert run_trial(trial, store, threads=1)["status"] == "ok"
-    record = run_trial(toy_trial(meddle="space.rate = 0.1", meddle_at=3), store, threads=1)
+    assert run_trial(trial, store)["status"] == "ok"
+    record = run_trial(toy_trial(meddle="space.rate = 0.1", meddle_at=3), store)
     assert record["reason"] == (
         "Altered: an epoch of the search changed space.rate from 0.01 to 0.1; put it back"
     )
@@ -247,7 +247,7 @@ def test_a_file_that_changes_something_as_it_is_imported_fails(
     file = tmp_path / "mine.py"
     file.write_text(f"{TOY.read_text()}\n{DOUBLE}\n")
     plugin = find(kind, f"{file}:Toy{kind.title()}")  # type: ignore[arg-type]
-    record = run_trial(replace(trial, **{kind: plugin}), store, threads=1)  # type: ignore[arg-type]
+    record = run_trial(replace(trial, **{kind: plugin}), store)  # type: ignore[arg-type]
     assert record["status"] == "failed"
     assert f"the file of {kind} '{file}:Toy{kind.title()}'" in record["reason"]
     assert record["reason"].endswith(
@@ -301,7 +301,7 @@ NO_RESULTS = [
 def test_a_search_that_returns_no_result_fails_in_one_sentence(
     store: Store, returns: str, sentence: str
 ) -> None:
-    record = run_trial(toy_trial(replace(BUDGET, passes=300), returns=returns), store, threads=1)
+    record = run_trial(toy_trial(replace(BUDGET, passes=300), returns=returns), store)
     assert record["status"] == "failed"
     assert sentence in record["reason"]
     assert record == store.read(record["id"])
@@ -314,7 +314,7 @@ def test_numbers_of_numpy_and_torch_are_numbers(store: Store) -> None:
     )
     meddle = "meter.report(a=np.float32(0.5), b=np.int64(3), c=torch.tensor(2.0))"
     trial = toy_trial(replace(BUDGET, passes=300), returns=returns, meddle=meddle)
-    record = run_trial(trial, store, threads=1)
+    record = run_trial(trial, store)
     assert record["status"] == "ok", record["reason"]
     reported = next(entry for entry in read_log(store, trial) if "a" in entry)
     assert [reported[name] for name in "abc"] == [0.5, 3, 2.0]
@@ -362,17 +362,17 @@ def test_a_search_that_is_over_is_not_run_again(
     with monkeypatch.context() as patch:
         patch.setattr(run_module, "train", killed)
         with pytest.raises(Killed):
-            run_trial(trial, store, threads=1)
+            run_trial(trial, store)
     assert names(store, trial) == ["found.ckpt"]
     epochs = trace.read_text()
     before = time.perf_counter()
-    record = run_trial(trial, store, threads=1)
+    record = run_trial(trial, store)
     this_process = time.perf_counter() - before
     assert trace.read_text() == epochs
     others = this_process - record["train_seconds"]
     parts = record["search_seconds"] + record["train_seconds"]
     assert parts < record["seconds"] < parts + others
-    whole = run_trial(trial, Store(tmp_path / "whole"), threads=1)
+    whole = run_trial(trial, Store(tmp_path / "whole"))
     assert lasting(record) == lasting(whole)
     assert len(read_log(store, trial)) == 15
 
@@ -426,7 +426,7 @@ def test_random_numbers_of_others_are_left_alone(store: Store) -> None:
 def test_a_budget_can_change_the_recipe_and_the_precision(store: Store) -> None:
     """DCP-NAS tables 6 and 9: the derived network is real-valued, or trained otherwise."""
     plain, real = (
-        run_trial(toy_trial(budget=replace(BUDGET, recipe=recipe)), store, threads=1)
+        run_trial(toy_trial(budget=replace(BUDGET, recipe=recipe)), store)
         for recipe in ({}, {"precision": "W32A32", "clip": 0.5})
     )
     assert (plain["recipe"]["precision"], real["recipe"]["precision"]) == ("W1A1", "W32A32")

@@ -20,6 +20,7 @@ from bnas_bench.runs.grid import run_trials
 from bnas_bench.runs.process import CONTEXT
 from bnas_bench.runs.store import Store
 from tests.helpers.trials import (
+    ALONE,
     BUDGET,
     TOY,
     Stop,
@@ -38,13 +39,13 @@ import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
-from tests.helpers.trials import BUDGET, toy_trial
+from tests.helpers.trials import ALONE, BUDGET, toy_trial
 from bnas_bench.runs.grid import run_trials
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores Ctrl-C
 trial = toy_trial(replace(BUDGET, epochs=20))
 assert trial.id == {TRIAL.id!r}
-for event in run_trials([trial], Path(sys.argv[1]), threads=1):
+for event in run_trials([trial], Path(sys.argv[1]), ALONE):
     print(event.kind, event.text, flush=True)
 """
 
@@ -91,7 +92,7 @@ class Run:
 
     def finish(self) -> list[tuple[str, str]]:
         """Give the command again; what it says."""
-        events = run_trials([TRIAL], self.store.root, threads=1)
+        events = run_trials([TRIAL], self.store.root, ALONE)
         return [(event.kind, event.text) for event in events if event.kind != "progress"]
 
     def epochs(self) -> list[int]:
