@@ -31,8 +31,8 @@ FACE = {
     **AUTHORS,
     **dict.fromkeys(("method", "space"), "plugins.making"),
     **dict.fromkeys((*PACKAGES, "datasets", "budgets", "run", "load_results", "export"), "api"),
-    **dict.fromkeys(("summarise", "interval", "reproduce", "audit"), "api"),
-    **dict.fromkeys(("measure", "load_network", "show"), "api"),
+    **dict.fromkeys(("reproduce", "audit", "measure", "load_network", "show"), "api"),
+    **dict.fromkeys(("summarise", "interval"), "analysis.summary"),
 }
 """All that a notebook needs, and where it stands."""
 

@@ -6,7 +6,7 @@ slow to import is imported where it is used; the command line calls the same fun
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     *("methods", "spaces", "datasets", "budgets"),
-    *("run", "load_results", "summarise", "interval", "export", "report", "reproduce", "audit"),
+    *("run", "load_results", "export", "report", "reproduce", "audit"),
     *("measure", "load_network", "show"),
 ]
 
@@ -141,25 +141,6 @@ def load_results(
         for trial_id, state in states
     )
     return _at(records.to_frame(rows), store)
-
-
-def summarise(frame: DataFrame) -> DataFrame:
-    """Mean, sample standard deviation and 95 % t interval over the seeds, as `bnas-bench table` shows them.
-
-    Returns:
-        by (method, space, dataset, budget): under `trials` `n`, the seeds that finished, of `planned`;
-        under each measure, as `test_accuracy`, `mean`, `sd`, `lower` and `upper`.
-    """
-    from bnas_bench.analysis import summary
-
-    return summary.summarise(frame)
-
-
-def interval(values: Sequence[float]) -> tuple[float, float]:
-    """The ends of the 95 % t interval of a mean: `sns.pointplot(..., errorbar=bb.interval)`."""
-    from bnas_bench.analysis import summary
-
-    return summary.interval(values)
 
 
 def export(what: DataFrame | str | Path, path: Path | str, results: Path | str = "results") -> Path:

@@ -20,8 +20,7 @@ from bnas_bench.cli.latency_table import latency_table
 from bnas_bench.cli.packed import pack
 from bnas_bench.cli.papers import papers, reproduce
 from bnas_bench.cli.plugins import budgets, check, datasets, list_all, methods, new_method, spaces
-from bnas_bench.cli.report import report
-from bnas_bench.cli.runs import export, run, status, table
+from bnas_bench.cli.runs import export, report, run, status, table
 from bnas_bench.cli.streams import outputs, sentence
 from bnas_bench.core.errors import BadValue, BenchError
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +9,9 @@ if TYPE_CHECKING:
     from bnas_bench.cost import Layer, Ledger
 
 MIB = 2**20
+
+COUNTED = ("constants", "biases", "elementwise", "packed_bytes", "folded", "output_bytes")
+"""What the CSV says of a layer beside its shape, its MACs and its parameters."""
 
 
 def lines(found: dict[str, Any]) -> Iterator[str]:
@@ -70,27 +71,18 @@ def layer_values(layer: Layer) -> dict[str, Any]:
 
 def layer_csv(ledger: Ledger) -> str:
     """The layers as CSV with a header; shapes as 3x224x224, one column of parameters for each width."""
+    from pandas import DataFrame
+
     widths = sorted({1, 8, 32} | set(ledger.parameters))
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        [
-            *("name", "kind", "input", "output", "weight_bits", "activation_bits", "macs"),
-            *(f"parameters_{bits}_bit" for bits in widths),
-            *("constants", "biases", "elementwise", "packed_bytes", "folded", "output_bytes"),
-        ]
-    )
-    for layer in ledger.layers:
-        writer.writerow(
-            [
-                *(layer.name, layer.kind, _shape(layer.input), _shape(layer.output)),
-                *(layer.weight_bits, layer.activation_bits, layer.macs),
-                *(layer.parameters.get(bits, 0) for bits in widths),
-                *(layer.constants, layer.biases, layer.elementwise),
-                *(layer.packed_bytes, int(layer.folded), layer.output_bytes),
-            ]
-        )
-    return text.getvalue()
+    rows = [
+        {name: getattr(layer, name) for name in ("name", "kind")}
+        | {name: _shape(getattr(layer, name)) for name in ("input", "output")}
+        | {name: getattr(layer, name) for name in ("weight_bits", "activation_bits", "macs")}
+        | {f"parameters_{bits}_bit": layer.parameters.get(bits, 0) for bits in widths}
+        | {name: int(getattr(layer, name)) for name in COUNTED}
+        for layer in ledger.layers
+    ]
+    return DataFrame(rows).to_csv(index=False, lineterminator="\n")
 
 
 def _shape(sides: tuple[int, ...]) -> str:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bnas_bench.cli.architectures import torchvision_network
-from bnas_bench.cli.numbers import Number
 from bnas_bench.cli.packed import SPACE, space_of_a_trial
+from bnas_bench.cli.running import Number
 from bnas_bench.cli.sizes import running, sized
 from bnas_bench.core.errors import BadValue, BenchError
 from bnas_bench.core.files import kind_of

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bnas_bench.cli.latency import in_words, json_option, measured_on, threads_option
-from bnas_bench.cli.numbers import Number
+from bnas_bench.cli.running import Number
 from bnas_bench.cli.sizes import running, sized
 from bnas_bench.core.architecture import Architecture
 from bnas_bench.core.errors import BadValue

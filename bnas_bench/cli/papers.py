@@ -7,8 +7,7 @@ from pathlib import Path
 
 import click
 
-from bnas_bench.cli.numbers import Number
-from bnas_bench.cli.running import FOLDER, RESULTS, results_name, runs_trials, watched
+from bnas_bench.cli.running import FOLDER, RESULTS, Number, results_name, runs_trials, watched
 from bnas_bench.core.options import Grid, Seed
 from bnas_bench.papers.artefact import PAPERS, ids, load, selected
 from bnas_bench.runs.grid import found

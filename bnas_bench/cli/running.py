@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
-from bnas_bench.cli.numbers import Number
 from bnas_bench.core.options import Threads
+from bnas_bench.plugins.spec import read_number
 from bnas_bench.runs.folders import check_name
 from bnas_bench.runs.grid import run_all
 from bnas_bench.runs.how import How
@@ -26,6 +26,24 @@ RESULTS = click.option(
     show_default=True,
     help="Folder of all results.",
 )
+
+
+class Number(click.ParamType):
+    """A number of one of the kinds in `bnas_bench.core.options`: `Number(Count)`."""
+
+    name = "integer"
+
+    def __init__(self, kind: Any) -> None:
+        self.kind = kind
+
+    def convert(self, value: Any, param: click.Parameter | None, _: click.Context | None) -> Any:
+        """The number.
+
+        Raises:
+            BadValue: if the text is none, or it is out of range.
+        """
+        what = param.opts[0] if param else "the number"
+        return read_number(value, self.kind, what) if isinstance(value, str) else value
 
 
 def watched(how: How, trials: Sequence[Trial], store: Store) -> list[Record]:

@@ -1,4 +1,4 @@
-"""Commands on results: run trials, tell how far they are, print their table."""
+"""Commands on results: run trials, tell how far they are, print their table, write their report."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bnas_bench import api
-from bnas_bench.cli.numbers import Number
-from bnas_bench.cli.running import RESULTS, results_name, runs_trials, watched
+from bnas_bench.cli.running import FOLDER, RESULTS, Number, results_name, runs_trials, watched
 from bnas_bench.core.options import Grid, Seed
 from bnas_bench.runs import folders
 from bnas_bench.runs.how import How
@@ -106,6 +105,27 @@ def table(name: str, results: Path, as_json: bool) -> None:
 def export(name: str, results: Path, out: Path) -> None:
     """Write the records of NAME's results as one table, a row per trial."""
     click.echo(f"wrote {api.export(name, out, results)}")
+
+
+@click.command()
+@click.argument("name", default="local")
+@RESULTS
+@click.option(
+    "--reports",
+    type=FOLDER,
+    default="reports",
+    show_default=True,
+    help="Folder of all reports; NAME's own in it is replaced.",
+)
+def report(name: str, results: Path, reports: Path) -> None:
+    """Write tables, figures and a page of NAME's results, also given as results/NAME.
+
+    Markdown, LaTeX, CSV, figures as SVG, PDF and PNG, and index.html, which needs no network.
+    """
+    folder = api.report(name, reports / Path(name).name, results)
+    for entry in sorted(folder.iterdir()):
+        files = sum(1 for _ in entry.iterdir()) if entry.is_dir() else 0
+        click.echo(f"wrote {entry}{f'/ ({files} files)' if files else ''}")
 
 
 @click.command()

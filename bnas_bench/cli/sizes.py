@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from bnas_bench.cli.numbers import Number
+from bnas_bench.cli.running import Number
 from bnas_bench.core.errors import BadValue, brief
 from bnas_bench.core.options import Classes, Few, Width
 from bnas_bench.plugins.spec import read_number

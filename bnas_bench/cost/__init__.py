@@ -3,14 +3,3 @@
 from bnas_bench.cost.conventions import OPS, costs, ops
 from bnas_bench.cost.ledger import Layer, Ledger, ledger
 from bnas_bench.cost.memory import MEMORY, memory
-
-__all__ = [
-    "MEMORY",
-    "OPS",
-    "Layer",
-    "Ledger",
-    "costs",
-    "ledger",
-    "memory",
-    "ops",
-]

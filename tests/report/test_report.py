@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 
 from bnas_bench.analysis.frame import states
 from bnas_bench.cli import Commands, main
-from bnas_bench.cli.report import report
+from bnas_bench.cli.runs import report
 from bnas_bench.plugins.recorded import defaults
 from bnas_bench.report.build import FIGURED, aside, build
 from bnas_bench.report.commands import Origin

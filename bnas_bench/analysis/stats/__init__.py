@@ -18,31 +18,3 @@ from bnas_bench.analysis.stats.means import Summary, summary, winner
 from bnas_bench.analysis.stats.paired import Paired, holm, paired
 from bnas_bench.analysis.stats.ranks import CriticalDifference, critical_difference
 from bnas_bench.analysis.stats.values import LEVEL, Better, Estimate, Interval, NotEnough
-
-__all__ = [
-    "LEVEL",
-    "RESAMPLES",
-    "Band",
-    "Better",
-    "CriticalDifference",
-    "Curve",
-    "Estimate",
-    "Interval",
-    "NotEnough",
-    "Paired",
-    "RankCorrelation",
-    "Scores",
-    "Summary",
-    "anytime",
-    "critical_difference",
-    "holm",
-    "hypervolume",
-    "improvement_over_random",
-    "interquartile_mean",
-    "paired",
-    "performance_profile",
-    "probability_of_improvement",
-    "rank_correlation",
-    "summary",
-    "winner",
-]

@@ -24,7 +24,6 @@ class Paired:
 
     Attributes:
         n: pairs.
-        unpaired: values that only one of the two has, and that are left out.
         difference: mean of x - y over the pairs, in their units.
         interval: Student's t interval of that mean.
         t_p: two-sided p of the paired t test.
@@ -32,7 +31,6 @@ class Paired:
     """
 
     n: int
-    unpaired: int
     difference: float
     interval: Interval | NotEnough
     t_p: float | NotEnough
@@ -70,7 +68,7 @@ def paired(x: Mapping[Key, float], y: Mapping[Key, float]) -> Paired | NotEnough
             f"all {n} differences are equal" if n > 1 else "one pair has no spread"
         )
         t_p = interval if d[0] or n == 1 else 1.0
-    return Paired(n, len(x) + len(y) - 2 * n, known.mean, interval, t_p, _wilcoxon(d))
+    return Paired(n, known.mean, interval, t_p, _wilcoxon(d))
 
 
 def _wilcoxon(differences: Array) -> float:
