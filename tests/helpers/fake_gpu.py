@@ -26,8 +26,10 @@ from bnas_bench.data.images import Images
 
 ROOT = Path(__file__).parents[2]
 CODE = tuple(str(ROOT / folder) for folder in ("bnas_bench", "methods", "spaces"))
+WATCHER = str(ROOT / "bnas_bench" / "search" / "tensor_memory.py")
+"""Stands between every operator and who asked for it."""
 
-GPU = torch.device("cuda:0")
+GPU, NAME = torch.device("cuda:0"), "A GPU (that is none)"
 LAZY = torch.device("lazy:0")
 """What torch itself takes the GPU for: a device that its autograd knows and that has no driver."""
 
@@ -195,11 +197,12 @@ def replaced(value: Any, by: Callable[[Tensor], Any]) -> Any:
 
 def _place() -> str:
     frame: Any = sys._getframe()
-    while frame and not frame.f_code.co_filename.startswith(CODE):
+    while frame:
+        file = frame.f_code.co_filename
+        if file.startswith(CODE) and file != WATCHER:
+            return f"{Path(file).relative_to(ROOT)}:{frame.f_lineno}"
         frame = frame.f_back
-    if frame is None:
-        return "torch"
-    return f"{Path(frame.f_code.co_filename).relative_to(ROOT)}:{frame.f_lineno}"
+    return "elsewhere"
 
 
 @contextmanager
@@ -223,6 +226,9 @@ def fake_gpu() -> Iterator[FakeGPU]:
         with (
             mock.patch.object(Images, "batches", reading),
             mock.patch.object(Images, "_batches", counted),
+            mock.patch.object(torch.cuda, "get_device_name", return_value=NAME),
+            mock.patch.object(torch.cuda, "max_memory_allocated", return_value=0),
+            mock.patch.object(torch.cuda, "synchronize"),
             gpu,
             _NamesOfDevices(),
         ):

@@ -7,6 +7,7 @@ derived networks.
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -64,6 +65,18 @@ def searched(space: SearchSpace) -> Task:
     return task(dataset, spec, SMALL, generator(0, "waiting", "task"))
 
 
+def watched(method: str, space: str, options: dict[str, Any]) -> FakeGPU:
+    """The GPU after a search."""
+    strategy, where = find("method", method).make(options), find("space", space).make({})
+    if strategy.refuses(where):
+        pytest.skip("a pair that makes no sense")
+    meter = Plain(STAGED[method]) if method in STAGED else Halfway(None)
+    with fake_gpu() as gpu, meter:
+        strategy.search(where, searched(where), meter, generator(0, "waiting", "search"))
+    assert gpu.batches >= 4  # two readings, or more
+    return gpu
+
+
 @pytest.mark.parametrize(
     ("method", "space"),
     [
@@ -72,14 +85,23 @@ def searched(space: SearchSpace) -> Task:
     ],
 )
 def test_searches_do_not_wait(method: str, space: str) -> None:
-    strategy, where = find("method", method).make({}), find("space", space).make({})
-    if strategy.refuses(where):
-        pytest.skip("a pair that makes no sense")
-    meter = Plain(STAGED[method]) if method in STAGED else Halfway(None)
-    with fake_gpu() as gpu, meter:
-        strategy.search(where, searched(where), meter, generator(0, "waiting", "search"))
-    assert gpu.batches > 3
-    assert gpu.in_every_batch() == []
+    assert watched(method, space, {}).in_every_batch() == []
+
+
+FORMS = {
+    "random": {"form": "supernet"},
+    "evolution": {"score": "training"},
+    "darts": {"decoupled": True, "precision": "W32A32"},
+    "dcpnas": {"hessian": "exact-hvp", "distance": "cosine"},
+    "nasbnn": {"teacher": "none"},
+}
+"""Options that choose another way through a step."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", FORMS)
+def test_other_forms_do_not_wait(method: str) -> None:
+    assert watched(method, "bnas-201", FORMS[method]).in_every_batch() == []
 
 
 @pytest.mark.sample(1)
@@ -158,6 +180,24 @@ def test_a_loop_that_waits_is_told_from_a_reading_at_its_end() -> None:
     assert evaluated(read_each=False).in_every_batch() == []
     (place,) = evaluated(read_each=True).in_every_batch()
     assert "_local_scalar_dense" in place
+
+
+def test_rates_are_kept_when_a_run_is_resumed(tmp_path) -> None:
+    with fake_gpu():
+        weight = torch.nn.Parameter(torch.ones(3, device=GPU))
+        weight.grad = torch.ones(3, device=GPU)
+        state = {"weight": weight, "optimiser": adam([weight], 0.1, 0.0)}
+        state["optimiser"].step()
+        Checkpoint(tmp_path / "kept").save(state, {}, force=True)
+        fresh = {"weight": weight.detach().clone().requires_grad_()}
+        fresh["optimiser"] = adam([fresh["weight"]], 0.3, 0.0)
+        assert Checkpoint(tmp_path / "kept").load(fresh) == {}
+        for each in (state, fresh):
+            set_lr(each["optimiser"], 0.2)
+            each["weight"].grad = torch.ones(3, device=GPU)
+            each["optimiser"].step()
+        assert fresh["optimiser"].param_groups[0]["lr"].device == GPU
+        assert fresh["weight"].tolist() == weight.tolist()
 
 
 @pytest.mark.parametrize("make", [lambda w: adam(w, 0.1, 0.0), BySGD(lr=0.1).optimiser])

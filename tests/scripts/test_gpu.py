@@ -9,6 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from bnas_bench.search.captured import WARM_UPS
+from bnas_bench.search.meter import Meter
+from tests.helpers.fake_gpu import NAME, fake_gpu
+
 SCRIPT = Path(__file__).parents[2] / "scripts" / "gpu.py"
 
 
@@ -27,6 +31,36 @@ def test_without_a_gpu_it_says_so_in_one_sentence(
     assert err == (
         "this measures a GPU, and there is no 'cuda' here; --device cpu --quick rehearses it\n"
     )
+
+
+class Asked:
+    """Stands in for a graph: Python asks for each run."""
+
+    def __init__(self, step: Callable[[], None], _: Meter) -> None:
+        for _run in range(WARM_UPS + 1):
+            step()
+        self.step = step
+
+    def __call__(self) -> None:
+        self.step()
+
+
+@pytest.mark.slow
+def test_what_it_does_on_a_gpu(
+    main: Callable[[list[str]], int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(main.__globals__, "FOLDER", tmp_path)
+    monkeypatch.setitem(main.__globals__, "Captured", Asked)
+    with fake_gpu():
+        assert main(["--quick"]) == 0
+    found = json.loads((tmp_path / "A-GPU-that-is-none.json").read_text())
+    assert (found["device"], found["device_name"]) == ("cuda", NAME)
+    assert found["numerics"]["cudnn_deterministic"]
+    assert found["contract"]["kept"] == 1
+    step = found["supernet_step"]
+    assert step["captured_passes"] == step["eager_passes"] == (4 + 2) * 16
+    assert step["weights_apart"] == 0
+    assert found["training"]["birealnet18"]["epochs"] == 2
 
 
 @pytest.mark.slow
