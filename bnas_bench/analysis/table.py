@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 Kind = Literal["text", "measured", "simulated", "predicted", "counted", "quoted", "missing"]
@@ -75,3 +76,10 @@ class Table:
     rows: Sequence[Mapping[str, Value]]
     notes: Sequence[str] = ()
     commands: Sequence[str] = ()
+
+    @cached_property
+    def marks(self) -> dict[str, int]:
+        """The numbers of the notes at values, in their order: equal ones share one."""
+        keys = [column.key for column in self.columns]
+        notes = (row[key].note for row in self.rows for key in keys if key in row)
+        return {note: number for number, note in enumerate(dict.fromkeys(filter(None, notes)), 1)}

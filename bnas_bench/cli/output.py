@@ -91,26 +91,20 @@ def literal(text: str) -> str:
 
 def print_table(table: Table) -> None:
     """Print a table with its title, notes and caption; a value's note is numbered."""
-    from bnas_bench.report.write import shown
+    from bnas_bench.report.write import EMPTY, shown
 
     console = stdout()
     grid = Grid(box=SIMPLE_HEAD, pad_edge=False)
     for column in table.columns:
         grid.add_column(literal(column.title), justify="right" if column.numeric else "left")
-    notes: dict[str, int] = {}
     for row in table.rows:
-        texts = []
-        for column in table.columns:
-            value = row.get(column.key)
-            text = shown(value) if value else ""
-            if value and value.note:
-                text += f" ({notes.setdefault(value.note, len(notes) + 1)})"
-            texts.append(literal(text))
-        grid.add_row(*texts)
+        values = [row.get(column.key, EMPTY) for column in table.columns]
+        marks = [f" ({table.marks[value.note]})" if value.note else "" for value in values]
+        grid.add_row(*(literal(shown(v) + mark) for v, mark in zip(values, marks, strict=True)))
     if table.title:
         console.print(literal(table.title), style="bold")
     console.print(grid)
-    for note, number in notes.items():
+    for note, number in table.marks.items():
         console.print(literal(f"({number}) {note}"), soft_wrap=True)
     for text in (*table.notes, table.caption):
         console.print(literal(text), soft_wrap=True)

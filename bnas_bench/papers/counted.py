@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from bnas_bench.core.budget import Scale
 from bnas_bench.core.errors import UnknownName
 from bnas_bench.papers.artefact import FOLDER, Count
 from bnas_bench.plugins.making import space as space_of
 from bnas_bench.plugins.spec import parse_spec
+from bnas_bench.runs.size import Size
 
 if TYPE_CHECKING:
     from bnas_bench.cost import Ledger
@@ -36,15 +36,11 @@ def ledger_of(count: Count) -> Ledger:
     Raises:
         UnknownName: if no file holds the architecture.
     """
-    import numpy as np
-
     from bnas_bench.cost import ledger
 
     space = space_of(count.space)
-    scale = Scale(count.cells, count.channels)
-    spec = space.spec(scale, count.input, count.classes, final=True)
-    arch = space.parse(architecture(count))
-    return ledger(space.network(arch, spec, np.random.default_rng(0)), count.input)
+    size = Size(count.channels, count.cells, count.input, count.classes)
+    return ledger(size.network(space, space.parse(architecture(count))), count.input)
 
 
 def architecture(count: Count) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from matplotlib.figure import Figure
 
+from bnas_bench.analysis.logs import log_entries
 from bnas_bench.core.architecture import Architecture
 from bnas_bench.papers.artefact import Artefact, Column, FigureSpec, Row, number
 from bnas_bench.papers.counted import architecture, space_of
@@ -154,8 +153,7 @@ def _logs(
 
 
 def _series(record: Record, field: str, store: Store) -> tuple[list[float], list[float]] | None:
-    lines = (store.file(record, "log.jsonl") or b"").splitlines()
-    entries: list[Mapping[str, Any]] = [json.loads(line) for line in lines]
+    entries = log_entries((store.file(record, "log.jsonl") or b"").splitlines())
     points = [(e["passes"], e[field]) for e in entries if e.get("phase") == "search" and field in e]
     if not points:
         return None

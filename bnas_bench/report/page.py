@@ -129,14 +129,6 @@ class Sheet:
                     counts[key][value.kind] += 1
         return {key: count.most_common(1)[0][0] for key, count in counts.items() if count}
 
-    @cached_property
-    def notes(self) -> dict[str, int]:
-        """The numbers of the notes at values: equal ones share one."""
-        keys = [column.key for column in self.table.columns]
-        values = (row[key] for row in self.table.rows for key in keys if key in row)
-        texts = dict.fromkeys(value.note for value in values if value.note)
-        return {text: number for number, text in enumerate(texts, 1)}
-
     def mark(self, column: Column, value: Value) -> str:
         """The word that a value carries; empty where it is plain from its column."""
         plain = value.kind == "text" or value.kind == self.kinds.get(column.key)

@@ -45,14 +45,13 @@ def lay_out(table: Table, escaped: Callable[[str], str], mark: Callable[[int], s
         escaped: how a text is written in the form.
         mark: how the number of a note is.
     """
-    marks: dict[str, int] = {}
     mixed = {column.key for column in table.columns if len(_kinds(table, column)) > 1}
 
     def text(value: Value, column: Column) -> str:
         words = escaped(shown(value))
         if column.key in mixed and value.kind not in PLAIN:
             words += f" ({value.kind})"
-        return words + (mark(marks.setdefault(value.note, len(marks) + 1)) if value.note else "")
+        return words + (mark(table.marks[value.note]) if value.note else "")
 
     lines = [
         [text(row.get(column.key, EMPTY), column) for column in table.columns] for row in table.rows
@@ -61,7 +60,7 @@ def lay_out(table: Table, escaped: Callable[[str], str], mark: Callable[[int], s
     return LaidOut(
         header=[escaped(column.title) for column in table.columns],
         lines=lines,
-        marked=[escaped(note) for note in marks],
+        marked=[escaped(note) for note in table.marks],
         notes=[escaped(note) for note in notes],
     )
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 from fractions import Fraction
 from functools import cache
 
-import numpy as np
-
 from bnas_bench.core.architecture import Architecture
-from bnas_bench.core.budget import Scale
 from bnas_bench.cost import OPS, Layer, Ledger, ledger, memory
 from bnas_bench.papers.artefact import Count, load
 from bnas_bench.papers.audit.terms import Term, exactly
 from bnas_bench.papers.counted import ledger_of, space_of
+from bnas_bench.runs.size import Size
 
 CIFAR, IMAGENET = (3, 32, 32), (3, 224, 224)
 MEGA = 10**6
@@ -48,10 +46,8 @@ def nas_bnn(model: str) -> Ledger:
         choices[f"stage{stage}.depth"] = int(number)
         for part, option in zip(("width", "kernel", "groups"), layer, strict=True):
             choices[f"stage{stage}.layer{number}.{part}"] = option
-    space = space_of("nas-bnn")
-    spec = space.spec(Scale(), IMAGENET, 1000, final=True)
     arch = Architecture("nas-bnn", choices)
-    return ledger(space.network(arch, spec, np.random.default_rng(0)), IMAGENET)
+    return ledger(Size().network(space_of("nas-bnn"), arch), IMAGENET)
 
 
 def mops(book: Ledger, convention: str) -> Term:
