@@ -147,12 +147,11 @@ def _product_through_logits(
     curvature: Callable[[Tensor, Tensor], Tensor],
 ) -> tuple[Tensor, Tensor]:
     """J^T C(J v) for the Jacobian J of the logits: one forward- and one reverse-mode product."""
-    (u,) = grad(agreement(z, parent), alpha)
-    with forward_ad.dual_level():
-        z_dual = logits(forward_ad.make_dual(alpha, pull(u)))
-        z, z_dot = forward_ad.unpack_dual(z_dual)
-        cotangent = curvature(z.detach(), z_dot.detach())
-    return u, grad(z, alpha, cotangent)[0]
+    (u,) = grad(agreement(z, parent), alpha, retain_graph=True)
+    v = pull(u)
+    with torch.no_grad(), forward_ad.dual_level():
+        z_dot = forward_ad.unpack_dual(logits(forward_ad.make_dual(alpha, v))).tangent
+    return u, grad(z, alpha, curvature(z.detach(), z_dot))[0]
 
 
 def ggn(

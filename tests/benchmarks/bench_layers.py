@@ -13,7 +13,9 @@ from time import process_time
 import numpy as np
 import pytest
 import torch
+from bnas_bench.methods.dcpnas import agreement, fisher, frobenius, pull_of, relax
 from torch import Tensor, nn
+from torch.autograd import grad
 from torch.nn.functional import cross_entropy
 
 from bnas_bench.core.budget import NetworkSpec, Scale
@@ -97,18 +99,27 @@ def test_a_weight_step_of_the_relaxed_supernet(scale: str, monkeypatch: pytest.M
 
 @pytest.mark.parametrize("scale", list(SUPERNETS)[:2])
 def test_a_step_of_alpha(scale: str) -> None:
+    """DCP-NAS' own, `fisher`, and what remains of it without the tangent."""
     spec, size, repeats = SUPERNETS[scale]
-    (net, mix), (x, y) = supernet_of("darts-binary", spec), batch(spec, size)
-    alpha = [part.clone().requires_grad_() for part in mix]
+    (net, mix), (x, _) = supernet_of("darts-binary", spec), batch(spec, size)
+    sizes = [len(part) for part in mix]
+    alpha = torch.zeros(sum(sizes), requires_grad=True)
+    pull = pull_of(frobenius, torch.randn(sum(sizes)))
+    parent = torch.randn(size, 10).log_softmax(1)
 
-    def step() -> None:
+    def logits(alpha: Tensor) -> Tensor:
         with constant(net):
-            loss = cross_entropy(net(x, alpha), y)
-        torch.autograd.grad(loss, alpha)
+            return net(x, relax(alpha, sizes))
 
-    print_ratios(
-        f"step of alpha, {scale}", in_turns({"before": before(step), "now": step}, repeats)
-    )
+    def with_tangent() -> None:
+        fisher(logits, logits(alpha), alpha, parent, pull)
+
+    def first_order() -> None:
+        grad(agreement(logits(alpha), parent), alpha)
+
+    for title, step in (("fisher", with_tangent), ("first order", first_order)):
+        times = in_turns({"before": before(step), "now": step}, repeats)
+        print_ratios(f"step of alpha, {scale}, {title}", times)
 
 
 @pytest.mark.parametrize("scale", NETWORKS)

@@ -17,9 +17,9 @@ from bnas_bench.nn import binary, kernels
 from bnas_bench.nn.bars import supernet as bars
 from bnas_bench.nn.blocks import channels_last
 from bnas_bench.nn.darts import bundled
-from bnas_bench.nn.darts.bundled import SeparableBundle, normalise
+from bnas_bench.nn.darts.bundled import SeparableBundle
 from bnas_bench.nn.darts.bundles import EdgeBundle, NodeMaps
-from bnas_bench.nn.kernels import activations, normalised, plain
+from bnas_bench.nn.kernels import activations, normalise, normalised, plain
 from bnas_bench.nn.nasbnn import network
 from bnas_bench.nn.nasbnn import supernet as nasbnn
 
@@ -46,6 +46,7 @@ class StraightThrough(Function):
     @staticmethod
     def forward(ctx, x: Tensor, estimator: str) -> Tensor:
         ctx.save_for_backward(x)
+        ctx.save_for_forward(x)
         ctx.slope = getattr(activations, f"{estimator}_slope")
         return torch.where(x < 0, -1.0, 1.0).to(x.dtype)
 
@@ -53,6 +54,11 @@ class StraightThrough(Function):
     def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
         (x,) = ctx.saved_tensors
         return grad * ctx.slope(x), None
+
+    @staticmethod
+    def jvp(ctx, tangent: Tensor, _: None) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return tangent * ctx.slope(x)
 
 
 def convolved(self: EdgeBundle, maps: NodeMaps, weights: Tensor) -> Tensor:

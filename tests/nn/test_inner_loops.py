@@ -126,6 +126,34 @@ def test_forward_derivatives_are_the_plain_forms() -> None:
     assert (found * cotangent).sum().item() == pytest.approx((back * t).sum().item(), rel=1e-4)
 
 
+@pytest.mark.parametrize(("channels", "normed", "residual", "signs"), CASES)
+def test_a_product_in_forward_mode_alone_is_fused(channels, normed, residual, signs) -> None:
+    found = []
+    for form in (nullcontext, plain):
+        norm = affine(channels) if normed else None
+        y, dy = 5 + 3 * random(6, channels, 7, 5), random(6, channels, 7, 5, seed=6)
+        slope = random(channels, seed=4).requires_grad_()
+        with form(), torch.no_grad(), forward_ad.dual_level():
+            y = forward_ad.make_dual(y, dy)
+            r = random(6, channels, 7, 5, seed=3) if residual else None
+            if residual and channels > 1:
+                r = forward_ad.make_dual(r, random(6, channels, 7, 5, seed=7))
+            assert kernels.fast(y, slope) is (form is nullcontext)
+            fused = partial(prelu_sign_of_norm, y) if signs else partial(prelu_of_norm_sum, y, r)
+            found.append(forward_ad.unpack_dual(fused(slope, norm)))
+    for ours, theirs in zip(*found, strict=True):
+        assert (ours - theirs).double().norm() <= 1e-5 * theirs.double().norm()
+
+
+def test_a_slope_with_a_tangent_takes_the_plain_form() -> None:
+    y, slope, t = random(4, 3, 5, 5), random(3, seed=4), random(3, seed=5)
+    with torch.no_grad(), forward_ad.dual_level():
+        z = prelu_of_norm_sum(y, None, forward_ad.make_dual(slope, t))
+        found = forward_ad.unpack_dual(z).tangent
+    normal = F.batch_norm(y, None, None, training=True)
+    torch.testing.assert_close(found, normal.clamp(max=0) * t.view(1, 3, 1, 1))
+
+
 KERNELS = list(product((1, 2, 4, 9), (3, 5), (1, 2), (1, 2)))
 
 

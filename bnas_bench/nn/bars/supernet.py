@@ -44,7 +44,7 @@ from bnas_bench.nn.bars.network import (
 )
 from bnas_bench.nn.binary import BinaryConv2d, Filters, layer_magnitude, ste_sign
 from bnas_bench.nn.blocks import Head
-from bnas_bench.nn.darts.bundled import normalise
+from bnas_bench.nn.kernels import normalise
 from bnas_bench.nn.network import ListOf, Network, Supernet
 
 

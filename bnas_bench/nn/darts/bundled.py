@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bnas_bench.nn.binary import BinaryConv2d, Filters, Precision, PReLU
@@ -39,11 +38,6 @@ class Kernel:
     @property
     def padding(self) -> int:
         return self.dilation * (self.size - 1) // 2
-
-
-def normalise(x: Tensor) -> Tensor:
-    """Batch normalisation by the batch's own statistics, without affine parameters."""
-    return F.batch_norm(x, None, None, training=True)
 
 
 class Bundle(nn.Module):

@@ -23,7 +23,8 @@ from torch import Tensor, nn
 
 from bnas_bench.nn.binary import BinaryConv2d, Filters, Precision
 from bnas_bench.nn.blocks import FactorisedReduction, zeros_after
-from bnas_bench.nn.darts.bundled import Bundle, BundledReduction, Kernel, normalise
+from bnas_bench.nn.darts.bundled import Bundle, BundledReduction, Kernel
+from bnas_bench.nn.kernels import normalise
 
 CACHE = 8 << 20
 """Bytes of the maps that are worked on at once on a CPU, where more of them would leave its cache."""

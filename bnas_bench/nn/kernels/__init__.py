@@ -16,12 +16,18 @@ normalised value lies within some 1e-6 of zero, its sign may differ.
 from bnas_bench.nn.kernels.activations import prelu, ste_sign
 from bnas_bench.nn.kernels.convolution import convolve
 from bnas_bench.nn.kernels.forms import fast, plain
-from bnas_bench.nn.kernels.normalised import Norm, prelu_of_norm_sum, prelu_sign_of_norm
+from bnas_bench.nn.kernels.normalised import (
+    Norm,
+    normalise,
+    prelu_of_norm_sum,
+    prelu_sign_of_norm,
+)
 
 __all__ = [
     "Norm",
     "convolve",
     "fast",
+    "normalise",
     "plain",
     "prelu",
     "prelu_of_norm_sum",

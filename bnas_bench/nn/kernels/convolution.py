@@ -8,9 +8,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd import Function
+from torch.autograd import Function, forward_ad
 
-from bnas_bench.nn.kernels.forms import derived, fast
+from bnas_bench.nn.kernels.forms import derived, fast, forward_alone
 from bnas_bench.nn.kernels.rows import Array, loop
 
 LANES = 96
@@ -41,9 +41,16 @@ def convolve(
         x_BCHW = x_BCHW[:, :, ::stride, ::stride].contiguous(memory_format=torch.channels_last)
         stride = 1
     depthwise = len(weight) == groups == x_BCHW.shape[1] and weight.shape[-1] > 1
-    if depthwise and fast(x_BCHW) and (weight.requires_grad or x_BCHW.requires_grad):
+    differentiated = torch.is_grad_enabled() and (weight.requires_grad or x_BCHW.requires_grad)
+    if depthwise and differentiated and fast(x_BCHW):
         return _Depthwise.apply(x_BCHW, weight, stride, padding, dilation)
-    return F.conv2d(x_BCHW, weight, bias, stride, padding, dilation, groups)
+    seen, tangent = forward_alone(x_BCHW, weight)
+    made = F.conv2d(seen, weight, bias, stride, padding, dilation, groups)
+    if tangent is None:
+        return made
+    # torch would convolve with the weights' tangent as well, which is zero.
+    moved = F.conv2d(tangent, weight, bias, stride, padding, dilation, groups)
+    return forward_ad.make_dual(made, moved)
 
 
 def _unreached(x_BCHW: Tensor, side: int, padding: int, dilation: int) -> int:
@@ -131,6 +138,7 @@ def tap_sums(
     while together * 2 * channels <= LANES and out_width % (together * 2) == 0:
         together *= 2
     lanes = together * channels
+    fours = out_width * channels // (4 * lanes) * 4 * lanes
     span = (width + 2 * padding + stride - 1) // stride
     padded = np.zeros((stride, height + 2 * padding, span * channels), np.float32)
     part = np.zeros((side * side, lanes), np.float32)
@@ -148,20 +156,32 @@ def tap_sums(
                 line = h * stride + i * dilation
                 if line < padding or line >= height + padding:
                     continue
-                for s in range(out_width // together):
-                    given = g[s * lanes : s * lanes + lanes]
-                    for j in range(side):
-                        at = j * dilation // stride * channels + s * lanes
-                        seen = padded[j * dilation % stride, line, at : at + lanes]
-                        total = part[i * side + j]
+                for j in range(side):
+                    at = j * dilation // stride * channels
+                    seen = padded[j * dilation % stride, line, at : at + len(g)]
+                    total = part[i * side + j]
+                    for s in range(0, fours, 4 * lanes):  # a sum is read and written once for four
+                        add_four(total, g[s : s + 4 * lanes], seen[s : s + 4 * lanes])
+                    for s in range(fours, len(g), lanes):
+                        given, met = g[s : s + lanes], seen[s : s + lanes]
                         for k in range(lanes):
-                            total[k] += given[k] * seen[k]
+                            total[k] += given[k] * met[k]
         if b % 4 == 3 or b == images - 1:
             for t in range(side * side):
                 for q in range(together):
                     for c in range(channels):
                         sums[t, c] += part[t, q * channels + c]
             part[:] = 0
+
+
+@loop
+def add_four(total: Array, given: Array, seen: Array) -> None:
+    """Add the products of four pixels, which lie side by side in `given` and `seen`, to `total`."""
+    n = len(total)
+    g0, g1, g2, g3 = given[:n], given[n : 2 * n], given[2 * n : 3 * n], given[3 * n :]
+    s0, s1, s2, s3 = seen[:n], seen[n : 2 * n], seen[2 * n : 3 * n], seen[3 * n :]
+    for k in range(n):
+        total[k] += g0[k] * s0[k] + g1[k] * s1[k] + g2[k] * s2[k] + g3[k] * s3[k]
 
 
 @loop

@@ -23,15 +23,33 @@ def plain() -> Iterator[None]:
         _plain.reset(token)
 
 
-def fast(x: Tensor) -> bool:
-    """Whether numba's loops may run on `x`: a float32 tensor on a CPU, and no forward-mode derivative."""
+def fast(x: Tensor, *constants: Tensor | None) -> bool:
+    """Whether numba's loops may run on `x`: a float32 tensor on a CPU.
+
+    In forward mode they may where nobody differentiates the product once more (no gradients are
+    enabled) and the `constants`, a layer's parameters, have no tangents.
+    """
     return (
         type(x) is Tensor
         and x.dtype == torch.float32
         and x.device.type == "cpu"
         and not _plain.get()
-        and forward_ad._current_level < 0
+        and (forward_ad._current_level < 0 or _forward_alone(constants))
     )
+
+
+def _forward_alone(constants: Sequence[Tensor | None]) -> bool:
+    return not torch.is_grad_enabled() and all(
+        forward_ad.unpack_dual(each).tangent is None for each in constants if each is not None
+    )
+
+
+def forward_alone(x: Tensor, constant: Tensor) -> tuple[Tensor, Tensor | None]:
+    """`x` and its tangent, where a product in forward mode is all that is wanted; else `x` and None."""
+    if forward_ad._current_level < 0 or not fast(x, constant):
+        return x, None
+    primal, tangent = forward_ad.unpack_dual(x)
+    return primal, tangent
 
 
 def derived(

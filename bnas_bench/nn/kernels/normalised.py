@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd import Function
+from torch.autograd import Function, forward_ad
 
 from bnas_bench.nn.kernels import rows
 from bnas_bench.nn.kernels.activations import Estimator, prelu, ste_sign
@@ -33,7 +33,7 @@ def prelu_sign_of_norm(
         slope: the PReLU's, shape (C,).
         norm: one in training mode.
     """
-    if fast(y_BCHW) and estimator == "clip":
+    if estimator == "clip" and fast(y_BCHW, slope, *_affine(norm)):
         return _apply(y_BCHW, None, slope, norm, 1.0)
     return ste_sign(_plain(y_BCHW, None, slope, norm), estimator)
 
@@ -42,9 +42,20 @@ def prelu_of_norm_sum(
     y_BCHW: Tensor, residual_BCHW: Tensor | None, slope: Tensor, norm: Norm = None
 ) -> Tensor:
     """prelu(norm(y) + residual); the rest is as in `prelu_sign_of_norm`."""
-    if fast(y_BCHW) and (residual_BCHW is None or fast(residual_BCHW)):
+    constants = (slope, *_affine(norm))
+    if fast(y_BCHW, *constants) and (residual_BCHW is None or fast(residual_BCHW)):
         return _apply(y_BCHW, residual_BCHW, slope, norm, None)
     return _plain(y_BCHW, residual_BCHW, slope, norm)
+
+
+def normalise(y_BCHW: Tensor) -> Tensor:
+    """Batch normalisation by the batch's own statistics, without affine parameters.
+
+    torch's own is the faster one, but in forward mode.
+    """
+    if forward_ad._current_level >= 0 and fast(y_BCHW):
+        return _apply(y_BCHW, None, None, None, None)
+    return F.batch_norm(y_BCHW, None, None, training=True)
 
 
 def _plain(y: Tensor, residual: Tensor | None, slope: Tensor, norm: Norm) -> Tensor:
@@ -53,14 +64,20 @@ def _plain(y: Tensor, residual: Tensor | None, slope: Tensor, norm: Norm) -> Ten
 
 
 def _apply(
-    y: Tensor, residual: Tensor | None, slope: Tensor, norm: Norm, bound: float | None
+    y: Tensor, residual: Tensor | None, slope: Tensor | None, norm: Norm, bound: float | None
 ) -> Tensor:
-    weight, bias = (None, None) if norm is None else (norm.weight, norm.bias)
+    weight, bias = _affine(norm)
     eps = 1e-5 if norm is None else norm.eps
-    out, mean, variance = _Fused.apply(y, residual, slope, weight, bias, eps, bound)
+    statistics = np.empty((2, y.shape[1]))
+    out = _Fused.apply(y, residual, slope, weight, bias, eps, bound, statistics)
     if norm is not None and norm.track_running_stats:
+        mean, variance = torch.from_numpy(statistics.astype(np.float32))
         _follow(norm, mean, variance, len(y) * y.shape[2] * y.shape[3])
     return out
+
+
+def _affine(norm: Norm) -> tuple[Tensor | None, Tensor | None]:
+    return (None, None) if norm is None else (norm.weight, norm.bias)
 
 
 @torch.no_grad()
@@ -76,75 +93,73 @@ def _follow(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor, count: int) ->
 
 
 class _Fused(Function):
-    """prelu(norm(y) + residual), or with a bound its sign; and the mean and the variance."""
+    """prelu(norm(y) + residual), or with a bound its sign; mean and variance go into `statistics`."""
 
     @staticmethod
     def forward(
         ctx: Any,
         y: Tensor,
         residual: Tensor | None,
-        slope: Tensor,
+        slope: Tensor | None,
         weight: Tensor | None,
         bias: Tensor | None,
         eps: float,
         bound: float | None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        channels = y.shape[1]
-        seen, added = _rows(y), None if residual is None else _rows(residual)
-        lanes = seen.shape[1]
-        mean, variance = _moments(seen, channels)
-        rate = 1 / np.sqrt(variance + eps)
-        per_lane = [
-            _repeat(each, lanes)
-            for each in (
-                mean,
-                rate,
-                np.ones(channels) if weight is None else weight.detach().numpy(),
-                np.zeros(channels) if bias is None else bias.detach().numpy(),
-                slope.detach().numpy(),
-            )
-        ]
-        out = torch.empty_like(y, memory_format=torch.channels_last)
+        statistics: np.ndarray,
+    ) -> Tensor:
+        seen = _rows(y)
+        kept = np.empty((5, seen.shape[1]), np.float32)
         limit = None if bound is None else np.float32(bound)
-        rows.forward(seen, added, *per_lane, limit, _rows(out))
+        out = torch.empty_like(y, memory_format=torch.channels_last)
+        vectors = (None if v is None else v.detach().numpy() for v in (slope, weight, bias))
+        rows.forward(seen, _rows_of(residual), *vectors, eps, limit, statistics, kept, _rows(out))
         ctx.save_for_backward(y, residual, slope, weight, bias)
-        ctx.per_lane, ctx.eps, ctx.bound = per_lane, eps, limit
-        statistics = [torch.from_numpy(each.astype(np.float32)) for each in (mean, variance)]
-        ctx.mark_non_differentiable(*statistics)
-        return out, statistics[0], statistics[1]
+        ctx.save_for_forward(y, residual)
+        ctx.kept, ctx.eps, ctx.bound = kept, eps, limit
+        return out
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         y, residual, slope, weight, bias = ctx.saved_tensors
         wanted = ctx.needs_input_grad
         if torch.is_grad_enabled():  # create_graph
 
             def form(
-                y: Tensor, residual: Tensor | None, slope: Tensor, weight: Tensor, bias: Tensor
+                y: Tensor, residual: Tensor | None, slope: Tensor | None, *affine: Any
             ) -> Tensor:
-                u = F.batch_norm(y, None, None, weight, bias, training=True, eps=ctx.eps)
-                z = prelu(u if residual is None else u + residual, slope)
+                weight, bias = affine
+                u = F.batch_norm(y, None, None, weight, bias, True, eps=ctx.eps)
+                u = u if residual is None else u + residual
+                z = u if slope is None else prelu(u, slope)
                 return z if ctx.bound is None else ste_sign(z)
 
             inputs = (y, residual, slope, weight, bias)
-            return *derived(form, inputs, wanted[:5], grad), None, None
-        channels = y.shape[1]
-        seen, added = _rows(y), None if residual is None else _rows(residual)
-        mean, rate, gain, *_others = ctx.per_lane
-        lanes = seen.shape[1]
-        du, sums = torch.empty_like(y, memory_format=torch.channels_last), np.zeros((3, lanes))
-        rows.backward(_rows(grad), seen, added, *ctx.per_lane, ctx.bound, _rows(du), sums)
-        of_shift, of_gain, of_slope = sums.reshape(3, -1, channels).sum(1)
+            return *derived(form, inputs, wanted[:5], grad), None, None, None
+        of_u = torch.empty_like(y, memory_format=torch.channels_last)
         of_y = None
         if wanted[0]:
-            of_y = du if residual is None else torch.empty_like(du)
-            means = (_repeat(s * channels / y.numel(), lanes) for s in (of_shift, of_gain))
-            rows.through_norm(_rows(du), seen, mean, rate, gain, *means, _rows(of_y))
+            of_y = of_u if residual is None else torch.empty_like(of_u)
+        sums = np.empty((3, y.shape[1]))
+        maps = (_rows(grad), _rows(y), _rows_of(residual))
+        rows.backward(*maps, ctx.kept, ctx.bound, sums, _rows(of_u), _rows_of(of_y))
+        of_shift, of_gain, of_slope = torch.from_numpy(sums.astype(np.float32))
         vectors = (
-            torch.from_numpy(v.astype(np.float32)) if want else None
-            for v, want in zip((of_slope, of_gain, of_shift), wanted[2:5], strict=True)
+            found if want else None
+            for found, want in zip((of_slope, of_gain, of_shift), wanted[2:5], strict=True)
         )
-        return of_y, du if wanted[1] else None, *vectors, None, None
+        return of_y, of_u if wanted[1] else None, *vectors, None, None, None
+
+    @staticmethod
+    def jvp(ctx: Any, of_y: Tensor, of_residual: Tensor | None, *_: None) -> Tensor:
+        y, residual = ctx.saved_tensors
+        out = torch.empty_like(y, memory_format=torch.channels_last)
+        tangents, maps = (_rows(of_y), _rows_of(of_residual)), (_rows(y), _rows_of(residual))
+        rows.tangent(*tangents, *maps, ctx.kept, ctx.bound, y.shape[1], _rows(out))
+        return out
+
+
+def _rows_of(x_BCHW: Tensor | None) -> np.ndarray | None:
+    return None if x_BCHW is None else _rows(x_BCHW)
 
 
 def _rows(x_BCHW: Tensor) -> np.ndarray:
@@ -155,19 +170,3 @@ def _rows(x_BCHW: Tensor) -> np.ndarray:
     while channels * repeats * 2 <= LANES and pixels % (repeats * 2) == 0:
         repeats *= 2
     return x.view(pixels // repeats, channels * repeats).numpy()
-
-
-def _repeat(per_channel: np.ndarray, lanes: int) -> np.ndarray:
-    made = np.empty((lanes // len(per_channel), len(per_channel)), np.float32)
-    made[:] = per_channel
-    return made.reshape(lanes)
-
-
-def _moments(seen: np.ndarray, channels: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and (biased) variance per channel, float64."""
-    lanes = seen.shape[1]
-    near = _repeat(seen[0, :channels], lanes)
-    sums = np.zeros((2, lanes))
-    rows.moments(seen, near, sums)
-    total, squares = sums.reshape(2, -1, channels).sum(1) * channels / seen.size
-    return total + near[:channels], np.maximum(squares - total * total, 0)
