@@ -19,9 +19,9 @@ from bnas_bench.core.budget import NetworkSpec
 from bnas_bench.core.errors import BadValue
 from bnas_bench.nn.binary import BinaryConv2d, Filters, PReLU
 from bnas_bench.nn.blocks import Head, channels_last
-from bnas_bench.nn.darts.bundled import copy_part, normalise
+from bnas_bench.nn.darts.bundled import copy_part
 from bnas_bench.nn.darts.supernet import copy_matching, partial_join
-from bnas_bench.nn.kernels import prelu
+from bnas_bench.nn.kernels import normalise, prelu
 from bnas_bench.nn.nasbench201.cell import (
     EDGES,
     KERNELS,
