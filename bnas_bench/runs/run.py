@@ -88,7 +88,6 @@ def run_trial(
         Unwritable: if the store takes no files; nothing is recorded.
     """
     where = find_device(device)
-    numerics.settle(where)
     torch.set_num_threads(threads)
     run = _Run(trial, store, where, progress or Progress())
     store.clean(trial.id)
@@ -140,6 +139,7 @@ class _Run:
     def __init__(
         self, trial: Trial, store: Store, device: torch.device, progress: Progress
     ) -> None:
+        numerics.settle(device)
         self.trial, self.store, self.device, self.progress = trial, store, device, progress
         self.budget = trial.budget
         self.identity = ""

@@ -96,7 +96,8 @@ class FakeGPU(TorchDispatchMode):
         super().__init__()
         self.crossings: list[Crossing] = []
         self.readings = self.batches = 0
-        self._pinned: set[int] = set()
+        self._pinned: dict[int, Tensor] = {}
+        """By the address of their numbers, which nobody else gets."""
 
     def in_every_batch(self) -> list[str]:
         """What crosses at more than one batch of one reading of the images: a loop that waits."""
@@ -164,7 +165,7 @@ class FakeGPU(TorchDispatchMode):
 
     def _pin(self, tensor: Tensor) -> Tensor:
         pinned = tensor.clone()
-        self._pinned.add(pinned.data_ptr())
+        self._pinned[pinned.data_ptr()] = pinned
         return pinned
 
 
