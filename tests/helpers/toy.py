@@ -1,15 +1,13 @@
-"""A space of four architectures and a method that searches it in a second, for the run's tests.
+"""A space of few architectures and a method that searches it in a second, for the run's tests.
 
 Loaded by its path, as users' own plug-ins are.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,12 +17,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bnas_bench.core.architecture import Architecture, Decision, Mix
+from bnas_bench.core.architecture import Architecture
 from bnas_bench.core.budget import NetworkSpec, Recipe, Scale
-from bnas_bench.cost.formula import OpsFormula
 from bnas_bench.data.datasets import Task
-from bnas_bench.nn.binary import BinaryConv2d
-from bnas_bench.nn.network import Network, Supernet, initialised_by
+from bnas_bench.nn.network import Network, initialised_by
 from bnas_bench.search.meter import Meter
 from bnas_bench.search.space import SearchSpace
 from bnas_bench.search.strategy import (
@@ -32,138 +28,48 @@ from bnas_bench.search.strategy import (
     SearchResult,
     SearchStrategy,
 )
-
-DECISIONS = (Decision("first", (1, 3)), Decision("second", (1, 3)))
-
-
-def layer(channels: int, kernel: int) -> nn.Module:
-    conv = BinaryConv2d(channels, channels, kernel, padding=kernel // 2)
-    return nn.Sequential(conv, nn.BatchNorm2d(channels), nn.PReLU(channels))
+from tests.toys.space import ToyNetwork
+from tests.toys.space import ToySpace as Blocks
 
 
-class ToyNetwork(Network):
-    def __init__(self, spec: NetworkSpec, kernels: Sequence[int], dies: str) -> None:
-        super().__init__()
-        self.dies = dies
-        self.stem = nn.Conv2d(spec.shape[0], spec.channels, 3, padding=1)
-        self.layers = nn.ModuleList(layer(spec.channels, kernel) for kernel in kernels)
-        self.pool, self.flatten = nn.AdaptiveAvgPool2d(1), nn.Flatten()
-        self.head = nn.Linear(spec.channels, spec.classes)
+class DyingNetwork(ToyNetwork):
+    """One that dies in the pack step, by the signal whose name is in the file `die`."""
 
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        self._die()
-        x_BCHW = self.stem(x_BCHW)
-        for block in self.layers:
-            x_BCHW = x_BCHW + block(x_BCHW)
-        return self.head(self.flatten(self.pool(x_BCHW)))
+    dies = ""
 
-    def _die(self) -> None:
-        """Die in the pack step, by the signal whose name is in the file `die`."""
+    def forward(self, x: Tensor) -> Tensor:
         results = Path(self.dies)
         if self.dies and [*results.glob("trials/*/packing.ckpt")] and (results / "die").exists():
             os.kill(os.getpid(), signal.Signals[(results / "die").read_text()])
             signal.pause()
+        return super().forward(x)
 
 
-class ToySupernet(Supernet):
-    def __init__(self, spec: NetworkSpec) -> None:
-        super().__init__()
-        self.stem = nn.Conv2d(spec.shape[0], spec.channels, 3, padding=1)
-        self.choices = nn.ModuleList(
-            nn.ModuleList(layer(spec.channels, int(option)) for option in decision.options)
-            for decision in DECISIONS
-        )
-        self.head = nn.Linear(spec.channels, spec.classes)
-
-    def forward(self, x_BCHW: Tensor, mix: Mix) -> Tensor:
-        x_BCHW = self.stem(x_BCHW)
-        for choice, path in zip(self.choices, mix, strict=True):
-            x_BCHW = x_BCHW + choice[int(path)](x_BCHW)
-        return self.head(x_BCHW.mean((2, 3)))
-
-
-class ToySpace(SearchSpace):
-    """Two layers, each with a kernel of 1 or 3.
+class ToySpace(Blocks):
+    """The space of the plug-ins' tests, with options of its own.
 
     Args:
         dies: the folder of results in whose pack step the process dies.
     """
 
     def __init__(self, *, rate: float = 0.01, label: str = "", dies: str = "") -> None:
+        super().__init__(stride=1)
         self.rate = rate
         self.label = label
         self.dies = dies
-        self.decisions = DECISIONS
-
-    def size(self) -> int:
-        return 4
-
-    def sample(self, rng: np.random.Generator) -> Architecture:
-        return self._at(rng.integers(2, size=2))
-
-    def mutate(self, arch: Architecture, rng: np.random.Generator) -> Architecture:
-        raise NotImplementedError
-
-    def crossover(
-        self, first: Architecture, second: Architecture, rng: np.random.Generator
-    ) -> Architecture:
-        raise NotImplementedError
-
-    def derive(self, strengths: Sequence[np.ndarray]) -> Architecture:
-        return self._at(np.array([s.argmax() for s in strengths]))
-
-    def check(self, arch: Architecture) -> None:
-        self.check_choices(arch)
-
-    def parse(self, text: str) -> Architecture:
-        return Architecture.from_json(json.loads(text))
 
     def network(self, arch: Architecture, spec: NetworkSpec, rng: np.random.Generator) -> Network:
         with initialised_by(rng):
             kernels = [int(kernel) for kernel in arch.choices.values()]
-            return ToyNetwork(spec, kernels, self.dies)
+            network = DyingNetwork(kernels, spec, self.stride)
+        network.dies = self.dies
+        return network
 
-    def supernet(
-        self,
-        spec: NetworkSpec,
-        rng: np.random.Generator,
-        *,
-        partial: int = 1,  # noqa: ARG002
-    ) -> Supernet:
-        with initialised_by(rng):
-            return ToySupernet(spec)
-
-    def largest(self) -> Architecture:
-        return self._at(np.array([1, 1]))
-
-    def smallest(self) -> Architecture:
-        return self._at(np.array([0, 0]))
-
-    def ops(self, spec: NetworkSpec, convention: str = "nas-bnn") -> OpsFormula:
-        raise NotImplementedError
-
-    def draw(self, arch: Architecture, path: Path) -> None:
-        raise NotImplementedError
-
-    def spec(
-        self,
-        scale: Scale,
-        shape: tuple[int, int, int],
-        classes: int,
-        *,
-        final: bool,  # noqa: ARG002
-    ) -> NetworkSpec:
-        return NetworkSpec(shape, classes, cells=2, channels=scale.channels or 4)
+    def spec(self, scale: Scale, *frame: Any, final: bool) -> NetworkSpec:  # noqa: ARG002
+        return replace(super().spec(scale, *frame, final=False), channels=scale.channels or 4)
 
     def recipe(self, shape: tuple[int, int, int]) -> Recipe:  # noqa: ARG002
         return replace(Recipe(), epochs=5, lr=self.rate, batch_size=64, label_smoothing=0.1)
-
-    def _at(self, indices: np.ndarray) -> Architecture:
-        choices = {
-            decision.name: decision.options[index]
-            for decision, index in zip(DECISIONS, indices, strict=True)
-        }
-        return Architecture(self.name, choices)
 
 
 @dataclass(kw_only=True)
