@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 from bnas_bench.core.errors import UnknownName
@@ -51,11 +52,6 @@ def dcp_nas_ops(layer: Layer, price: int = 58) -> Fraction:
     return Fraction(layer.macs, price)
 
 
-def dcp_nas_64_ops(layer: Layer) -> Fraction:
-    """`dcp_nas_ops` by the bits of a word, as the other papers divide."""
-    return dcp_nas_ops(layer, 64)
-
-
 def cp_nas_ops(layer: Layer) -> Fraction:
     """FLOPs of a layer as CP-NAS' Table 3 counts them, https://arxiv.org/abs/2005.00057.
 
@@ -74,16 +70,6 @@ def bars_ops(layer: Layer, price: int) -> Fraction:
     ImageNet rows BARS-D's 122.8 M is neither: it is below the row's own 129 M FLOPs.
     """
     return Fraction(2 * layer.macs, price if _binary(layer) else 1)
-
-
-def bars_64_ops(layer: Layer) -> Fraction:
-    """`bars_ops` by the caption of the table."""
-    return bars_ops(layer, 64)
-
-
-def bars_32_ops(layer: Layer) -> Fraction:
-    """`bars_ops` by the CIFAR rows of the table."""
-    return bars_ops(layer, 32)
 
 
 def flops(layer: Layer) -> Fraction:
@@ -121,13 +107,13 @@ def _binary(layer: Layer) -> bool:
 
 OPS: dict[str, Callable[[Layer], Fraction]] = {
     "dcp-nas": dcp_nas_ops,
-    "dcp-nas-64": dcp_nas_64_ops,
+    "dcp-nas-64": partial(dcp_nas_ops, price=64),
     "nas-bnn": nas_bnn_ops,
     "bireal": bireal_ops,
     "reactnet": bireal_ops,
     "cp-nas": cp_nas_ops,
-    "bars-64": bars_64_ops,
-    "bars-32": bars_32_ops,
+    "bars-64": partial(bars_ops, price=64),
+    "bars-32": partial(bars_ops, price=32),
     "flops": flops,
     "honest": honest_ops,
     "all": all_ops,

@@ -11,8 +11,10 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from itertools import chain
+from math import inf
 from typing import Any, TypeAlias
 
+from bnas_bench.core.options import Form, Range
 from bnas_bench.core.strict import read_json
 
 SCHEMA = 2
@@ -115,24 +117,10 @@ def _is_text(record: Record) -> bool:
     return all(found[1] for found in CONTROL.finditer(json.dumps(record)))
 
 
-def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
-def _amount(value: Any) -> bool:
-    return _number(value) and value >= 0
-
-
-def _share(value: Any) -> bool:
-    return _number(value) and 0 <= value <= 100
-
-
-def _text(value: Any) -> bool:
-    return isinstance(value, str)
+_count = Form(int, Range(0, inf)).takes
+_amount = Form(float, Range(0, inf)).takes
+_share = Form(float, Range(0, 100)).takes
+_text = Form(str).takes
 
 
 def _options(value: Any) -> bool:
@@ -155,8 +143,8 @@ ALWAYS: Kinds = {
     **dict.fromkeys(("method_source", "space_source", "harness_source"), _text),
     **dict.fromkeys(("reason", "device_name", "commit"), _maybe(_text)),
     **dict.fromkeys(("seed", "threads"), _count),
-    "root_seed": lambda value: isinstance(value, int) and not isinstance(value, bool),
-    "dirty": lambda value: value is None or isinstance(value, bool),
+    "root_seed": Form(int).takes,
+    "dirty": _maybe(Form(bool).takes),
 }
 """The fields of every record."""
 
@@ -169,7 +157,7 @@ CONFIG: Kinds = {
 
 FINISHED: Kinds = {
     "test_accuracy": _share,
-    "classes": lambda value: _count(value) and value > 0,
+    "classes": Form(int, Range(1, inf)).takes,
     **dict.fromkeys(("parameters", "memory_bits"), _count),
     **dict.fromkeys(("passes", "search_seconds", "train_seconds", "latency_ms"), _amount),
     "ops": lambda value: _amounts(value) and {"nas-bnn", "honest"} <= value.keys(),
