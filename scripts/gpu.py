@@ -5,7 +5,7 @@
 
 1. The contract: every method searches on darts-binary, then on the other spaces while there is time.
 2. A weight step of the relaxed supernet at the papers' search scale, as Python asks for it and as a CUDA
-   graph repeats it; and whether both come to the same weights.
+   graph repeats it; whether both come to the same weights; and what the policy for numbers costs.
 3. Bi-Real ResNet-18 and a network that DARTS found, trained for some epochs on images of CIFAR-10's size.
    The images are synthetic: a coloured pattern for each class, shifted, under noise.
 
@@ -20,6 +20,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import product
@@ -64,7 +65,7 @@ class Size:
 
     Attributes:
         contract_seconds: after which no further pair is begun.
-        pairs: of methods and spaces, at most.
+        pairs: of methods and spaces; none is all of them, those on darts-binary first.
         search: scale of the supernet whose steps are timed, `batch` images each, so many `steps`.
         images: to train on; a fifth as many to test on.
         passes: of the search.
@@ -73,7 +74,7 @@ class Size:
     """
 
     contract_seconds: float
-    pairs: int
+    pairs: tuple[tuple[str, str], ...]
     search: Scale
     batch: int
     steps: int
@@ -87,7 +88,7 @@ class Size:
 
 FULL = Size(
     contract_seconds=150.0,
-    pairs=1000,
+    pairs=(),
     search=Scale(cells=6, channels=16),
     batch=64,
     steps=50,
@@ -100,7 +101,7 @@ FULL = Size(
 )
 QUICK = Size(
     contract_seconds=0.0,
-    pairs=1,
+    pairs=(("darts", "bnas-201"),),
     search=Scale(cells=2, channels=4),
     batch=16,
     steps=2,
@@ -118,8 +119,9 @@ def contract(device: torch.device, size: Size) -> dict[str, Any]:
     began = perf_counter()
     found: dict[str, list[str]] = {}
     spaces = sorted(discover("space"), key=lambda name: name != "darts-binary")
-    pairs = [(method, space) for space, method in product(spaces, discover("method"))]
-    for method, space in pairs[: size.pairs]:
+    every = tuple((method, space) for space, method in product(spaces, discover("method")))
+    pairs = size.pairs or every
+    for method, space in pairs:
         if found and perf_counter() - began > size.contract_seconds:
             break
         on = [find("space", space)]
@@ -172,10 +174,25 @@ def supernet_step(device: torch.device, size: Size) -> dict[str, Any]:
         captured = Captured(step_of(repeated), meter)
         found["captured_ms"] = time_ms(captured, size.steps, device, warm_ups=0)
         found["captured_passes"] = meter.spent
+    with policy_forgone(device), Meter(None) as meter:
+        loose = Captured(step_of(model()), meter)
+        found["captured_without_policy_ms"] = time_ms(loose, size.steps, device, warm_ups=0)
     pairs = zip(eager.supernet.parameters(), repeated.supernet.parameters(), strict=True)
     found["times_faster"] = round(found["eager_ms"] / found["captured_ms"], 2)
     found["weights_apart"] = max(float((a - b).detach().abs().max()) for a, b in pairs)
     return found
+
+
+@contextmanager
+def policy_forgone(device: torch.device) -> Iterator[None]:
+    """TF32, and convolutions by the stopwatch: what the policy of `bnas_bench.core.numerics` forgoes."""
+    cuda, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    cuda.allow_tf32 = cudnn.allow_tf32 = cudnn.benchmark = True
+    cudnn.deterministic = False
+    try:
+        yield
+    finally:
+        numerics.settle(device)
 
 
 def time_ms(work: Callable[[], None], times: int, device: torch.device, warm_ups: int = 4) -> float:

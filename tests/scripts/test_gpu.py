@@ -60,6 +60,8 @@ def test_what_it_does_on_a_gpu(
     step = found["supernet_step"]
     assert step["captured_passes"] == step["eager_passes"] == (4 + 2) * 16
     assert step["weights_apart"] == 0
+    assert step["captured_without_policy_ms"] > 0
+    assert not torch.backends.cudnn.benchmark  # put back
     assert found["training"]["birealnet18"]["epochs"] == 2
 
 
