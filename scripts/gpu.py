@@ -104,10 +104,10 @@ QUICK = Size(
     pairs=(("darts", "bnas-201"),),
     search=Scale(cells=2, channels=4),
     batch=16,
-    steps=2,
+    steps=1,
     side=8,
-    images=200,
-    passes=160,
+    images=120,
+    passes=90,
     final=Scale(cells=2, channels=4),
     channels=4,
     epochs=2,
@@ -145,7 +145,7 @@ def supernet_step(device: torch.device, size: Size) -> dict[str, Any]:
     space = find("space", "darts-binary").make({})
     dataset = synthetic(device, size)
     spec = space.spec(space.fit(size.search), dataset.shape, CLASSES, final=False)
-    budget = Budget("gpu", None, size.batch, search=size.search)
+    budget = Budget("gpu", None, size.batch, valid_fraction=0.1, search=size.search)
     seen = task(dataset, spec, budget, generator(0, "gpu", "split"))
     x, y = next(seen.train.batches(size.batch, generator(0, "gpu", "images"), seen.augment))
 
@@ -232,7 +232,7 @@ def synthetic(device: torch.device, size: Size) -> Dataset:
 def searched(space: SearchSpace, dataset: Dataset, size: Size) -> tuple[Architecture, Any]:
     """What DARTS finds on the synthetic images, and how long it took."""
     spec = space.spec(space.fit(size.search), dataset.shape, CLASSES, final=False)
-    budget = Budget("gpu", size.passes, size.batch, search=size.search)
+    budget = Budget("gpu", size.passes, size.batch, valid_fraction=0.1, search=size.search)
     seen = task(dataset, spec, budget, generator(0, "gpu", "split"))
     with Meter(size.passes) as meter:
         found = find("method", "darts").make({}).search(space, seen, meter, generator(0, "gpu"))
