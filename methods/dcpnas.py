@@ -264,13 +264,14 @@ class DCPNAS(ByAdam, Decoupling, SearchStrategy):
         for _ in meter.epochs(state=state, protocol=self.epochs):
             tangent, parent_loss = self.train_parent(parent, steps, task, meter, rng)
             child.inherit(parent)
-            child_loss, found["valid"] = self.train_child(child, parent, tangent, task, meter, rng)
+            learned = self.train_child(child, parent, tangent, task, meter, rng)
+            found["valid"] = learned["valid"]
             parent.inherit(child)
             meter.incumbent(
                 self.derive(space, child),
-                valid=found["valid"],
+                **learned,
                 parent_loss=parent_loss,
-                child_loss=child_loss,
+                undecided=child.undecided,
             )
         return SearchResult(self.derive(space, child), found["valid"])
 
@@ -313,9 +314,15 @@ class DCPNAS(ByAdam, Decoupling, SearchStrategy):
         task: Task,
         meter: Meter,
         rng: np.random.Generator,
-    ) -> tuple[float, float]:
-        """Lines 8 to 12: one epoch of the Child; its last loss and its accuracy on valid batches."""
-        right = torch.zeros((), device=task.device)
+    ) -> dict[str, float]:
+        """Lines 8 to 12: one epoch of the Child.
+
+        Returns:
+            Its accuracy on the validation batches, `valid`, and of the last step: `child_loss`; its
+            part `mu_l_r`, the reconstruction error; `lam_d`, the norm of the tangent's part of alpha's
+            slope by that of the rest.
+        """
+        share = right = torch.zeros((), device=task.device)
         seen = 0
         pull = pull_of(DISTANCES[self.distance], tangent)
         second = self.tangent and self.lam and self.hessian in ("exact-hvp", "exact-matrix")
@@ -324,7 +331,8 @@ class DCPNAS(ByAdam, Decoupling, SearchStrategy):
             with torch.no_grad():
                 p, p_valid = (parent.logits(images).log_softmax(1) for images in (x, x_valid))
             loss = -agreement(child.logits(x), p)
-            child.step_w(loss + self.mu * child.supernet.reconstruction_error())
+            error = self.mu * child.supernet.reconstruction_error()
+            child.step_w(loss + error)
 
             with plain() if second else nullcontext():
                 z = child.logits(x_valid, child.alpha)
@@ -334,10 +342,12 @@ class DCPNAS(ByAdam, Decoupling, SearchStrategy):
                 logits = partial(child.logits, x_valid)
                 u, pulled = HESSIANS[self.hessian](logits, z, child.alpha, p_valid, pull)
                 child.step_alpha(-u + self.lam * pulled)
+                share = self.lam * pulled.norm() / u.norm().clamp(min=1e-12)
             else:
                 (u,) = grad(agreement(z, p_valid), child.alpha)
                 child.step_alpha(-u)
-        return float(loss.detach()), float(right) / seen
+        last = {"child_loss": loss, "mu_l_r": error, "lam_d": share}
+        return {"valid": float(right) / seen, **{name: v.item() for name, v in last.items()}}
 
     @staticmethod
     def derive(space: SearchSpace, child: Model) -> Architecture:

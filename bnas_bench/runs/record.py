@@ -174,7 +174,7 @@ SOMETIMES: Kinds = {
     **dict.fromkeys(("packed_reason", "packed_isa", "signal"), _maybe(_text)),
     "finetuned_test_accuracy": _maybe(_amounts),
     **dict.fromkeys(("macs", "memory"), _amounts),
-    **dict.fromkeys(("recipe", "notes", "numerics"), _options),
+    **dict.fromkeys(("recipe", "notes", "numerics", "learned"), _options),
 }
 
 

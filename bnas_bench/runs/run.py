@@ -263,7 +263,8 @@ class _Run:
             self.record |= (spent := _spent(meter))
         if result.heir is not None:
             weights |= _weights(result.heir)
-        return spent | result_fields(result) | {"log": self.log}
+        learned = meter.learned.fields(space, result.best, seen) if meter.learned else {}
+        return spent | result_fields(result) | {"learned": learned, "log": self.log}
 
     def train(self, space: SearchSpace, arch: Architecture, dataset: Dataset) -> Network:
         """Build the derived network, count its cost, and train it from scratch."""

@@ -18,6 +18,7 @@ from torch.autograd import forward_ad
 
 from bnas_bench.core.errors import BenchError, BudgetExceeded, Diverged
 from bnas_bench.nn.network import Counted
+from bnas_bench.search.learned import Learned
 from bnas_bench.search.tensor_memory import TensorMemory
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ class Meter:
         self.harness_seconds = 0.0
         """Seconds that counting, logging and checkpoints took (of `seconds`)."""
         self._memory = TensorMemory()
+        self.learned: Learned | None = None
+        """What becomes of the supernets in the state of `epochs`; None before that."""
 
     @property
     def spent(self) -> float:
@@ -108,6 +111,7 @@ class Meter:
         Raises:
             BudgetExceeded: if the budget holds no such epoch.
         """
+        self.learned = Learned(state)
         epoch, idle = self._restore(state), 0
         self._epoch_cost = max(self._epoch_cost, round(3 * dearest))
         if self.passes is not None and self._epoch_cost + 3 * reserve > 3 * self.passes:
@@ -206,6 +210,8 @@ class Meter:
         self._seconds_before, self.log = saved["seconds"], saved["log"]
         self.harness_seconds = saved["harness_seconds"]
         self.step_bytes, self._steady = saved["step_bytes"], saved["steady"]
+        assert self.learned is not None
+        self.learned.steps |= saved["steps"]
         self._started = time.perf_counter()
         return saved["epoch"]
 
@@ -223,6 +229,7 @@ class Meter:
                 "harness_seconds": self.harness_seconds,
                 "step_bytes": self.step_bytes,
                 "steady": self._steady,
+                "steps": self.learned.steps if self.learned else {},
                 "log": self.log,
             },
         )

@@ -7,6 +7,7 @@ of the parameters, is the method's own equation and is passed in.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -60,6 +61,12 @@ def on_host(mix: Sequence[Tensor]) -> list[np.ndarray]:
 def entropy(p: Tensor) -> Tensor:
     """- sum_i p_i log p_i, a scalar; 0 log 0 = 0."""
     return torch.special.entr(p).sum()
+
+
+def undecided(mix: Sequence[Tensor]) -> float:
+    """Mean entropy of the decisions by its largest: 1 where all options are alike, 0 at a choice."""
+    shares = [entropy(p) / math.log(len(p)) for p in mix if len(p) > 1]
+    return float(torch.stack(shares).mean()) if shares else 0.0
 
 
 def temperature(first: float, last: float, progress: float) -> float:
@@ -121,6 +128,11 @@ class Relaxed:
         """The decisions' own parameters, constant, a view."""
         return self.alpha.detach()[: sum(self.sizes)]
 
+    @property
+    def undecided(self) -> float:
+        """Of the softmax of the decisions' parameters."""
+        return undecided(softmax_relaxation(self.sizes)(self.own))
+
     def state(self, name: str = "model") -> dict[str, Any]:
         """What a resumed run needs; tensors that are restored in place stand at the top of a state."""
         parts = {
@@ -174,8 +186,8 @@ class Relaxed:
             search: whether alpha learns; if not, no validation image is looked at.
 
         Returns:
-            The last training loss as `loss`, and with `search` the accuracy on the validation batches
-            as `valid`.
+            The last training loss as `loss`, how `undecided` alpha is then, and with `search` the
+            accuracy on the validation batches as `valid`.
         """
         right, seen = torch.zeros((), device=task.device), 0
         for (x, y), (x_valid, y_valid) in paired_batches(task, rng):
@@ -188,7 +200,7 @@ class Relaxed:
                 seen += len(y_valid)
             training = cross_entropy(self.supernet(x, relaxation(self.alpha.detach())), y)
             self.step_w(training)
-        found = {"loss": training.item()}
+        found = {"loss": training.item(), "undecided": self.undecided}
         return found | {"valid": float(right) / seen} if seen else found
 
     def derive(self, relaxation: Relaxation) -> Architecture:

@@ -55,6 +55,11 @@ def test_a_finished_trial(store: Store) -> None:
     epoch = 4 * 64 + 64 / 3
     assert record["passes"] == round(10 * epoch, 2) <= 3000 < 11 * epoch
     assert record["notes"] == {"epochs": 10}
+    assert record["learned"]["steps"] == {"optimiser": 40}
+    assert record["learned"]["chance"] == 10
+    (learned,) = record["learned"]["supernets"].values()
+    assert 0 < learned["signs_changed"] < 100
+    assert 0 < learned["path_valid_at_least"] < learned["path_valid_accuracy"]
 
     arch = Architecture.from_json(record["architecture"])
     assert json.loads((store.folder(trial.id) / "arch.json").read_text()) == arch.to_json()
