@@ -1,18 +1,23 @@
-"""What searches left behind beside their records, as DataFrames: the anytime logs and the fronts."""
+"""What searches left behind beside their records: the anytime logs and the fronts.
+
+Architectures, which are most of a log's text, are left out of it.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable
+from math import isfinite
 from typing import Any
 from warnings import warn
 
 from pandas import DataFrame
 
-from bnas_bench.analysis.logs import NO_LOG, log_entries
 from bnas_bench.analysis.records import typed
 from bnas_bench.analysis.summary import labelled
 from bnas_bench.core.errors import Damaged
+from bnas_bench.core.files import read_regular
 from bnas_bench.plugins.recorded import defaults
 from bnas_bench.runs.store import Store
 
@@ -20,6 +25,35 @@ TRIAL = ("id", "method_label", "space_label", "dataset", "budget", "seed")
 """Columns of every row: what its trial ran."""
 
 Rows = Iterable[dict[str, Any]]
+
+
+NO_LOG = (ValueError, KeyError, TypeError, OverflowError, RecursionError)
+"""What reading JSON of another form raises."""
+
+CHOICES = re.compile(rb', "choices": \{[^{}]*\}')
+
+
+def log_entries(lines: Iterable[bytes]) -> list[dict[str, Any]]:
+    """Lines of a log, parsed together, as most of the time goes into each call.
+
+    Raises:
+        ValueError, RecursionError: if they cannot be read.
+    """
+    return json.loads(CHOICES.sub(b"", b"[%b]" % b",".join(lines)))
+
+
+def incumbents(store: Store, run: str) -> tuple[list[float], list[float]]:
+    """Passes and validation accuracy in per cent of a search's incumbents; none without a log."""
+    passes, valid = [], []
+    try:
+        lines = read_regular(store.folder(run) / "log.jsonl").splitlines()
+        for entry in log_entries(line for line in lines if b'"incumbent"' in line):
+            if "valid" in entry:
+                passes.append(float(entry["passes"]))
+                valid.append(100 * float(entry["valid"]))
+    except (OSError, *NO_LOG):
+        return [], []
+    return (passes, valid) if all(map(isfinite, passes + valid)) else ([], [])
 
 
 def logs(store: Store) -> DataFrame:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from bnas_bench.analysis.logs import log_entries
+from bnas_bench.analysis.searches import log_entries
 from bnas_bench.core.architecture import Architecture
 from bnas_bench.papers.artefact import Artefact, Column, FigureSpec, Row, number
 from bnas_bench.papers.counted import architecture, space_of

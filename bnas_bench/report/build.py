@@ -102,13 +102,17 @@ def _quietly(work: Callable[[], None]) -> None:
 
 
 def _nothing(results: Results, origin: Origin) -> str:
-    states = Counter(trial.state for row in results.rows for trial in row.missing)
-    states.update(trial.state for trial in results.stray)
-    words = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+    words = ", ".join(_lacking(results)) or "there is none"
     return (
-        f"no trial of results '{origin.name}' has finished ({words or 'there is none'}), so there is nothing "
+        f"no trial of results '{origin.name}' has finished ({words}), so there is nothing "
         f"to report: bnas-bench status {origin.name} tells more"
     )
+
+
+def _lacking(results: Results) -> list[str]:
+    """How many trials are in which state other than finished."""
+    lost = [*(trial for row in results.rows for trial in row.missing), *results.stray]
+    return [f"{n} {state}" for state, n in sorted(Counter(one.state for one in lost).items())]
 
 
 def _slugs(settings: Mapping[Setting, Sequence[Row]]) -> dict[Setting, str]:
@@ -150,10 +154,8 @@ def _tables(
 
 def _facts(results: Results, found: Sequence[Family], drawn: int) -> Iterator[str]:
     runs = [run for row in results.rows for run in row.runs]
-    states = Counter(trial.state for row in results.rows for trial in row.missing)
-    states.update(trial.state for trial in results.stray)
-    others = "".join(f", {count} {state}" for state, count in sorted(states.items()))
-    yield f"Trials: {len(runs):,} finished{others}. Methods: {len(results.methods)}."
+    trials = ", ".join([f"{len(runs):,} finished", *_lacking(results)])
+    yield f"Trials: {trials}. Methods: {len(results.methods)}."
     for name, title in (("machine", "Machines"), ("code", "Code")):
         yield f"{title}: {'; '.join(sorted({run.facts[name] for run in runs}))}."
     if any(setting.budget != "paper" for setting in results.settings):

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from math import isfinite
 
 from bnas_bench.analysis.frame import Row, Setting
-from bnas_bench.analysis.logs import NO_LOG
+from bnas_bench.analysis.searches import NO_LOG
 from bnas_bench.analysis.stats import (
     Estimate,
     NotEnough,

@@ -11,7 +11,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from bnas_bench.analysis.frame import Results, Row, Run, Setting
-from bnas_bench.analysis.logs import incumbents
+from bnas_bench.analysis.searches import incumbents
 from bnas_bench.analysis.stats import NotEnough
 from bnas_bench.core.architecture import Architecture
 from bnas_bench.core.errors import BenchError

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from bnas_bench.analysis.logs import NO_LOG, log_entries
+from bnas_bench.analysis.searches import NO_LOG, log_entries
 from bnas_bench.core.files import read_regular
 from bnas_bench.report.commands import Origin
 from bnas_bench.report.embed import fields
