@@ -22,6 +22,7 @@ from bnas_bench.cli.papers import papers, reproduce
 from bnas_bench.cli.plugins import budgets, check, datasets, list_all, methods, new_method, spaces
 from bnas_bench.cli.runs import export, report, run, status, table
 from bnas_bench.cli.streams import outputs, sentence
+from bnas_bench.cli.tables import tabulate
 from bnas_bench.core.errors import BadValue, BenchError
 
 
@@ -45,7 +46,9 @@ class Commands(click.Group):
             click.echo(f"bnas-bench: {sentence(error)}", err=True)
             ctx.exit(2)
         except KeyboardInterrupt:
-            again = "; the same command goes on from here" * (ctx.invoked_subcommand == "run")
+            again = "; the same command goes on from here" * (
+                ctx.invoked_subcommand in ("run", "tabulate")
+            )
             click.echo(f"bnas-bench: stopped{again}", err=True)
             ctx.exit(130)
 
@@ -82,7 +85,7 @@ def main() -> None:
 
 
 for command in (
-    *(run, table, status, export, report, reproduce, papers, audit),
+    *(run, table, status, export, report, reproduce, papers, audit, tabulate),
     *(measure, show, pack),
     *(latency, latency_table),
     *(list_all, methods, spaces, datasets, budgets, check, new_method),

@@ -94,7 +94,7 @@ def run_in_child(
     arguments = (trial, store.root, lock, sender, how)
     process = CONTEXT.Process(target=_child, args=arguments, name=trial.id, daemon=True)
     with closing(receiver):
-        with closing(sender), STARTING, _no_main_module():
+        with closing(sender), STARTING, no_main_module():
             _start(process)
         try:
             sources: list[Any] = [receiver, process.sentinel]
@@ -145,7 +145,7 @@ def _lives(pid: int | None) -> bool:
 
 
 @contextmanager
-def _no_main_module() -> Iterator[None]:
+def no_main_module() -> Iterator[None]:
     """A new process runs its parent's main module once more, in search of what it is to call.
 
     Trials need nothing from there, and a script that starts them as it is read would do so again.

@@ -158,6 +158,15 @@ class SearchSpace(ABC):
         absent = self.absent(choices)
         return Architecture(self.name, {n: o for n, o in choices.items() if n not in absent})
 
+    def canonical(self, arch: Architecture) -> Architecture:
+        """The architecture that stands for all that compute the same functions as `arch`."""
+        return arch
+
+    @property
+    def representatives(self) -> Sequence[Architecture]:
+        """Every architecture that stands for others or itself; empty where a space is too large to list."""
+        return ()
+
     def index(self, decision: str) -> int:
         """Position of a decision by its name."""
         return [d.name for d in self.decisions].index(decision)
