@@ -65,8 +65,8 @@ PLAIN = Augment()
 
 
 def normalised(pixels_BCHW: Tensor) -> Tensor:
-    """Bytes to float32 in [-1, 1] (CP-NAS, section 3.1)."""
-    return pixels_BCHW.float().div_(127.5).sub_(1.0)
+    """Bytes to floats of torch's default precision in [-1, 1] (CP-NAS, section 3.1)."""
+    return pixels_BCHW.to(torch.get_default_dtype()).div_(127.5).sub_(1.0)
 
 
 def resized(pixels_NCHW: Tensor, side: int | None) -> Tensor:

@@ -107,7 +107,7 @@ class Relaxed:
         self.supernet = space.supernet(task.spec, rng, partial=partial).to(task.device)
         self.supernet.precision = precision
         start = torch.from_numpy(1e-3 * rng.standard_normal(sum(self.sizes) + edges))
-        self.alpha = start.float().to(task.device).requires_grad_()
+        self.alpha = start.to(task.device, torch.get_default_dtype()).requires_grad_()
         self.w_optimiser = optimiser(self.supernet.parameters())
         self.w_lr = self.w_optimiser.defaults["lr"]
         self.alpha_lr = alpha_lr

@@ -31,6 +31,9 @@ from bnas_bench.search.strategy import (
 from tests.toys.space import ToyNetwork
 from tests.toys.space import ToySpace as Blocks
 
+DECISIONS = Blocks(stride=1).decisions
+"""Shared by all spaces here, so that a search can alter them for the next."""
+
 
 class DyingNetwork(ToyNetwork):
     """One that dies in the pack step, by the signal whose name is in the file `die`."""
@@ -54,6 +57,7 @@ class ToySpace(Blocks):
 
     def __init__(self, *, rate: float = 0.01, label: str = "", dies: str = "") -> None:
         super().__init__(stride=1)
+        self.decisions = DECISIONS
         self.rate = rate
         self.label = label
         self.dies = dies

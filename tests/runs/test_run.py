@@ -206,8 +206,8 @@ MEDDLERS = [
         "the search changed ToySpace.recipe from ToySpace.recipe to <lambda>; put it back",
     ),
     (
-        "object.__setattr__(DECISIONS[0], 'options', (1, 3, 5))",
-        "the search changed space.decisions[0].options from (1, 3) to (1, 3, 5); put it back",
+        "object.__setattr__(DECISIONS[0], 'options', (1, 3, 7))",
+        "the search changed space.decisions[0].options from (1, 3, 5) to (1, 3, 7); put it back",
     ),
 ]
 
