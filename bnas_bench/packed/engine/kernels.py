@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from types import FunctionType
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -71,36 +72,37 @@ class Scratch(NamedTuple):
     counts: int
 
 
-def compiled(form: Isa) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def compiled(function: Callable[..., None], form: Isa, **parts: Any) -> Callable[..., None]:
     """Compile a kernel, and keep it on disk where there is a place to.
 
     Each form and processor has files of its own: numba's index of a function's files knows no lock,
     so that two processes that write into one could mix up what they compiled.
+
+    Args:
+        parts: what it calls by these names. In a closure they would be part of the index, where a
+            compiled function is another in every process.
     """
     target = cpu_target.target_context.codegen().magic_tuple()
     own = f"{form.name}-{crc32(repr((target, REVISION)).encode()):08x}".replace("-", "_")
-
-    def wrap(function: Callable[..., None]) -> Callable[..., None]:
-        function.__qualname__ = f"{function.__name__}_{own}"
-        try:
-            return njit(nogil=True, cache=True)(function)
-        except RuntimeError:  # no folder that can be written
-            return njit(nogil=True)(function)
-
-    return wrap
+    name = f"{function.__name__}_{own}"
+    ours = FunctionType(function.__code__, {**function.__globals__, **parts}, name)
+    ours.__qualname__ = name
+    try:
+        return njit(nogil=True, cache=True)(ours)
+    except RuntimeError:  # no folder that can be written
+        return njit(nogil=True)(ours)
 
 
 class Kernels(NamedTuple):
     """The kernels that are compiled for one form."""
 
-    product: Callable[..., None]  # `multiply`
+    product: Callable[..., None]  # `blocks.matrix_product`
     run: Callable[..., None]
 
 
 @cache
 def kernels(form: Isa) -> Kernels:
     """The matrix product of a block of bits, and a thread's part in a network."""
-    multiply = matrix_product(form)
     binary, product = convolutions(form)
 
     @njit(inline="always")  # as one function LLVM goes over it once
@@ -125,49 +127,59 @@ def kernels(form: Isa) -> Kernels:
             else:
                 element(row, x, x_next, first, pixels)
 
-    @compiled(form)
-    def product_of_bits(
-        a: int, a_next: int, pixels: int, w: int, columns: int, steps: int, counts: int, counts_next: int,
-        popcounts: int,
-    ) -> None:  # fmt: skip
-        multiply(a, a_next, pixels, w, columns, steps, counts, counts_next, popcounts)
+    return Kernels(
+        compiled(product_of_bits, form, multiply=matrix_product(form)), compiled(run, form, go=go)
+    )
 
-    @compiled(form)
-    def run(
-        stages: Any, counters: int, scratches: Any, begin: int, end: int, thread: int, threads: int
-    ) -> None:
-        """A thread's part of the stages from `begin` to `end`: the same call from every thread.
 
-        A stage's blocks belong to the threads in equal pieces, so that what a thread wrote lies in
-        its own cache at the next stage; who is done takes of the others' blocks. Whoever comes late
-        finds them taken and goes on, so that nobody waits for a thread that has not begun.
+def multiply(*_: int) -> None:
+    """Stands for a form's own, see `compiled`."""
 
-        Args:
-            stages: (number, fields of `StageNumbers`), int64.
-            counters: address of a counter for each thread, of its blocks that are taken, and one of
-                the blocks that are done, for each stage; all 0 before the first call.
-            scratches: (threads, fields of `Scratch`), int64.
-        """
-        scratch = scratches[thread]
-        for s in range(begin, end):
-            stage = stages[s]
-            pixels, size, blocks = stage[3], stage[4], stage[5]
-            taken = counters + COUNTER * (threads + 1) * s
-            done = taken + COUNTER * threads
-            for turn in range(threads):
-                owner = (thread + turn) % threads
-                start, stop = blocks * owner // threads, blocks * (owner + 1) // threads
-                while True:
-                    block = start + take(taken + COUNTER * owner)
-                    if block >= stop:
-                        break
-                    go(stage, scratch, block * size, min(size, pixels - block * size))
-                    take(done)
-            spins = 0
-            while look(done) < blocks:
-                pause()
-                spins += 1
-                if spins > SPINS:
-                    doze(DOZE)
 
-    return Kernels(product_of_bits, run)
+def go(*_: Any) -> None:
+    """Stands for a form's own, see `compiled`."""
+
+
+def product_of_bits(
+    a: int, a_next: int, pixels: int, w: int, columns: int, steps: int, counts: int, counts_next: int,
+    popcounts: int,
+) -> None:  # fmt: skip
+    multiply(a, a_next, pixels, w, columns, steps, counts, counts_next, popcounts)
+
+
+def run(
+    stages: Any, counters: int, scratches: Any, begin: int, end: int, thread: int, threads: int
+) -> None:
+    """A thread's part of the stages from `begin` to `end`: the same call from every thread.
+
+    A stage's blocks belong to the threads in equal pieces, so that what a thread wrote lies in
+    its own cache at the next stage; who is done takes of the others' blocks. Whoever comes late
+    finds them taken and goes on, so that nobody waits for a thread that has not begun.
+
+    Args:
+        stages: (number, fields of `StageNumbers`), int64.
+        counters: address of a counter for each thread, of its blocks that are taken, and one of
+            the blocks that are done, for each stage; all 0 before the first call.
+        scratches: (threads, fields of `Scratch`), int64.
+    """
+    scratch = scratches[thread]
+    for s in range(begin, end):
+        stage = stages[s]
+        pixels, size, blocks = stage[3], stage[4], stage[5]
+        taken = counters + COUNTER * (threads + 1) * s
+        done = taken + COUNTER * threads
+        for turn in range(threads):
+            owner = (thread + turn) % threads
+            start, stop = blocks * owner // threads, blocks * (owner + 1) // threads
+            while True:
+                block = start + take(taken + COUNTER * owner)
+                if block >= stop:
+                    break
+                go(stage, scratch, block * size, min(size, pixels - block * size))
+                take(done)
+        spins = 0
+        while look(done) < blocks:
+            pause()
+            spins += 1
+            if spins > SPINS:
+                doze(DOZE)
