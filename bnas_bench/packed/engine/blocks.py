@@ -20,7 +20,7 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from bnas_bench.packed.engine.elements import FLOATS, Code, over
-from bnas_bench.packed.engine.floats import NARROW, WIDE, Under, dense, under
+from bnas_bench.packed.engine.floats import NARROW, RUN, WIDE, Under, dense, under
 from bnas_bench.packed.engine.isa import FORMS, Isa
 from bnas_bench.packed.engine.memory import clear_bytes, copy_bytes, load, pointer
 from bnas_bench.packed.engine.tile import TOGETHER, most_steps, tile
@@ -29,8 +29,6 @@ FIELDS = 24
 """Numbers of an instruction."""
 
 LOAD, STORE, ADD, AFFINE, PRELU, RPRELU, RELU, HARDTANH, QUANTISE, SCALE = map(int, list(Code)[:10])
-SLIDE, SLIDE_MEAN = int(Code.SLIDE), int(Code.SLIDE_MEAN)
-SUM, MEAN, MAX = map(int, Under)
 
 inner = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True)
 """Compiles what only kernels call."""
@@ -168,47 +166,52 @@ def pair(rows: int, size: int, pixels: int, to: int, steps: int) -> None:
             both[byte] = 0
 
 
-@inner
-def slide(geometry: Any, first: int, pixels: int, block: int, block_next: int) -> None:
-    """What windows make of the pixels under them, of which only those of the map count.
+@cache
+def sliding(how: Under) -> Callable[..., None]:
+    """What windows make, in one of the ways."""
+    way = int(how)
 
-    Args:
-        geometry: an instruction: address of the map, its channels; what `gather` reads; address of
-            the weights, (kernel, kernel, room) 32-bit floats, and that room; address of the number
-            that a mean is over, for each output pixel of an image.
-    """
-    address, channels, height, width = geometry[1], geometry[2], geometry[3], geometry[4]
-    out_height, out_width, kernel, stride = geometry[5], geometry[6], geometry[7], geometry[8]
-    padding, dilation, weights, room = geometry[9], geometry[10], geometry[11], geometry[12]
-    pixel, weight = 4 * channels, 4 * room
-    for p in range(pixels):
-        image, place = divmod(first + p, out_height * out_width)
-        i, j = divmod(place, out_width)
-        top, left = i * stride - padding, j * stride - padding
-        u = max(0, (dilation - 1 - top) // dilation)
-        v = max(0, (dilation - 1 - left) // dilation)
-        rows = min(kernel, (height - top + dilation - 1) // dilation) - u
-        columns = min(kernel, (width - left + dilation - 1) // dilation) - v
-        y, x = image * height + top + u * dilation, left + v * dilation
-        to, source = block + p * block_next, address + pixel * (y * width + x)
-        below, beside = pixel * width * dilation, pixel * dilation
-        w, w_below, over_ = (
-            weights + weight * (u * kernel + v),
-            weight * kernel,
-            geometry[13] + 4 * place,
-        )
-        if geometry[0] == SLIDE:
-            under(
-                SUM, to, source, below, beside, w, w_below, weight, rows, columns, channels, over_
-            )
-        elif geometry[0] == SLIDE_MEAN:
-            under(
-                MEAN, to, source, below, beside, w, w_below, weight, rows, columns, channels, over_
-            )
-        else:
-            under(
-                MAX, to, source, below, beside, w, w_below, weight, rows, columns, channels, over_
-            )
+    @inner
+    def slide(geometry: Any, first: int, pixels: int, block: int, block_next: int) -> None:
+        """What windows make of the pixels under them, of which only those of the map count.
+
+        Args:
+            geometry: an instruction: address of the map, its channels; what `gather` reads; address of
+                the weights, (kernel, kernel, room) 32-bit floats, and that room; address of the number
+                that a mean is over, for each output pixel of an image.
+        """
+        address, channels, height, width = geometry[1], geometry[2], geometry[3], geometry[4]
+        out_height, out_width, kernel, stride = geometry[5], geometry[6], geometry[7], geometry[8]
+        padding, dilation, weights, room = geometry[9], geometry[10], geometry[11], geometry[12]
+        pixel, weight = 4 * channels, 4 * room
+        below, beside, w_below = pixel * width * dilation, pixel * dilation, weight * kernel
+        p = 0
+        while p < pixels:
+            image, place = divmod(first + p, out_height * out_width)
+            i, j = divmod(place, out_width)
+            top, left = i * stride - padding, j * stride - padding
+            u = max(0, (dilation - 1 - top) // dilation)
+            v = max(0, (dilation - 1 - left) // dilation)
+            rows = min(kernel, (height - top + dilation - 1) // dilation) - u
+            columns = min(kernel, (width - left + dilation - 1) // dilation) - v
+            y, x = image * height + top + u * dilation, left + v * dilation
+            to, source = block + p * block_next, address + pixel * (y * width + x)
+            w, over_ = weights + weight * (u * kernel + v), geometry[13] + 4 * place
+            last = left + (RUN - 1) * stride + (kernel - 1) * dilation
+            if left >= 0 and last < width and j + RUN <= out_width and p + RUN <= pixels:
+                under(
+                    way, RUN, to, block_next, source, pixel * stride, below, beside, w, w_below,
+                    weight, rows, columns, channels, over_,
+                )  # fmt: skip
+                p += RUN
+            else:
+                under(
+                    way, 1, to, 0, source, 0, below, beside, w, w_below, weight, rows, columns,
+                    channels, over_,
+                )  # fmt: skip
+                p += 1
+
+    return slide
 
 
 @cache

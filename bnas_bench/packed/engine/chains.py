@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import cycle
+from math import lcm
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ BLOCK = 48
 """Pixels of a block at most; a multiple of the height of every register block."""
 
 EVEN = 4
-"""Pixels that a block has a multiple of."""
+"""Pixels that a block has a multiple of; where real numbers are multiplied, of a register block's too."""
 
 BLOCK_BYTES = 2**15
 """Of a block's floats where a chain has no convolution: about a first-level cache."""
@@ -240,7 +241,8 @@ class ChainKernel:
         if not (self._convolutions or self._sums):
             most = min(BLOCK, max(EVEN, BLOCK_BYTES // (4 * self._room)))
         blocks = -(-pixels // (most * threads)) * threads
-        size = -(-pixels // (max(1, blocks) * EVEN)) * EVEN
+        even = lcm(EVEN, self.form.floats) if self._sums else EVEN
+        size = -(-pixels // (max(1, blocks) * even)) * even
         blocks = -(-pixels // max(1, size))
         where = self.instructions
         return StageNumbers(where.ctypes.data, len(where), self._room, pixels, size, blocks)

@@ -20,8 +20,11 @@ from bnas_bench.packed.engine.memory import I64, function, load, store
 WIDE, NARROW = 16, 8
 """Output channels of a register block of the product; narrow is what remains."""
 
-TOGETHER = 4
-"""Vectors of channels that a window goes over at once."""
+RUN = 4
+"""Pixels next to each other whose windows are gone over at once, with each weight read once."""
+
+VECTORS = {1: 4, RUN: 2}
+"""Vectors of channels that so many windows are gone over at once."""
 
 
 class Under(IntEnum):
@@ -78,52 +81,72 @@ def dense(typing, form, lanes, x, x_next, w, length, y, y_next):  # type: ignore
     return types.void(form, lanes, x, x_next, w, length, y, y_next), generate
 
 
-def emit_under(b: ir.IRBuilder, how: Under, args: tuple[ir.Value, ...]) -> None:
-    """One pixel of what a window makes, all its channels.
+def emit_under(b: ir.IRBuilder, how: Under, pixels: int, args: tuple[ir.Value, ...]) -> None:
+    """Some pixels of what a window makes, all their channels.
 
     Args:
-        args: address of the result, which may be written up to a whole vector; address of the first
-            pixel under the window, bytes to the one below and to the next; the same three of the
-            weights; rows and columns under the window; channels; address of the number that a mean
-            is over.
+        args: address of the first result, which may be written up to a whole vector, and bytes to the
+            next; address of the first pixel under the first window, and bytes to that of the next
+            window, to the pixel below and to the one beside; the same of the weights, but for the next
+            window; rows and columns under a window; channels; address of the number that means are over.
     """
-    to, source, below, beside, w, w_below, w_beside, rows, columns, channels, over = args
+    (
+        to,
+        to_next,
+        source,
+        next_,
+        below,
+        beside,
+        w,
+        w_below,
+        w_beside,
+        rows,
+        columns,
+        channels,
+        over,
+    ) = args
     fma = function(b, f"llvm.fma.v{LANES}f32", FLOATS, 3)
     start = float("-inf") if how == Under.MAX else 0.0
-    sums = [cgutils.alloca_once(b, FLOATS) for _ in range(TOGETHER)]
+    most = VECTORS[pixels]
+    sums = [[cgutils.alloca_once(b, FLOATS) for _ in range(most)] for _ in range(pixels)]
+    sources = [b.add(source, b.mul(next_, I64(p))) for p in range(pixels)]
+    places = [b.add(to, b.mul(to_next, I64(p))) for p in range(pixels)]
     mask = remaining(b, channels)
 
     def vectors(c: ir.Value, count: int, *, partial: bool = False) -> None:
         offset = b.shl(c, I64(2))
-        for total in sums[:count]:
+        for total in (total for row in sums for total in row[:count]):
             b.store(ir.Constant(FLOATS, [start] * LANES), total)
         with cgutils.for_range(b, rows) as u, cgutils.for_range(b, columns) as v:
             pixel = b.add(b.mul(u.index, below), b.mul(v.index, beside))
-            pixel = b.add(b.add(source, offset), pixel)
+            pixel = b.add(offset, pixel)
             weight = b.add(b.mul(u.index, w_below), b.mul(v.index, w_beside))
             weight = b.add(b.add(w, offset), weight)
-            for i, total in enumerate(sums[:count]):
-                at, so_far = b.add(pixel, I64(4 * LANES * i)), b.load(total)
-                x = masked(b, "load", at, mask) if partial else load(b, at, FLOATS, 4)
-                if how == Under.SUM:
-                    weights = load(b, b.add(weight, I64(4 * LANES * i)), FLOATS, 4)
-                    b.store(b.call(fma, [x, weights, so_far]), total)
-                elif how == Under.MEAN:
-                    b.store(b.fadd(so_far, x), total)
-                else:
-                    larger = b.fcmp_ordered(">", x, so_far)
-                    takes = b.or_(larger, b.fcmp_unordered("uno", x, x))  # a NaN wins
-                    b.store(b.select(takes, x, so_far), total)
-        for i, total in enumerate(sums[:count]):
-            y = b.load(total)
-            if how == Under.MEAN:
-                y = b.fdiv(y, splat(b, load(b, over, F32, 4), LANES))
-            store(b, y, b.add(b.add(to, offset), I64(4 * LANES * i)), 4)
+            for i in range(count):
+                further = I64(4 * LANES * i)
+                weights = load(b, b.add(weight, further), FLOATS, 4) if how == Under.SUM else None
+                for first, row in zip(sources, sums, strict=True):
+                    at, so_far = b.add(b.add(first, pixel), further), b.load(row[i])
+                    x = masked(b, "load", at, mask) if partial else load(b, at, FLOATS, 4)
+                    if how == Under.SUM:
+                        b.store(b.call(fma, [x, weights, so_far]), row[i])
+                    elif how == Under.MEAN:
+                        b.store(b.fadd(so_far, x), row[i])
+                    else:
+                        larger = b.fcmp_ordered(">", x, so_far)
+                        takes = b.or_(larger, b.fcmp_unordered("uno", x, x))  # a NaN wins
+                        b.store(b.select(takes, x, so_far), row[i])
+        for place, row in zip(places, sums, strict=True):
+            for i, total in enumerate(row[:count]):
+                y = b.load(total)
+                if how == Under.MEAN:
+                    y = b.fdiv(y, splat(b, load(b, over, F32, 4), LANES))
+                store(b, y, b.add(b.add(place, offset), I64(4 * LANES * i)), 4)
 
-    many = b.and_(channels, I64(-LANES * TOGETHER))
+    many = b.and_(channels, I64(-LANES * most))
     whole = b.and_(channels, I64(-LANES))
-    with cgutils.for_range_slice(b, I64(0), many, I64(LANES * TOGETHER)) as (c, _):
-        vectors(c, TOGETHER)
+    with cgutils.for_range_slice(b, I64(0), many, I64(LANES * most)) as (c, _):
+        vectors(c, most)
     with cgutils.for_range_slice(b, many, whole, I64(LANES)) as (c, _):
         vectors(c, 1)
     with b.if_then(b.icmp_signed("<", whole, channels)):
@@ -134,8 +157,11 @@ def emit_under(b: ir.IRBuilder, how: Under, args: tuple[ir.Value, ...]) -> None:
 def under(  # type: ignore[no-untyped-def]
     typing,  # noqa: ARG001
     how,
+    pixels,
     to,
+    to_next,
     source,
+    next_,
     below,
     beside,
     w,
@@ -146,11 +172,13 @@ def under(  # type: ignore[no-untyped-def]
     channels,
     over,
 ):
-    """Run `emit_under`; the first is a constant, one of `Under`."""
-    operands = to, source, below, beside, w, w_below, w_beside, rows, columns, channels, over
+    """Run `emit_under`; the first two are constants: one of `Under`, and the pixels."""
+    operands = (
+        to, to_next, source, next_, below, beside, w, w_below, w_beside, rows, columns, channels, over
+    )  # fmt: skip
 
     def generate(context: Any, b: ir.IRBuilder, _: Any, values: Any) -> ir.Value:
-        emit_under(b, Under(how.literal_value), tuple(values[1:]))
+        emit_under(b, Under(how.literal_value), pixels.literal_value, tuple(values[2:]))
         return context.get_dummy_value()
 
-    return types.void(how, *operands), generate
+    return types.void(how, pixels, *operands), generate

@@ -28,9 +28,10 @@ from bnas_bench.packed.engine.blocks import (
     gather,
     matrix_product,
     pack,
-    slide,
+    sliding,
 )
 from bnas_bench.packed.engine.elements import Code
+from bnas_bench.packed.engine.floats import Under
 from bnas_bench.packed.engine.isa import Isa
 from bnas_bench.packed.engine.memory import doze, look, pause, pointer, take
 
@@ -39,7 +40,7 @@ WRITTEN_IN = ("blocks.py", "elements.py", "floats.py", "isa.py", "memory.py", "t
 REVISION = crc32(b"".join(Path(__file__).with_name(name).read_bytes() for name in WRITTEN_IN))
 """Of the files whose functions the kernels are made of."""
 
-PACK, BINARY, GATHER, DENSE, SLIDE = map(int, list(Code)[10:15])
+PACK, BINARY, GATHER, DENSE, SLIDE, SLIDE_MEAN = map(int, list(Code)[10:16])
 
 SPINS = 1000
 """Looks at a counter before a thread dozes: some 30 microseconds, a few times what a stage lasts."""
@@ -104,6 +105,7 @@ class Kernels(NamedTuple):
 def kernels(form: Isa) -> Kernels:
     """The matrix product of a block of bits, and a thread's part in a network."""
     binary, product = convolutions(form)
+    slide, slide_mean, slide_max = map(sliding, Under)
 
     @njit(inline="always")  # as one function LLVM goes over it once
     def go(stage: Any, scratch: Any, first: int, pixels: int) -> None:
@@ -122,8 +124,12 @@ def kernels(form: Isa) -> Kernels:
             elif code == DENSE:
                 product(row, x, y, x_next, pixels)
                 x, y = y, x
-            elif code >= SLIDE:
+            elif code == SLIDE:
                 slide(row, first, pixels, x, x_next)
+            elif code == SLIDE_MEAN:
+                slide_mean(row, first, pixels, x, x_next)
+            elif code > SLIDE_MEAN:
+                slide_max(row, first, pixels, x, x_next)
             else:
                 element(row, x, x_next, first, pixels)
 
