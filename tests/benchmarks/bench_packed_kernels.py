@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from numba import njit
 
 from bnas_bench.cost.latency import machine, timed
 from bnas_bench.packed.engine.binary import arrange, pixel_bytes
@@ -31,6 +32,9 @@ K, N, M = 2304, 256, 3136
 """Of a 3x3 convolution of 256 to 256 channels on 56x56 pixels, as a matrix product."""
 
 OPERATIONS = 2 * K * N * M
+WANTED = 90
+"""Percent of the popcount ceiling, where vectors have a popcount."""
+
 ROUNDS = 50
 LOOPS = 300_000
 
@@ -61,15 +65,19 @@ def test_matrix_product() -> None:
     rows = rng.integers(0, 256, (M // form.row + form.height, width), dtype=np.uint8)
     rows[:, 2 * size if form.table else size :] = 0
     counts = np.zeros((M + form.height, N), np.uint16)
-    product = kernels(form).product
+    product, row = kernels(form).product, form.row
+
+    @njit(nogil=True)  # as a network's blocks are called, in which no Python runs
+    def blocks(a: int, w: int, to: int, to_next: int, table: int) -> None:
+        for first in range(0, M, BLOCK):
+            x, y, pixels = a + first // row * width, to + first * to_next, min(BLOCK, M - first)
+            product(x, width, pixels, w, N, steps, y, to_next, table)
+
+    places = rows.ctypes.data, weights.ctypes.data, counts.ctypes.data
+    table = TABLE.ctypes.data
 
     def bits() -> None:
-        for first in range(0, M, BLOCK):
-            product(
-                rows[first // form.row :].ctypes.data, width, min(BLOCK, M - first),
-                weights.ctypes.data, N, steps, counts[first:].ctypes.data, counts.strides[0],
-                TABLE.ctypes.data,
-            )  # fmt: skip
+        blocks(*places, counts.strides[0], table)
 
     a, b = torch.randn(M, K), torch.randn(K, N)
     ceilings = {"popcount": loop(form, "popcount")}
@@ -96,11 +104,12 @@ def test_matrix_product() -> None:
     floats = OPERATIONS / found["floats"]
     print(f"  torch float32   {1e3 * found['floats']:8.2f} ms {floats / 1e12:6.3f} TFLOP/s")
     print(f"  ratio           {found['floats'] / found['bits']:8.2f}")
+    wanted = "" if form.table else f" (wanted {WANTED})"
     for name, (_, counted) in ceilings.items():
         ceiling = 2 * counted * LOOPS / found[name]
         print(
             f"  {name + ' ceiling':16}{'':11} {ceiling / 1e12:6.3f} T/s in registers alone, "
-            f"of which {100 * rate / ceiling:.0f} %"
+            f"of which {100 * rate / ceiling:.0f} %{wanted}"
         )
 
 
