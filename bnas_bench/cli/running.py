@@ -18,6 +18,8 @@ from bnas_bench.runs.how import How
 from bnas_bench.runs.store import Record, Store
 from bnas_bench.runs.trial import Trial
 
+Decorator = Callable[[Callable[..., None]], Callable[..., None]]
+
 FOLDER = click.Path(path_type=Path, file_okay=False)
 RESULTS = click.option(
     *("--results", "--out", "results"),
@@ -54,7 +56,7 @@ def watched(how: How, trials: Sequence[Trial], store: Store) -> list[Record]:
         return run_all(trials, store, how, watch.show)
 
 
-def results_name(default: str, about: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def results_name(default: str, about: str) -> Decorator:
     """The option `--name`, which is one folder's and leads nowhere else."""
 
     def check(_ctx: click.Context, _param: click.Parameter, name: str) -> str:
@@ -63,34 +65,43 @@ def results_name(default: str, about: str) -> Callable[[Callable[..., None]], Ca
     return click.option("--name", default=default, show_default=True, callback=check, help=about)
 
 
-def runs_trials(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of `How`, as one argument: `how`."""
+def as_one(name: str, kind: type, *options: Decorator) -> Decorator:
+    """Gives a command options as one argument: `name`, a dataclass whose fields the options are."""
 
-    @wraps(command)
-    def whole(**options: Any) -> None:
-        how = How(**{field.name: options.pop(field.name) for field in fields(How)})
-        command(how=how, **options)
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @wraps(command)
+        def whole(**given: Any) -> None:
+            values = {field.name: given.pop(field.name) for field in fields(kind)}
+            command(**{name: kind(**values)}, **given)
 
-    for decorate in (
-        click.option("--fail-fast", is_flag=True, help="Stop at the first trial that fails."),
-        click.option(
-            "--rerun", is_flag=True, help="Run all trials again; the old ones are kept aside."
-        ),
-        click.option("--retry-failed", is_flag=True, help="Run failed trials again."),
-        click.option("--data-folder", "data", type=FOLDER, default="data", show_default=True),
-        click.option(
-            "--jobs",
-            type=Number(Threads),
-            help="Trials at a time [default: one per CPU core and --threads; 1 on a GPU].",
-        ),
-        click.option(
-            "--threads",
-            type=Number(Threads),
-            default=1,  # the same on every machine, as the record depends on it; and fastest on small ones
-            show_default=True,
-            help="CPU threads of a trial; the record depends on it.",
-        ),
-        click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda."),
-    ):
-        decorate(whole)
-    return whole
+        for option in options:
+            option(whole)
+        return whole
+
+    return decorate
+
+
+runs_trials = as_one(
+    "how",
+    How,
+    click.option("--fail-fast", is_flag=True, help="Stop at the first trial that fails."),
+    click.option(
+        "--rerun", is_flag=True, help="Run all trials again; the old ones are kept aside."
+    ),
+    click.option("--retry-failed", is_flag=True, help="Run failed trials again."),
+    click.option("--data-folder", "data", type=FOLDER, default="data", show_default=True),
+    click.option(
+        "--jobs",
+        type=Number(Threads),
+        help="Trials at a time [default: one per CPU core and --threads; 1 on a GPU].",
+    ),
+    click.option(
+        "--threads",
+        type=Number(Threads),
+        default=1,  # the same on every machine, as the record depends on it; and fastest on small ones
+        show_default=True,
+        help="CPU threads of a trial; the record depends on it.",
+    ),
+    click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda."),
+)
+"""Gives a command the options of `How`."""

@@ -2,48 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import wraps
-from typing import Any
 
 import click
 
-from bnas_bench.cli.running import Number
+from bnas_bench.cli.running import Number, as_one
 from bnas_bench.core.errors import BadValue, brief
 from bnas_bench.core.options import Classes, Few, Width
 from bnas_bench.plugins.spec import read_number
 from bnas_bench.runs.size import Shape, Size
 
 LONGEST_NAME = 80
-
-
-def sized(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options on the size of its network, as one argument: `size`."""
-
-    @wraps(command)
-    def whole(
-        *,
-        channels: int | None,
-        cells: int | None,
-        shape: Shape | None,
-        classes: int | None,
-        **others: Any,
-    ) -> None:
-        command(size=Size(channels, cells, shape, classes), **others)
-
-    for decorate in (
-        click.option("--classes", type=Number(Classes), help="[default: 1000]"),
-        click.option("--input", "shape", callback=_shape, help="[default: 3x224x224]"),
-        click.option("--cells", type=Number(Few), help="Depth; the paper's if not given."),
-        click.option(
-            "--channels",
-            type=Number(Width),
-            help="Width of the first cell; the paper's if not given.",
-        ),
-    ):
-        decorate(whole)
-    return whole
 
 
 @contextmanager
@@ -79,3 +49,16 @@ def _shape(_ctx: click.Context, _param: click.Parameter, text: str | None) -> Sh
         f"'{brief(text)}' is no shape of an image, as {reason}: write channels x height x width, "
         "3x224x224"
     )
+
+
+sized = as_one(
+    "size",
+    Size,
+    click.option("--classes", "asked_classes", type=Number(Classes), help="[default: 1000]"),
+    click.option("--input", "asked_shape", callback=_shape, help="[default: 3x224x224]"),
+    click.option("--cells", type=Number(Few), help="Depth; the paper's if not given."),
+    click.option(
+        "--channels", type=Number(Width), help="Width of the first cell; the paper's if not given."
+    ),
+)
+"""Gives a command the options on the size of its network."""
