@@ -19,8 +19,9 @@ from bnas_bench.core.errors import BadValue
 from bnas_bench.report.commands import Origin
 from bnas_bench.report.contrasts import RANDOM, against_random, front_table, rank_table
 from bnas_bench.report.datasets import Family, dataset_table, difference_in_words, families
-from bnas_bench.report.folder import replaced, write_tables, write_texts
+from bnas_bench.report.folder import replaced, write_page, write_tables, write_texts
 from bnas_bench.report.model import Report, RunView
+from bnas_bench.report.page import embedded
 from bnas_bench.report.pictures import FAMILIES, FIGURED, Pictures, draw_cells
 from bnas_bench.report.tables import comparison, lost
 from bnas_bench.report.views import view
@@ -63,16 +64,18 @@ def build(store: Store, origin: Origin, folder: Path | str) -> None:
             tables = list(_tables(results, store, origin, found, slugs))
             write_tables(tables, new)
             draw_cells(finished[:DRAWN], store, new / "cells")
-        drawn = {file.stem: file.read_text("utf-8") for file in (new / "cells").glob("*.svg")}
-        report = Report(
-            name=origin.name,
-            title=f"Results {origin.name}",
-            facts=list(_facts(results, found, len(drawn))),
-            tables=tables,
-            pictures=planned,
-            runs=[replace(run, drawing=drawn.get(run.id, "")) for run in runs],
-        )
-        write_texts(report, new)
+            drawn = {file.stem: file.read_text("utf-8") for file in (new / "cells").glob("*.svg")}
+            report = Report(
+                name=origin.name,
+                title=f"Results {origin.name}",
+                facts=list(_facts(results, found, len(drawn))),
+                tables=tables,
+                pictures=planned,
+                runs=[replace(run, drawing=drawn.get(run.id, "")) for run in runs],
+            )
+            write_texts(report, new)
+            texts = embedded(report.runs)
+        write_page(report, new, texts)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from bnas_bench.core.errors import BadValue
 from bnas_bench.core.files import Unwritable, write_atomically
 from bnas_bench.report.latex import document, latex
 from bnas_bench.report.model import Report
-from bnas_bench.report.page import page
+from bnas_bench.report.page import embedded, page
 from bnas_bench.report.write import csv_text, markdown_report
 
 OURS = ("index.html", "tables", "figures", "cells")
@@ -75,17 +75,18 @@ def write(report: Report, folder: Path) -> None:
     """Write all forms of a report whose figures are in `folder/figures`."""
     write_tables(report.tables, folder)
     write_texts(report, folder)
+    write_page(report, folder, embedded(report.runs))
+
+
+def write_page(report: Report, folder: Path, runs: Sequence[str]) -> None:
+    """Write `index.html`, in which the figures lie and the `embedded` runs."""
+    write_atomically(folder / "index.html", page(report, folder, runs).encode())
 
 
 def write_texts(report: Report, folder: Path) -> None:
-    """Write `report.md`, `report.tex`, which inputs the tables' files, and `index.html`."""
-    texts = {
-        "report.md": markdown_report(report, folder),
-        "report.tex": document(report, folder),
-        "index.html": page(report, folder),
-    }
-    for name, text in texts.items():
-        write_atomically(folder / name, text.encode())
+    """Write `report.md`, and `report.tex`, which inputs the tables' files."""
+    write_atomically(folder / "report.md", markdown_report(report, folder).encode())
+    write_atomically(folder / "report.tex", document(report, folder).encode())
 
 
 def write_tables(tables: Iterable[Table], folder: Path) -> None:

@@ -47,11 +47,17 @@ ENDINGS = ("svg", "pdf", "png")
 TEMPLATES = Path(__file__).with_name("templates")
 
 
-def page(report: Report, folder: Path) -> str:
+def embedded(runs: Sequence[RunView]) -> list[str]:
+    """The runs as they lie in the page: of many, most of the time that a page takes."""
+    return blocks(runs, compressed=len(runs) > PLAIN)
+
+
+def page(report: Report, folder: Path, runs: Sequence[str] | None = None) -> str:
     """The page as HTML.
 
     Args:
         folder: where it will lie; links to files are relative to it.
+        runs: its `embedded` runs, where these have been made before.
 
     Raises:
         BadValue: if a value or a figure names a run that the report does not hold, or if a figure
@@ -59,7 +65,7 @@ def page(report: Report, folder: Path) -> str:
     """
     links = Links({run.id: number for number, run in enumerate(report.runs)})
     kinds = {value.kind for table in report.tables for row in table.rows for value in row.values()}
-    plain = len(report.runs) <= PLAIN
+    runs = embedded(report.runs) if runs is None else runs
     style, script = ((TEMPLATES / name).read_text("utf-8") for name in ("page.css", "page.js"))
     return (
         _environment()
@@ -70,8 +76,8 @@ def page(report: Report, folder: Path) -> str:
             figures=[_figure(picture, folder, links) for picture in report.pictures],
             index=Sheet("runs", _index(report.runs), links) if report.runs else None,
             meanings={kind: text for kind, text in MEANINGS.items() if kind in kinds},
-            plain=plain,
-            blocks=[Markup(text) for text in blocks(report.runs, compressed=not plain)],
+            plain=len(report.runs) <= PLAIN,
+            blocks=[Markup(text) for text in runs],
             block=BLOCK,
             style=Markup(style),
             script=Markup(script),
