@@ -1,0 +1,130 @@
+"""What is planted is best, the spaces keep their contract, and a search that does not search fails."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+
+from bnas_bench.core.architecture import Architecture
+from bnas_bench.core.seeds import generator
+from bnas_bench.plugins.checks import networks
+from bnas_bench.plugins.checks.networks import NETWORK_CHECKS
+from bnas_bench.plugins.checks.planted_tasks import CLASSES, TASKS, Channel
+from bnas_bench.plugins.checks.spaces import SPACE_CHECKS
+from bnas_bench.search.learning import ByAdam, accuracy, train_briefly
+
+RATE, EPOCHS = 0.01, 24
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_right_decision_raises_the_accuracy(name: str) -> None:
+    """Whatever the other decisions are; in `cost` more kernels are right, and only one is cheap."""
+    planted = TASKS[name]
+    rng = generator(0, "right decisions")
+    for _ in range(20):
+        arch = planted.space.sample(rng)
+        for decision, right in planted.space.best.choices.items():
+            better = Architecture(arch.space, {**arch.choices, decision: right})
+            for wrong in planted.space.options:
+                if wrong == right or (name, wrong) == ("cost", "5x5"):
+                    continue
+                worse = Architecture(arch.space, {**arch.choices, decision: wrong})
+                assert planted.accuracy_of(better) > planted.accuracy_of(worse)
+
+
+def test_accuracies_are_those_by_hand() -> None:
+    """Three classes; each of seven channels shows the class with probability 0.3, and else nothing."""
+    planted = TASKS["destroys"]
+    assert planted.accuracy_of(planted.space.best) == pytest.approx(1 - 0.7**7 * 2 / 3)
+    assert planted.accuracy_of(planted.space.smallest()) == pytest.approx(1 - 0.7 * 2 / 3)
+    child = TASKS["child"]
+    magnitudes = child.space.everywhere("magnitudes")
+    assert child.accuracy_of(magnitudes) == pytest.approx(1 - 0.7 * 2 / 3)
+    assert child.accuracy_of(magnitudes, real=True) == pytest.approx(1 - 0.7 * 0.4**6 * 2 / 3)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_no_option_is_right_by_its_place(name: str) -> None:
+    """Neither the same index everywhere nor the same dilation beats a draw by much."""
+    space = TASKS[name].space
+    options = len(space.options)
+    places = np.bincount(space.path(space.best), minlength=options)
+    assert places.max() <= -(-len(space.decisions) // options)
+    assert {space.share(space.everywhere(option)) for option in space.options} <= (
+        {1 / 3} if name == "reach" else {0.0, 1.0}
+    )
+
+
+def test_one_kernel_everywhere_meets_the_limit() -> None:
+    """Of the architectures that see every decision's channel, counted over all of the space."""
+    planted = TASKS["cost"]
+    seeing = [
+        planted.space.of(choice)
+        for choice in product(("3x3", "5x5"), repeat=len(planted.space.decisions))
+    ]
+    cheap = [arch for arch in seeing if planted.ops(arch) <= planted.limit]
+    assert cheap == [planted.space.best]
+
+
+def pairs_of(signs_NHW: np.ndarray, step: int) -> tuple[float, float]:
+    """The mean product of pixels so far apart in a row, and in a column."""
+    across = signs_NHW[:, :, :-step] * signs_NHW[:, :, step:]
+    down = signs_NHW[:, :-step] * signs_NHW[:, step:]
+    return across.mean(), down.mean()
+
+
+@pytest.mark.parametrize("distance", [3, 4, 5])
+def test_other_dilations_see_signs_drawn_one_by_one(distance: int) -> None:
+    """A kernel of 3 sees pixels `dilation` and twice that apart; none of their pairs is tied."""
+    for label, (along, down) in enumerate(CLASSES):
+        labels = np.full(4_000, label)
+        channel = Channel(shown=1.0, distance=distance)
+        signs = channel.draw(labels, 12, generator(label, "pairs")) / 127.5 - 1
+        assert pairs_of(signs, distance) == pytest.approx((along, down))
+        for dilation in {3, 4, 5} - {distance}:
+            seen = (*pairs_of(signs, dilation), *pairs_of(signs, 2 * dilation))
+            assert seen == pytest.approx((0, 0, 0, 0), abs=0.03)
+
+
+def test_sign_loses_magnitudes() -> None:
+    channel = Channel(shown=1.0, magnitude=True)
+    pixels = channel.draw(np.arange(30) % 3, 8, generator(0, "magnitudes"))
+    assert pixels.min() > 127.5
+    assert len(np.unique(pixels)) == 2
+
+
+@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("what", ["best", "half", "nothing"])
+@pytest.mark.sample(2)
+def test_networks_reach_the_accuracy_that_construction_says(name: str, what: str) -> None:
+    """Trained from scratch, the mean of three seeds."""
+    planted = TASKS[name]
+    space = planted.space
+    wrong = "magnitudes" if name == "child" else list(space.options)[-1]
+    right = {"best": 6, "half": 3, "nothing": 0}[what]
+    arch = space.of([*space.planted[:right], *[wrong] * (6 - right)])
+    found = []
+    for seed in range(3):
+        task, rng = planted.task(seed), generator(seed, "from scratch")
+        network = space.network(arch, task.spec, rng)
+        train_briefly(network, task, rng, ByAdam(lr=RATE), EPOCHS)
+        found.append(accuracy(network, task.valid, len(task.valid)))
+    assert np.mean(found) == pytest.approx(planted.accuracy_of(arch), abs=0.07)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_planted_spaces_keep_the_contract(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The checks of networks on the task's own images, whose channels the options name."""
+    planted = TASKS[name]
+    spec = planted.spec
+    monkeypatch.setattr(networks, "frame", lambda *_: spec)
+    monkeypatch.setattr(networks, "FRAMES", [spec.shape])
+    monkeypatch.setattr(networks, "CLASSES", spec.classes)
+    for check in (*SPACE_CHECKS, *NETWORK_CHECKS):
+        check(planted.space)
+
+
+def test_seeds_have_images_of_their_own() -> None:
+    first, again, other = (TASKS["child"].task(seed) for seed in (0, 0, 1))
+    assert first.train.digest() == again.train.digest() != other.train.digest()
+    assert first.train.digest() != first.valid.digest()
