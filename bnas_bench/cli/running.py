@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from bnas_bench.core.options import Threads
+from bnas_bench.core.options import Threads, form_of
 from bnas_bench.plugins.spec import read_number
 from bnas_bench.runs.folders import check_name
 from bnas_bench.runs.grid import run_all
@@ -33,10 +33,10 @@ RESULTS = click.option(
 class Number(click.ParamType):
     """A number of one of the kinds in `bnas_bench.core.options`: `Number(Count)`."""
 
-    name = "integer"
-
     def __init__(self, kind: Any) -> None:
         self.kind = kind
+        form = form_of(kind)
+        self.name = "integer" if form and form.type is int else "number"
 
     def convert(self, value: Any, param: click.Parameter | None, _: click.Context | None) -> Any:
         """The number.

@@ -35,6 +35,7 @@ class Definition:
 
     Attributes:
         fingerprint: of the dataset's images and labels, `Dataset.fingerprint`.
+        test_images: of the dataset; all of them test.
         seeds: trained side by side as one network; how many changes the last digits.
         channels, cells: the networks' scale, as the space counts it.
         image: images are resized to this many pixels a side; None leaves them as they are.
@@ -46,6 +47,7 @@ class Definition:
     space: str
     dataset: str
     fingerprint: str
+    test_images: Count
     seeds: Grid = 3
     channels: Width = 8
     cells: Few = 5
@@ -103,7 +105,7 @@ class Definition:
     @classmethod
     def settable(cls) -> dict[str, Any]:
         """The fields that have a default, which `--set` may replace."""
-        given = ("space", "dataset", "fingerprint", "seeds", "version")
+        given = ("space", "dataset", "fingerprint", "test_images", "seeds", "version")
         return {f.name: f.default for f in fields(cls) if f.name not in given}
 
 
@@ -115,15 +117,20 @@ def architectures(space: SearchSpace) -> Sequence[Architecture]:
     Raises:
         BadValue: if the space does not list its architectures.
     """
+    check_listed(space)
+    order: np.ndarray = generator(0, "table", "order", space.name).permutation(
+        len(space.representatives)
+    )
+    return [space.representatives[k] for k in order]
+
+
+def check_listed(space: SearchSpace) -> None:
+    """Raise BadValue unless the space lists its architectures."""
     if not space.representatives:
         raise BadValue(
             f"no table can hold the {space.size():.1e} architectures of {space.name}: name a space that "
             "lists its own, as bnas-201 does"
         )
-    order: np.ndarray = generator(0, "table", "order", space.name).permutation(
-        len(space.representatives)
-    )
-    return [space.representatives[k] for k in order]
 
 
 def text(space: SearchSpace, arch: Architecture) -> str:
@@ -135,20 +142,31 @@ def text(space: SearchSpace, arch: Architecture) -> str:
 def defined(
     space: str, dataset: str, seeds: int, settings: Iterable[str], data: Path
 ) -> Definition:
-    """The definition that a command asks for, whose dataset is there.
+    """The definition that a command asks for, by which networks can be built and trained here.
 
     Args:
         settings: `key=value` each, of the fields that have defaults.
 
     Raises:
-        BenchError: if a name or a value is wrong, or the dataset is missing.
+        BenchError: if a name or a value is wrong, the dataset is missing or has too few images, or the
+            space has no such networks or is too large for a table.
     """
     from bnas_bench.data.datasets import load
+    from bnas_bench.plugins import making
     from bnas_bench.plugins.spec import parse_options, resolve
 
     given = parse_options(settings, "--set")
     values = resolve(given, Definition.settable(), "field of a table", forms_of(Definition))
+    check_listed(instance := making.space(space))
     images = load(dataset, image=values["image"], device="cpu", folder=data)
-    return Definition(
-        space=space, dataset=dataset, fingerprint=images.fingerprint, seeds=seeds, **values
+    definition = Definition(
+        space=space,
+        dataset=dataset,
+        fingerprint=images.fingerprint,
+        test_images=len(images.test),
+        seeds=seeds,
+        **values,
     )
+    definition.spec(instance, images)
+    definition.split(images)
+    return definition

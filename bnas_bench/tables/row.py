@@ -35,6 +35,7 @@ class Row:
         bytes: of the packed file, header included; None where the network cannot be packed.
         seconds: that the CPU spent on the trainings and evaluations, all seeds together.
         code: the commit, with `+` where the code differed from it.
+        harness_source, space_source: digests of the code, as in a trial's record.
         torch, cpu: what it ran on, on one thread.
     """
 
@@ -49,6 +50,8 @@ class Row:
     bytes: int | None
     seconds: float
     code: str
+    harness_source: str
+    space_source: str
     torch: str
     cpu: str
 

@@ -24,6 +24,8 @@ from bnas_bench.data.images import PLAIN
 from bnas_bench.nn.beside import beside
 from bnas_bench.nn.binary import Precision
 from bnas_bench.nn.network import Network
+from bnas_bench.plugins import making
+from bnas_bench.plugins.source import harness_digest
 from bnas_bench.runs.network import packed_bytes
 from bnas_bench.search.learning import adam, cosine, set_lr
 from bnas_bench.search.space import SearchSpace
@@ -51,6 +53,7 @@ class Trainer:
         self.augment = dataset.augment() if definition.augmented else PLAIN
         found = provenance.commit()
         self.code = f"{(found['commit'] or 'unknown')[:10]}{'+' * bool(found['dirty'])}"
+        self.space_source = making.choose("space", definition.space)[0].source
         self.cpu = provenance.cpu()
 
     def networks(self, arch: Architecture, precision: str) -> list[Network]:
@@ -93,6 +96,8 @@ class Trainer:
             bytes=packed,
             seconds=round(time.process_time() - began, 3),
             code=self.code,
+            harness_source=harness_digest(),
+            space_source=self.space_source,
             torch=torch.__version__,
             cpu=self.cpu,
         )

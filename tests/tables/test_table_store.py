@@ -20,7 +20,9 @@ from bnas_bench.tables.fill import Request, fill, fill_in_processes
 from bnas_bench.tables.row import Row, Work
 from bnas_bench.tables.store import TableStore
 
-DEFINITION = Definition(space="bnas-201", dataset="digits", fingerprint="f" * 16, epochs=2)
+DEFINITION = Definition(
+    space="bnas-201", dataset="digits", fingerprint="f" * 16, test_images=360, epochs=2
+)
 TINY = ("epochs=2", "train_images=40", "valid_images=40", "channels=2")
 
 
@@ -37,6 +39,8 @@ def row(arch: str = "a", precision: str = "W1A1") -> Row:
         bytes=None,
         seconds=1.5,
         code="0123456789",
+        harness_source="0" * 12,
+        space_source="1" * 12,
         torch="2",
         cpu="none",
     )
@@ -205,6 +209,8 @@ def test_the_split_is_stratified_and_never_shows_the_test_images() -> None:
         (("epoch=3",), "unknown field of a table 'epoch'"),
         (("epochs=0",), "'epochs' is '0'; it takes"),
         (("epochs",), "not of the form key=value"),
+        (("train_images=2000",), "more than the 1437 training images"),
+        (("cells=4",), "4 cells build no network of bnas-201"),
     ],
 )
 def test_settings_are_refused(settings: tuple[str, ...], sentence: str) -> None:
@@ -217,5 +223,7 @@ def test_a_space_too_large_is_refused() -> None:
 
     with pytest.raises(BadValue, match="no table can hold"):
         architectures(making.space("darts-binary"))
+    with pytest.raises(BadValue, match="no table can hold"):
+        defined("darts-binary", "digits", 2, (), Path("data"))
     archs = architectures(making.space("bnas-201"))
     assert len(archs) == len(set(archs)) == 5044
