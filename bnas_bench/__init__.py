@@ -31,7 +31,7 @@ FACE = {
     **AUTHORS,
     **dict.fromkeys(("method", "space"), "plugins.making"),
     **dict.fromkeys((*PACKAGES, "datasets", "budgets", "run", "load_results", "export"), "api"),
-    **dict.fromkeys(("reproduce", "audit", "measure", "load_network", "show"), "api"),
+    **dict.fromkeys(("reproduce", "audit", "measure", "load_network", "show", "table"), "api"),
     **dict.fromkeys(("summarise", "interval"), "analysis.summary"),
 }
 """All that a notebook needs, and where it stands."""

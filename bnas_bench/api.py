@@ -30,11 +30,12 @@ if TYPE_CHECKING:
     from bnas_bench.core.architecture import Architecture
     from bnas_bench.nn.network import Network
     from bnas_bench.search.space import SearchSpace
+    from bnas_bench.tables.truth import GroundTruth
 
 __all__ = [
     *("methods", "spaces", "datasets", "budgets"),
     *("run", "load_results", "export", "report", "reproduce", "audit"),
-    *("measure", "load_network", "show"),
+    *("measure", "load_network", "show", "table"),
 ]
 
 
@@ -237,6 +238,25 @@ def reproduce(
     frame.attrs = {"title": table.title, "caption": table.caption, "notes": list(table.notes)}
     frame.attrs["folder"] = str(made.folder)
     return frame
+
+
+def table(name: str | Path) -> GroundTruth:
+    """Ground truth: a table of trained architectures, which `bnas-bench tabulate` fills, to be asked.
+
+        table = bb.table("results/tables/bnas-201-digits")
+        table.query("|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|skip_connect~2|").mean
+
+    Args:
+        name: of a table in `tables/` of this checkout (a wheel has none); or the path of a Parquet file, or
+            of the folder that `tabulate` fills, as far as it is.
+
+    Raises:
+        UnknownName, BadValue: if there is no such table.
+        Damaged: if it is truncated or altered, or a file of something else.
+    """
+    from bnas_bench.tables.truth import load
+
+    return load(name)
 
 
 def audit(name: str = "") -> DataFrame:

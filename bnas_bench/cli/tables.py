@@ -1,4 +1,4 @@
-"""The command on ground truth: fill a table."""
+"""The commands on ground truth: fill a table, tell what it holds, write it as one file."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ import click
 
 from bnas_bench.cli.running import FOLDER, RESULTS, Number
 from bnas_bench.core.budget import PRECISIONS
-from bnas_bench.core.errors import UnknownName
+from bnas_bench.core.errors import BadValue, UnknownName
 from bnas_bench.core.options import Count, Grid, Positive, Threads
 from bnas_bench.runs.folders import check_name
 
 if TYPE_CHECKING:
     from bnas_bench.tables.fill import Progress
+    from bnas_bench.tables.truth import GroundTruth
 
 PAUSE = 60.0
 """Seconds between two lines where no terminal shows a bar."""
@@ -82,6 +83,90 @@ def tabulate(
     store = TableStore.begin(folder, defined(space, dataset, seeds, settings, data))
     with closing(fill_in_processes(store, request)) as progress:
         _watch(progress)
+    click.echo(f"table: {folder}")
+
+
+@click.command()
+@click.argument("name")
+@click.option(
+    *("-o", "--file", "out"),
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write all trainings there, as one file that ends in .parquet.",
+)
+def truth(name: str, out: Path | None) -> None:
+    """Say what a table of ground truth holds, and how well it tells architectures apart.
+
+    NAME is a table in tables/ of this checkout, a file that -o wrote, or a folder that tabulate fills, as
+    results/tables/bnas-201-digits. In Python: bnas_bench.table(NAME).
+    """
+    from bnas_bench import api
+
+    found = api.table(name)
+    for key, value in found.datasheet.items():
+        click.echo(f"{key + ':':15}{_said(value)}")
+    if found.precisions:
+        click.echo("")
+        _print_reliability(found)
+    for precision in found.precisions:
+        best = found.best(precision)
+        click.echo(f"best at {precision}: {best.mean:.2f} % ({best.sd:.2f}) {best.arch}")
+    for row in found.agreement().itertuples():
+        click.echo(
+            f"Kendall's tau of {row.precision} and {row.other}: {row.kendall_tau:.3f} "
+            f"over {row.architectures:,} architectures"
+        )
+    if out is not None:
+        click.echo(f"wrote {found.write(out)}")
+
+
+def _said(value: object) -> str:
+    """A value of a datasheet on one line."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {part}" for key, part in value.items())
+    if isinstance(value, list):
+        return "; ".join(map(_said, value))
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _print_reliability(found: GroundTruth) -> None:
+    from bnas_bench.analysis.table import Column, Table, Value
+    from bnas_bench.cli.output import print_table
+
+    titles = {
+        "architectures": ("architectures", ",.0f"),
+        "reliability": ("reliability", ".3f"),
+        "lower": ("from", ".3f"),
+        "upper": ("to", ".3f"),
+        "sd_between": ("sd between (%)", ".2f"),
+        "sd_seeds": ("sd of seeds (%)", ".2f"),
+        "mean_accuracy": ("mean accuracy (%)", ".2f"),
+        "best_accuracy": ("best (%)", ".2f"),
+        "core_seconds": ("core-seconds a training", ".2f"),
+    }
+    texts = ("precision", "part")
+    try:
+        rows = found.reliability().to_dict("records")
+    except BadValue as error:  # a table that has just begun
+        click.echo(str(error))
+        return
+    print_table(
+        Table(
+            name="reliability",
+            title="",
+            caption="reliability: the share of the variance of the means over "
+            f"{found.definition.seeds} seeds that is between architectures, ICC(1, "
+            f"{found.definition.seeds}), with a 95 % bootstrap interval over architectures",
+            columns=[
+                *(Column(key=key, title=key, numeric=False) for key in texts),
+                *(Column(key=key, title=title) for key, (title, _) in titles.items()),
+            ],
+            rows=[
+                {key: Value(text=row[key]) for key in texts}
+                | {key: Value(text=f"{row[key]:{form}}") for key, (_, form) in titles.items()}
+                for row in rows
+            ],
+        )
+    )
 
 
 def _precisions(text: str) -> list[str]:

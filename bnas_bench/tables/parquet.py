@@ -1,0 +1,112 @@
+"""A table as one file: Parquet, the columns of `Contents.trainings`, and in its footer what it is.
+
+Any reader of Parquet opens it. The footer's key `bnas_bench` is JSON: `version`, the table's datasheet, and a
+digest of the whole file in which the digest itself stands as zeros. So every byte is vouched for, whatever
+wrote the columns, and nothing else is read of a file that was cut or altered.
+"""
+
+from __future__ import annotations
+
+import json
+from io import BytesIO
+from pathlib import Path
+
+from bnas_bench.core.errors import BadValue, Damaged
+from bnas_bench.core.files import kind_of, sha256, write_atomically
+from bnas_bench.tables.contents import MADE, Contents, epochs
+from bnas_bench.tables.definition import Definition
+
+VERSION = 1
+KEY = "bnas_bench"
+ENDING = ".parquet"
+MARK = b'"bnas_bench_sha256": "'
+BLANK = "0" * 64
+
+
+def write(contents: Contents, path: Path) -> None:
+    """Write a table, whole or not at all.
+
+    Raises:
+        BadValue: if the file has another ending.
+        Unwritable: if it cannot be written.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if path.suffix != ENDING:
+        raise BadValue(f"cannot write a table to '{path}': let it end in {ENDING}")
+    columns = pa.Table.from_pandas(contents.trainings, preserve_index=False)
+    columns = columns.replace_schema_metadata(None)
+    losses = epochs("loss", contents.definition)  # all different: nothing for a dictionary
+    footer = {"version": VERSION, **contents.datasheet, MARK.decode().split('"')[1]: BLANK}
+    with pq.ParquetWriter(
+        data := BytesIO(),
+        columns.schema,
+        compression="zstd",
+        compression_level=9,
+        use_dictionary=[name for name in columns.column_names if name not in losses],
+        use_byte_stream_split=losses,
+    ) as writer:
+        writer.write_table(columns)
+        writer.add_key_value_metadata({KEY: json.dumps(footer)})
+    blank = data.getvalue()
+    at = _digest_at(blank)
+    write_atomically(path, blank[:at] + sha256(blank).encode() + blank[at + len(BLANK) :])
+
+
+def read(path: Path) -> Contents:
+    """What `write` wrote.
+
+    Raises:
+        BadValue: if there is no such file.
+        Damaged: if it is another's, or truncated, altered or of another version.
+    """
+    import pyarrow.parquet as pq
+
+    if kind_of(path) != "file":
+        raise BadValue(f"there is no file '{path}': bnas-bench truth writes one of a table")
+    data = path.read_bytes()
+    at = _digest_at(data)
+    if at < 0:
+        raise Damaged(f"{path} is no table of bnas-bench, or a part of one: fetch it again")
+    digest = data[at : at + len(BLANK)].decode("latin-1")
+    if sha256(data[:at] + BLANK.encode() + data[at + len(BLANK) :]) != digest:
+        raise Damaged(f"{path} is truncated or altered, its digest is another: fetch it again")
+    try:
+        columns = pq.read_table(BytesIO(data))
+        footer = json.loads(pq.read_metadata(BytesIO(data)).metadata[KEY.encode()])
+        if footer["version"] != VERSION:
+            raise ValueError(f"version {footer['version']}, not {VERSION}")
+        contents = Contents(
+            definition=Definition(**footer["definition"]),
+            architectures=footer["architectures"],
+            date=footer["date"],
+            trainings=columns.to_pandas(),
+        )
+        _check(contents)
+    except (OSError, ValueError, KeyError, TypeError) as error:  # pyarrow's own are ValueErrors
+        raise Damaged(
+            f"{path} is a table of another version ({error}): use the code that wrote it"
+        ) from error
+    return contents
+
+
+def _digest_at(data: bytes) -> int:
+    """Where in a file its digest stands; below 0 if it has none."""
+    at = data.rfind(MARK)
+    return -1 if at < 0 else at + len(MARK)
+
+
+def _check(contents: Contents) -> None:
+    """Raise ValueError unless the trainings have the columns, and every network all its seeds."""
+    how, frame = contents.definition, contents.trainings
+    names = {
+        *("arch", "precision", "seed", "test_hits", "ops", "parameters", "bytes", "seconds", *MADE),
+        *epochs("valid_hits", how),
+        *epochs("loss", how),
+    }
+    if names - {*frame}:
+        raise ValueError(f"it has no {', '.join(sorted(names - {*frame}))}")
+    wanted = [k % how.seeds for k in range(len(frame))]
+    if len(frame) % how.seeds or frame["seed"].tolist() != wanted:
+        raise ValueError(f"its networks have not {how.seeds} seeds each")

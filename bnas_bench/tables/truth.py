@@ -1,0 +1,253 @@
+"""A table that can be asked: what an architecture reaches, how it ranks, how far answers can be trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import cached_property
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pandas import DataFrame
+
+import bnas_bench
+from bnas_bench.core.architecture import Architecture
+from bnas_bench.core.budget import PRECISIONS
+from bnas_bench.core.errors import BadValue, UnknownName
+from bnas_bench.core.files import kind_of
+from bnas_bench.plugins import making
+from bnas_bench.runs.reading import read_architecture
+from bnas_bench.search.space import SearchSpace
+from bnas_bench.tables import parquet
+from bnas_bench.tables.contents import Contents, epochs
+from bnas_bench.tables.definition import Definition, text
+from bnas_bench.tables.entry import Columns, Entry, valid_accuracies
+from bnas_bench.tables.reliability import count_of_best, reliability
+from bnas_bench.tables.store import TableStore
+
+COMMITTED = Path(bnas_bench.__file__).parent.parent / "tables"
+"""Where a checkout has its tables; a wheel has none."""
+
+UNITS = {
+    **dict.fromkeys(("test_accuracy", "valid_accuracy"), "%"),
+    **dict.fromkeys(("mean_accuracy", "best_accuracy", "sd_between", "sd_seeds"), "%"),
+    "ops": "operations",
+    "bytes": "bytes",
+    **dict.fromkeys(("seconds", "core_seconds"), "s"),
+}
+
+
+class GroundTruth:
+    """A table of trainings, by architecture and precision.
+
+    An architecture is given as itself or as a text of the space's; whichever member of its class it is, the
+    canonical one answers. Ranks are among the different functions that the table holds at a precision.
+
+    Args:
+        name: of the table, in errors.
+    """
+
+    def __init__(self, contents: Contents, name: str) -> None:
+        self.contents, self.name = contents, name
+        held = contents.trainings["precision"]
+        self._columns = {
+            precision: Columns(contents.trainings[held == precision], contents.definition)
+            for precision in PRECISIONS
+            if (held == precision).any()
+        }
+        self._texts: dict[Architecture | str, str] = {}
+
+    @property
+    def definition(self) -> Definition:
+        """How every network was trained."""
+        return self.contents.definition
+
+    @property
+    def datasheet(self) -> dict[str, Any]:
+        """What the table is: its definition, how far it is, by what it was made and when."""
+        return self.contents.datasheet
+
+    @property
+    def precisions(self) -> Sequence[str]:
+        """Those that it has trainings of."""
+        return list(self._columns)
+
+    @cached_property
+    def space(self) -> SearchSpace:
+        """The space of its architectures."""
+        return making.space(self.definition.space)
+
+    def query(self, arch: Architecture | str, precision: str = "W1A1") -> Entry:
+        """What an architecture reaches.
+
+        Raises:
+            InvalidArchitecture: if it does not parse, or does not fit the space.
+            UnknownName: if the table has nothing at that precision.
+            BadValue: if it has not this architecture.
+        """
+        columns = self._at(precision)
+        return columns.entry(self._place(arch, precision), precision)
+
+    def best(self, precision: str = "W1A1") -> Entry:
+        """The architecture of the highest mean test accuracy; of equal ones the first of the table."""
+        columns = self._at(precision)
+        return columns.entry(int(columns.mean_N.argmax()), precision)
+
+    def rank(self, arch: Architecture | str, precision: str = "W1A1") -> int:
+        """1 for the best by mean test accuracy; equal ones share the first of their ranks."""
+        columns, mean = self._at(precision), self.query(arch, precision).mean
+        return 1 + len(columns.mean_N) - int(columns.sorted_N.searchsorted(mean, "right"))
+
+    def percentile(self, arch: Architecture | str, precision: str = "W1A1") -> float:
+        """How many of the others have a lower mean test accuracy, in %; equal ones count half.
+
+        The best has 100, the worst 0; one that is alone has nan.
+        """
+        columns, mean = self._at(precision), self.query(arch, precision).mean
+        lower, others = columns.sorted_N.searchsorted(mean), len(columns.mean_N) - 1
+        equal = columns.sorted_N.searchsorted(mean, "right") - lower - 1
+        return 100.0 * float(lower + equal / 2) / others if others else float("nan")
+
+    def frame(self, *, curves: bool = False) -> DataFrame:
+        """All trainings, a row each; `frame.attrs["units"]` has the columns' units.
+
+        Args:
+            curves: give a row per training and epoch instead, with validation accuracy and loss.
+        """
+        how, held = self.definition, self.contents.trainings
+        names = [*("arch", "precision", "seed"), *("ops", "parameters", "bytes", "seconds")]
+        if curves:
+            per_epoch = (len(held), how.epochs)
+            found = held.loc[held.index.repeat(how.epochs), names[:3]].reset_index(drop=True)
+            found["epoch"] = np.tile(np.arange(1, how.epochs + 1), len(held))
+            found["valid_accuracy"] = valid_accuracies(held, how).reshape(per_epoch).ravel()
+            found["loss"] = held[epochs("loss", how)].to_numpy().ravel()
+        else:
+            found = held[names].copy()
+            found.insert(3, "test_accuracy", 100.0 * held["test_hits"] / how.test_images)
+            found.insert(4, "valid_accuracy", valid_accuracies(held, how)[:, -1])
+        found.attrs["units"] = {name: unit for name, unit in UNITS.items() if name in found}
+        return found
+
+    def reliability(self, top: float = 0.25) -> DataFrame:
+        """How well the mean test accuracies tell architectures apart: a row per precision and part.
+
+        Parts are all architectures and the best share of them. Columns: those of
+        `bnas_bench.tables.reliability.Reliability`, the part's mean accuracy and its best architecture's, and
+        the seconds that the CPU spent on a training.
+
+        Raises:
+            BadValue: if the table has a single seed, or too few architectures.
+        """
+        rows = []
+        for precision, columns in self._columns.items():
+            for share in (1.0, top):
+                best_N = np.sort(columns.mean_N)[-count_of_best(len(columns.mean_N), share) :]
+                found = asdict(reliability(columns.test_NS, share))
+                rows.append(
+                    {"precision": precision, "part": _part(share)}
+                    | found
+                    | {"mean_accuracy": best_N.mean(), "best_accuracy": best_N[-1]}
+                    | {"core_seconds": columns.seconds_N.mean() / self.definition.seeds}
+                )
+        frame = DataFrame(rows)
+        frame.attrs["units"] = {name: unit for name, unit in UNITS.items() if name in frame}
+        return frame
+
+    def agreement(self) -> DataFrame:
+        """Kendall's tau-b of the mean test accuracies, a row per two precisions, over what both have."""
+        from scipy import stats
+
+        rows = []
+        for one, other in combinations(self._columns, 2):
+            first, second = self._columns[one], self._columns[other]
+            common = [arch for arch in first.places if arch in second.places]
+            means = (
+                columns.mean_N[[columns.places[arch] for arch in common]]
+                for columns in (first, second)
+            )
+            tau = stats.kendalltau(*means).statistic if len(common) > 1 else float("nan")
+            rows.append((one, other, len(common), float(tau)))
+        return DataFrame(rows, columns=["precision", "other", "architectures", "kendall_tau"])
+
+    def write(self, path: Path | str) -> Path:
+        """Write the table as one Parquet file, which `bb.table` reads.
+
+        Raises:
+            BadValue: if the file does not end in `.parquet`.
+            Unwritable: if it cannot be written; then it is as it was before.
+        """
+        parquet.write(self.contents, path := Path(path))
+        return path
+
+    def __repr__(self) -> str:
+        held = ", ".join(f"{len(c.mean_N):,} at {p}" for p, c in self._columns.items()) or "none"
+        how = self.definition
+        return (
+            f"<table of {how.space} on {how.dataset}: {held} of {self.contents.architectures:,} "
+            f"architectures, {how.seeds} seeds>"
+        )
+
+    def _at(self, precision: str) -> Columns:
+        try:
+            return self._columns[precision]
+        except KeyError:
+            if not self._columns:
+                raise BadValue(
+                    f"the table {self.name} is empty: bnas-bench tabulate fills it"
+                ) from None
+            kind = f"precision of the table {self.name}"
+            raise UnknownName(kind, precision, self._columns) from None
+
+    def _place(self, arch: Architecture | str, precision: str) -> int:
+        """The architecture's place in the columns of a precision."""
+        if arch not in self._texts:
+            self._texts[arch] = self._text(arch)
+        found, columns = self._texts[arch], self._columns[precision]
+        if found not in columns.places:
+            raise BadValue(
+                f"the table {self.name} holds {len(columns.places):,} of {self.contents.architectures:,} "
+                f"architectures at {precision}, and not {found}: bnas-bench tabulate trains more"
+            )
+        return columns.places[found]
+
+    def _text(self, arch: Architecture | str) -> str:
+        """The text of an architecture's canonical form; one that the table holds is canonical."""
+        _, member = read_architecture(arch, self.space)
+        found = text(self.space, member)
+        if any(found in columns.places for columns in self._columns.values()):
+            return found
+        return text(self.space, self.space.canonical(member))
+
+
+def load(name: str | Path) -> GroundTruth:
+    """The table of that name, or at that path: a file, or a folder that `tabulate` fills.
+
+    Raises:
+        UnknownName, BadValue: if there is none.
+        Damaged: if it is truncated, altered, or no table.
+    """
+    if isinstance(name, str) and Path(name).name == name and not name.endswith(parquet.ENDING):
+        return GroundTruth(parquet.read(_committed(name)), name)
+    path = Path(name)
+    if kind_of(path) == "folder":
+        return GroundTruth(Contents.of(TableStore(path)), str(path))
+    return GroundTruth(parquet.read(path), str(path))
+
+
+def _committed(name: str) -> Path:
+    files = {path.stem: path for path in COMMITTED.glob(f"*{parquet.ENDING}")}
+    if not files:
+        raise BadValue(
+            f"there is no table '{name}': tables with names lie in a checkout's tables/, and here are none; "
+            "give the path of a file, or of a folder that tabulate fills, as results/tables/NAME"
+        )
+    if name not in files:
+        raise UnknownName("table", name, files)
+    return files[name]
+
+
+def _part(share: float) -> str:
+    return "all" if share == 1 else f"best {100 * share:g} %"
