@@ -64,7 +64,7 @@ class Contents:
             definition=store.definition,
             architectures=len(place),
             date=datetime.now(UTC).date().isoformat(),
-            trainings=_trainings(ordered, store.definition),
+            trainings=trainings_of(ordered, store.definition),
         )
 
     @property
@@ -91,7 +91,7 @@ def epochs(name: str, definition: Definition) -> list[str]:
     return [f"{name}_{epoch}" for epoch in range(1, definition.epochs + 1)]
 
 
-def _trainings(rows: Sequence[Row], definition: Definition) -> DataFrame:
+def trainings_of(rows: Sequence[Row], definition: Definition) -> DataFrame:
     """The rows' trainings, each with its share of the seconds."""
     seeds, shape = definition.seeds, (-1, definition.epochs)
     valid_hits = np.array([row.valid_hits for row in rows], np.int32).reshape(shape)
