@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check bench gpu docs
+.PHONY: help demo test test-slow check bench gpu docs planted
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -35,6 +35,11 @@ docs: $(READY) ## write docs/matrix.md, docs/papers.md and docs/audit.md
 	$(BIN)/bnas-bench papers --markdown > docs/papers.md.new
 	$(BIN)/bnas-bench audit --markdown > docs/audit.md.new
 	for page in matrix papers audit; do mv docs/$$page.md.new docs/$$page.md; done
+
+planted: $(READY) ## search the planted tasks with every method, in ten minutes; writes docs/planted.md
+	$(BIN)/python -c 'from bnas_bench.plugins.planted_page import planted_page; print(planted_page(), end="")' \
+		> docs/planted.md.new
+	mv docs/planted.md.new docs/planted.md
 
 $(READY): pyproject.toml
 	@for python in $(PYTHON); do \

@@ -59,6 +59,9 @@ def budgets() -> None:
 def check(names: tuple[str, ...]) -> None:
     """Hold methods and spaces against their contract; a name may be both.
 
+    A method takes some minutes: it is tried on every space, and then searches small tasks whose best
+    architecture is known, ten times each, to be held against draws.
+
     The exit code is 1 if one of them breaks it.
     """
     from bnas_bench.plugins.checks import run_checks

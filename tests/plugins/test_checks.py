@@ -234,7 +234,8 @@ def test_the_toys_keep_the_contract(kind: Kind) -> None:
 
 
 def test_every_check_is_shown_to_fail() -> None:
-    assert {check for check, *_ in METHODS + SPACES} == NAMES
+    """That of planted optima in a file of its own."""
+    assert {"check_planted", *(check for check, *_ in METHODS + SPACES)} == NAMES
 
 
 @pytest.mark.sample(8)

@@ -1,19 +1,26 @@
 """What is planted is best, the spaces keep their contract, and a search that does not search fails."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
 import pytest
+import torch
 
 from bnas_bench.core.architecture import Architecture
 from bnas_bench.core.seeds import generator
-from bnas_bench.plugins.checks import networks
+from bnas_bench.plugins.checks import cases, networks
+from bnas_bench.plugins.checks.contract import ContractBroken
 from bnas_bench.plugins.checks.networks import NETWORK_CHECKS
+from bnas_bench.plugins.checks.planted import Trials, check_planted, drawn, planted_trials, told
 from bnas_bench.plugins.checks.planted_tasks import CLASSES, TASKS, Channel
 from bnas_bench.plugins.checks.spaces import SPACE_CHECKS
+from bnas_bench.plugins.registry import find
 from bnas_bench.search.learning import ByAdam, accuracy, train_briefly
+from bnas_bench.search.relaxed import Relaxed
 
-RATE, EPOCHS = 0.01, 24
+RATE, EPOCHS = 0.01, 20
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -128,3 +135,93 @@ def test_seeds_have_images_of_their_own() -> None:
     first, again, other = (TASKS["child"].task(seed) for seed in (0, 0, 1))
     assert first.train.digest() == again.train.digest() != other.train.digest()
     assert first.train.digest() != first.valid.digest()
+
+
+FEW = range(3)
+"""Seeds that tell a search from draws where it finds nearly all."""
+
+
+def noisy_slopes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What alpha descends is noise of the gradient's size."""
+    step, rng = Relaxed.step_alpha, generator(0, "noise")
+
+    def step_alpha(self: Relaxed, slope: torch.Tensor) -> None:
+        noise = torch.from_numpy(rng.standard_normal(len(slope))).to(slope.dtype)
+        step(self, noise * slope.norm() / noise.norm())
+
+    monkeypatch.setattr(Relaxed, "step_alpha", step_alpha)
+
+
+def noisy_accuracies(module: str) -> Callable[[pytest.MonkeyPatch], None]:
+    """The accuracies by which a module ranks architectures are noise."""
+
+    def put(monkeypatch: pytest.MonkeyPatch) -> None:
+        rng = generator(0, "noise")
+        monkeypatch.setattr(f"{module}.accuracy", lambda *_: float(rng.random()))
+
+    return put
+
+
+def test_a_search_finds_what_is_planted() -> None:
+    check_planted(Trials(find("method", "darts"), "child", FEW))
+
+
+def test_a_search_on_noise_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    noisy_slopes(monkeypatch)
+    with pytest.raises(ContractBroken, match="draws 25%"):
+        check_planted(Trials(find("method", "darts"), "child", FEW))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["destroys", "reach", "child"])
+@pytest.mark.parametrize(
+    ("method", "noisy"),
+    [
+        ("darts", noisy_slopes),
+        ("pcdarts", noisy_slopes),
+        ("evolution", noisy_accuracies("bnas_bench.methods.evolution")),
+        ("cpnas", noisy_accuracies("bnas_bench.methods.cpnas")),
+        ("nasbnn", noisy_accuracies("bnas_bench.search.front")),
+    ],
+)
+def test_no_search_passes_on_noise(
+    method: str,
+    noisy: Callable[[pytest.MonkeyPatch], None],
+    task: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    noisy(monkeypatch)
+    with pytest.raises(ContractBroken, match="draws"):
+        check_planted(Trials(find("method", method), task))
+
+
+def test_a_constant_answer_is_a_draw() -> None:
+    """Every option everywhere, on the task that each option is right in a part of."""
+    trials = Trials(find("method", "darts"), "reach", FEW)
+    space = trials.planted.space
+    for option in space.options:
+        found = replace(trials)
+        found.__dict__["shares"] = [space.share(space.everywhere(option))] * len(FEW)
+        with pytest.raises(ContractBroken):
+            check_planted(found)
+
+
+def test_the_limit_is_told_to_methods_that_know_costs() -> None:
+    cost, child = TASKS["cost"], TASKS["child"]
+    best, largest = (cost.ops(a) for a in (cost.space.best, cost.space.largest()))
+    assert told("bars", cost) == {"target": best / largest}
+    assert told("bars", child) == {"target": 1.0}
+    assert told("nasbnn", child) == told("darts", cost) == {}
+    assert best < 1e6 * told("nasbnn", cost)["high"] < best + 1
+    assert np.mean(drawn("cost")) > np.mean(drawn("child"))  # the dear ones are not among them
+
+
+def test_the_battery_has_a_planted_case_for_each_task() -> None:
+    names = [case.name for case in cases(find("method", "bars"))]
+    assert names[-len(TASKS) :] == [f"check_planted[{task}]" for task in TASKS]
+    others = [case.name for case in cases(find("method", "darts"), []) if "planted" in case.name]
+    assert others == []
+    assert [trials.name for trials in planted_trials(find("method", "darts"))] == [
+        task for task in TASKS if task != "cost"
+    ]
+    assert list(planted_trials(find("method", "random"))) == []

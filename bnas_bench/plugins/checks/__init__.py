@@ -16,6 +16,7 @@ from bnas_bench.plugins.checks.contract import ContractBroken, one_thread, requi
 from bnas_bench.plugins.checks.files import FILE_CHECKS
 from bnas_bench.plugins.checks.methods import METHOD_CHECKS, check_refusal
 from bnas_bench.plugins.checks.networks import NETWORK_CHECKS
+from bnas_bench.plugins.checks.planted import check_planted, planted_trials
 from bnas_bench.plugins.checks.rehearsal import Rehearsal
 from bnas_bench.plugins.checks.spaces import SPACE_CHECKS
 from bnas_bench.plugins.registry import Plugin, discover
@@ -26,7 +27,7 @@ __all__ = ["Case", "CheckResult", "ContractBroken", "cases", "run_checks"]
 
 NAMES = {
     check.__name__
-    for checks in (FILE_CHECKS, SPACE_CHECKS, NETWORK_CHECKS, METHOD_CHECKS)
+    for checks in (FILE_CHECKS, SPACE_CHECKS, NETWORK_CHECKS, METHOD_CHECKS, (check_planted,))
     for check in checks
 }
 
@@ -36,7 +37,7 @@ class CheckResult:
     """How a check went.
 
     Attributes:
-        name: the check's, and in brackets the space that a method was tried on.
+        name: the check's, and in brackets the space or planted task that a method was tried on.
         passed: also where it fails as expected; not where it unexpectedly passes.
         reason: what is wrong, or why a failure is expected; empty if all is well.
     """
@@ -93,7 +94,8 @@ def cases(
     """The battery for a plug-in.
 
     Args:
-        spaces: what a method is tried on; None takes every space that is known.
+        spaces: what a method is tried on; None takes every space that is known, and the planted
+            tasks after them, which take ten to twenty seconds each.
         device: where its searches compute.
     """
 
@@ -114,6 +116,9 @@ def cases(
         except BenchError:  # which the check tells
             refused = True
         yield from on(rehearsal, (check_refusal,) if refused else METHOD_CHECKS, f"[{space.name}]")
+    if spaces is None:
+        for trials in planted_trials(plugin):
+            yield from on(trials, (check_planted,), f"[{trials.name}]")
 
 
 def run_checks(plugin: Plugin, spaces: Iterable[Plugin] | None = None) -> Iterator[CheckResult]:

@@ -31,7 +31,7 @@ PARTS = 6
 IMAGES = 256
 """That train, and as many that validate."""
 
-BATCH = 32
+BATCH = 16
 WIDTH = 4
 
 
@@ -143,8 +143,8 @@ CHANNELS = (*(Channel(SHOWN),) * (PARTS + 1), Channel())
 DISTANCES = (3, 3, 4, 4, 5, 5)
 
 
-def _at(channel: int, kernel: int = 3) -> Look:
-    return Look((channel,) * PARTS, kernel)
+def _at(channel: int) -> Look:
+    return Look((channel,) * PARTS)
 
 
 def _space(name: str, options: Mapping[str, Look | None], planted: tuple[str, ...]) -> PlantedSpace:
@@ -157,7 +157,7 @@ TASKS = {
     "destroys": Planted(
         _space(
             "destroys",
-            {"computes": Look(OWN), "repeats": _at(GIVEN, 5), "noise": _at(NOISE), "zero": None},
+            {"computes": Look(OWN), "repeats": _at(GIVEN), "noise": _at(NOISE), "zero": None},
             ("computes",) * PARTS,
         ),
         CHANNELS,

@@ -1,0 +1,52 @@
+"""How much of the planted optima every method finds: a page in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from bnas_bench.plugins.checks.contract import one_thread
+from bnas_bench.plugins.checks.planted import LEVEL, PASSES, SEEDS, Trials, drawn, left_out
+from bnas_bench.plugins.checks.planted_tasks import TASKS
+from bnas_bench.plugins.registry import Plugin, discover
+
+HEAD = f"""# Planted optima
+
+Written by `make planted`, in some ten minutes of one core. Four small tasks have an architecture that is
+best by construction (`bnas_bench/plugins/checks/planted_tasks.py`). Every method searches each of them with
+its defaults and {PASSES:,} passes, {len(SEEDS)} times, each time on images of its own. A cell is the mean
+share of decisions at their planted option, and the chance that draws from the space reach it (a
+permutation test). `bnas-bench check` wants that chance below {LEVEL}: **what misses it is bold**.
+A number in brackets is the reason why a task is not asked of a method.
+
+- `destroys`: one option computes, the others look at what every network sees anyway, at noise, at nothing.
+- `reach`: a decision's signal can be seen by one dilation alone, whatever the filters.
+- `cost`: two kernels see the same; only the smaller one everywhere meets the limit of OPs.
+- `child`: magnitudes tell a real-valued network twice as often as signs do, and nothing at 1 bit.
+"""
+
+
+def planted_page() -> str:
+    """The page; searches for all of it."""
+    reasons: list[str] = []
+    rows = [["", *TASKS], ["---"] * (1 + len(TASKS))]
+    rows.append(["draws", *(f"{np.mean(drawn(task)):.0%}" for task in TASKS)])
+    with one_thread():
+        for name, method in discover("method").items():
+            rows.append([f"`{name}`", *_cells(method, reasons)])
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    notes = "\n".join(f"{number}. {reason}." for number, reason in enumerate(reasons, 1))
+    return f"{HEAD}\n{table}\n\n{notes}\n"
+
+
+def _cells(method: Plugin, reasons: list[str]) -> Iterator[str]:
+    for task in TASKS:
+        if reason := left_out(method.name, task):
+            if reason not in reasons:
+                reasons.append(reason)
+            yield f"({reasons.index(reason) + 1})"
+            continue
+        trials = Trials(method, task)
+        cell = f"{np.mean(trials.shares):.0%}, p = {trials.p:.2g}"
+        yield cell if trials.p < LEVEL else f"**{cell}**"
