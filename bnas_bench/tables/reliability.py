@@ -20,7 +20,7 @@ import numpy as np
 from bnas_bench.core.errors import BadValue
 from bnas_bench.core.seeds import generator
 
-FEWEST = 4
+FEWEST = 8
 """Architectures of which a reliability may be told."""
 
 RESAMPLES = 999
@@ -48,20 +48,19 @@ class Reliability:
     sd_seeds: float
 
 
-def icc(
-    means_N: np.ndarray, variances_N: np.ndarray, seeds: int, *, axis: int = -1
-) -> np.ndarray | float:
+def icc(means_N: np.ndarray, variances_N: np.ndarray, seeds: int, *, axis: int = -1) -> np.ndarray:
     """(MSB - MSW) / MSB, from each architecture's mean and sample variance over its seeds.
 
-    It is nan where all means are equal, as in a resample of few.
+    It is -inf where all means are equal, as they may be in a resample of few.
     """
     between = seeds * means_N.var(axis, ddof=1)
-    return 1 - variances_N.mean(axis) / np.where(between > 0, between, np.nan)
+    ratio = variances_N.mean(axis) / np.where(between > 0, between, 1.0)
+    return np.where(between > 0, 1 - ratio, -np.inf)
 
 
 def icc_of_best(
     means_N: np.ndarray, variances_N: np.ndarray, seeds: int, top: float, *, axis: int = -1
-) -> np.ndarray | float:
+) -> np.ndarray:
     """The same of the best architectures, those of the highest means.
 
     They are chosen by the means that are judged, so that the noise in these differs less than it does over
@@ -94,16 +93,17 @@ def reliability(values_NS: np.ndarray, top: float = 1.0, resamples: int = RESAMP
         )
     means_N, variances_N = values_NS.mean(1), values_NS.var(1, ddof=1)
     statistic = partial(icc_of_best, seeds=seeds, top=top)
-    interval = stats.bootstrap(
-        (means_N, variances_N),
-        statistic,
-        paired=True,
-        vectorized=True,
-        n_resamples=resamples,
-        batch=BATCH,
-        method="percentile",
-        rng=generator(0, "table", "reliability"),
-    ).confidence_interval
+    with np.errstate(invalid="ignore"):  # SciPy's standard error, of values that may be infinite
+        interval = stats.bootstrap(
+            (means_N, variances_N),
+            statistic,
+            paired=True,
+            vectorized=True,
+            n_resamples=resamples,
+            batch=BATCH,
+            method="percentile",
+            rng=generator(0, "table", "reliability"),
+        ).confidence_interval
     best = np.argsort(means_N)[-count:]
     within = float(variances_N[best].mean())
     between = float(means_N[best].var(ddof=1)) - within / seeds

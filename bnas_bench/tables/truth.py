@@ -24,7 +24,7 @@ from bnas_bench.tables import parquet
 from bnas_bench.tables.contents import Contents, epochs
 from bnas_bench.tables.definition import Definition, text
 from bnas_bench.tables.entry import Columns, Entry, valid_accuracies
-from bnas_bench.tables.reliability import count_of_best, reliability
+from bnas_bench.tables.reliability import FEWEST, count_of_best, reliability
 from bnas_bench.tables.store import TableStore
 
 COMMITTED = Path(bnas_bench.__file__).parent.parent / "tables"
@@ -136,15 +136,18 @@ class GroundTruth:
 
         Parts are all architectures and the best share of them. Columns: those of
         `bnas_bench.tables.reliability.Reliability`, the part's mean accuracy and its best architecture's, and
-        the seconds that the CPU spent on a training.
+        the seconds that the CPU spent on a training. A part of fewer than 8 architectures is left out.
 
         Raises:
-            BadValue: if the table has a single seed, or too few architectures.
+            BadValue: if the table has a single seed, or no such part.
         """
         rows = []
         for precision, columns in self._columns.items():
             for share in (1.0, top):
-                best_N = np.sort(columns.mean_N)[-count_of_best(len(columns.mean_N), share) :]
+                count = count_of_best(len(columns.mean_N), share)
+                if count < FEWEST:
+                    continue
+                best_N = columns.sorted_N[-count:]
                 found = asdict(reliability(columns.test_NS, share))
                 rows.append(
                     {"precision": precision, "part": _part(share)}
@@ -152,6 +155,11 @@ class GroundTruth:
                     | {"mean_accuracy": best_N.mean(), "best_accuracy": best_N[-1]}
                     | {"core_seconds": columns.seconds_N.mean() / self.definition.seeds}
                 )
+        if not rows:
+            raise BadValue(
+                f"the table {self.name} has fewer than {FEWEST} architectures and tells nothing of "
+                "reliability: bnas-bench tabulate trains more"
+            )
         frame = DataFrame(rows)
         frame.attrs["units"] = {name: unit for name, unit in UNITS.items() if name in frame}
         return frame

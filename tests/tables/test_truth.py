@@ -168,6 +168,18 @@ def test_a_single_seed_has_no_deviation_and_no_reliability(tmp_path: Path) -> No
         single.reliability()
 
 
+def test_parts_of_few_have_no_reliability(tmp_path: Path, table: GroundTruth) -> None:
+    frame = table.reliability()  # a quarter of 25 are 7, of 40 are 10
+    assert frame[["precision", "part"]].to_numpy().tolist() == [
+        ["W32A32", "all"],
+        ["W1A1", "all"],
+        ["W1A1", "best 25 %"],
+    ]
+    few = bb.table(filled(tmp_path / "t", [row(arch) for arch in order()[:7]]).folder)
+    with pytest.raises(BadValue, match="has fewer than 8 architectures"):
+        few.reliability()
+
+
 def test_a_row_of_no_class_is_told(tmp_path: Path) -> None:
     stray = replace(row(order()[0]), arch="|none~0|")
     with pytest.raises(Damaged, match=r"a row of \|none~0\|, which no table of bnas-201 holds"):
