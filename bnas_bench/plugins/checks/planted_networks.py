@@ -121,6 +121,7 @@ class PlantedSupernet(Supernet):
 
     Args:
         places: per look the index of its option in every decision.
+        options: how many a decision has.
         partial: K of PC-DARTS: of a decision's maps one in K is an option's, the others are the
             image's own channel of the decision's number.
     """
@@ -129,13 +130,15 @@ class PlantedSupernet(Supernet):
         self,
         looks: Mapping[str, Look],
         places: Mapping[str, list[int]],
+        options: int,
         given: Look,
         spec: NetworkSpec,
         partial: int,
     ) -> None:
         super().__init__()
         self.parts, self.width, self.few = spec.cells, spec.channels, spec.channels // partial
-        self.places = places
+        self.places, self.options = places, options
+        self.places_PL = torch.tensor(list(places.values())).T
         self.sights = nn.ModuleDict(
             {
                 name: Sight(look, range(self.parts), self.few, shared=True)
@@ -148,33 +151,44 @@ class PlantedSupernet(Supernet):
     def sight(self, name: str) -> Sight:
         return cast(Sight, self.sights[name])
 
-    def takers(self, name: str, mix: Mix) -> list[int]:
-        """The decisions in which a look takes part."""
-        pairs = zip(self.places[name], mix, strict=True)
-        return [p for p, (k, taken) in enumerate(pairs) if isinstance(taken, Tensor) or taken == k]
+    def takers(self, name: str, path: Sequence[int]) -> list[int]:
+        """The decisions that take a look."""
+        pairs = zip(self.places[name], path, strict=True)
+        return [part for part, (place, taken) in enumerate(pairs) if taken == place]
 
     def features(self, x_BCHW: Tensor, mix: Mix) -> Tensor:
-        B, _, H, W = x_BCHW.shape
-        maps = x_BCHW.new_zeros(B, self.parts, self.few, H, W)
-        for name, places in self.places.items():
-            if not (parts := self.takers(name, mix)):
-                continue
-            y_BPFHW = self.sight(name).some(x_BCHW, parts).unflatten(1, (-1, self.few))
-            taken = [(mix[part], places[part]) for part in parts]
-            if any(isinstance(w, Tensor) for w, _ in taken):
-                w_P = torch.stack(
-                    [w[k] if isinstance(w, Tensor) else x_BCHW.new_ones(()) for w, k in taken]
-                )
-                y_BPFHW = y_BPFHW * w_P[:, None, None, None]
-            maps = maps.index_add(1, torch.tensor(parts), y_BPFHW)
+        if not any(isinstance(taken, Tensor) for taken in mix):
+            maps = self.path(x_BCHW, cast(Sequence[int], mix))
+            shares_P = x_BCHW.new_ones(self.parts)
+        else:
+            one_hot = torch.eye(self.options, dtype=x_BCHW.dtype)
+            weights_PO = torch.stack([w if isinstance(w, Tensor) else one_hot[w] for w in mix])
+            maps, shares_P = self.mixed(x_BCHW, weights_PO), weights_PO.sum(1)
         if self.few < self.width:
-            shares_P = torch.stack(
-                [w.sum() if isinstance(w, Tensor) else x_BCHW.new_ones(()) for w in mix]
-            )
             own = x_BCHW[:, : self.parts] * shares_P[:, None, None]
             passing = own[:, :, None].expand(-1, -1, self.width - self.few, -1, -1)
             maps = torch.cat([maps, passing], dim=2)
         return torch.cat([maps.flatten(1, 2), self.given(x_BCHW)], dim=1)
+
+    def mixed(self, x_BCHW: Tensor, weights_PO: Tensor) -> Tensor:
+        """The decisions' maps (B, P, F, H, W) where their options have weights (P, options)."""
+        weights_LP = weights_PO.gather(1, self.places_PL).T[..., None, None, None]
+        seen = [self.sight(name)(x_BCHW).unflatten(1, (-1, self.few)) for name in self.places]
+        maps = seen[0] * weights_LP[0]
+        for y_BPFHW, w in zip(seen[1:], weights_LP[1:], strict=True):
+            maps = torch.addcmul(maps, y_BPFHW, w)
+        return maps
+
+    def path(self, x_BCHW: Tensor, path: Sequence[int]) -> Tensor:
+        """The same where each decision takes one option."""
+        B, _, H, W = x_BCHW.shape
+        takers = {name: parts for name in self.places if (parts := self.takers(name, path))}
+        maps = [self.sight(name).some(x_BCHW, parts) for name, parts in takers.items()]
+        seeing = [part for parts in takers.values() for part in parts]
+        blind = [part for part in range(self.parts) if part not in seeing]
+        maps.append(x_BCHW.new_zeros(B, len(blind) * self.few, H, W))
+        order = torch.tensor([*seeing, *blind]).argsort()
+        return torch.cat(maps, dim=1).unflatten(1, (-1, self.few))[:, order]
 
     def filters(self, path: Sequence[int]) -> Iterator[Filters]:
         for name in self.places:

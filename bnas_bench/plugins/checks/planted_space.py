@@ -108,7 +108,7 @@ class PlantedSpace(SearchSpace):
     ) -> Supernet:
         places = {name: [d.options.index(name) for d in self.decisions] for name in self.looks}
         with initialised_by(rng):
-            return PlantedSupernet(self.looks, places, self.given, spec, partial)
+            return PlantedSupernet(self.looks, places, len(self.options), self.given, spec, partial)
 
     def largest(self) -> Architecture:
         looks = self.looks
