@@ -103,6 +103,22 @@ class Definition:
         return images.subset(train), images.subset(valid)
 
     @classmethod
+    def from_json(cls, values: Any) -> Definition:
+        """Read what `asdict` gave, from a file that anyone may have written.
+
+        Raises:
+            ValueError: if a field is missing, unknown, or has a value that it does not take.
+        """
+        if not isinstance(values, dict) or values.keys() != {f.name for f in fields(cls)}:
+            raise ValueError("it has not the fields of a definition")
+        for name, form in forms_of(cls).items():
+            try:
+                form.check(values[name], f"'{name}'")
+            except BadValue as error:
+                raise ValueError(str(error)) from None
+        return cls(**values)
+
+    @classmethod
     def settable(cls) -> dict[str, Any]:
         """The fields that have a default, which `--set` may replace."""
         given = ("space", "dataset", "fingerprint", "test_images", "seeds", "version")

@@ -78,7 +78,7 @@ def read(path: Path) -> Contents:
         if footer["version"] != VERSION:
             raise ValueError(f"version {footer['version']}, not {VERSION}")
         contents = Contents(
-            definition=Definition(**footer["definition"]),
+            definition=Definition.from_json(footer["definition"]),
             architectures=footer["architectures"],
             date=footer["date"],
             trainings=columns.to_pandas(),
@@ -100,13 +100,14 @@ def _digest_at(data: bytes) -> int:
 def _check(contents: Contents) -> None:
     """Raise ValueError unless the trainings have the columns, and every network all its seeds."""
     how, frame = contents.definition, contents.trainings
-    names = {
-        *("arch", "precision", "seed", "test_hits", "ops", "parameters", "bytes", "seconds", *MADE),
-        *epochs("valid_hits", how),
-        *epochs("loss", how),
-    }
-    if names - {*frame}:
-        raise ValueError(f"it has no {', '.join(sorted(names - {*frame}))}")
+    if how.epochs > len(frame.columns):
+        raise ValueError(f"it has not {how.epochs:,} epochs")
+    numbers = {"seed", "test_hits", "ops", "parameters", "bytes", "seconds"}
+    numbers |= {*epochs("valid_hits", how), *epochs("loss", how)}
+    if lacks := {"arch", "precision", *MADE, *numbers} - {*frame}:
+        raise ValueError(f"it has no {', '.join(sorted(lacks))}")
+    if texts := [name for name in sorted(numbers) if frame[name].dtype.kind not in "iuf"]:
+        raise ValueError(f"it has no numbers in {', '.join(texts)}")
     wanted = [k % how.seeds for k in range(len(frame))]
     if len(frame) % how.seeds or frame["seed"].tolist() != wanted:
         raise ValueError(f"its networks have not {how.seeds} seeds each")

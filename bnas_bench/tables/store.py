@@ -135,10 +135,10 @@ def read_definition(folder: Path) -> Definition:
     """
     path = folder / DEFINITION
     try:
-        return Definition(**json.loads(read_regular(path)))
+        return Definition.from_json(json.loads(read_regular(path)))
     except (FileNotFoundError, NotADirectoryError):
         raise BadValue(f"there is no table in {folder}: bnas-bench tabulate begins one") from None
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError) as error:
         raise Damaged(
             f"{path} defines no table ({error}): fetch it again, or move {folder} aside"
         ) from error

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import combinations, product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +19,7 @@ from bnas_bench.core.architecture import Architecture
 from bnas_bench.core.errors import BadValue, Damaged, InvalidArchitecture, UnknownName
 from bnas_bench.plugins import making
 from bnas_bench.tables import parquet, truth
+from bnas_bench.tables.contents import Contents
 from bnas_bench.tables.row import Row
 from bnas_bench.tables.truth import GroundTruth
 from tests.helpers.cli import fail, invoke, succeed
@@ -219,14 +222,34 @@ def test_a_file_of_another_version_is_told(
     monkeypatch.undo()
     with pytest.raises(Damaged, match=r"another version \(version 2, not 1\)"):
         bb.table(tmp_path / "new.parquet")
-    few = replace(table.contents, trainings=table.contents.trainings[1:])
-    parquet.write(few, tmp_path / "few.parquet")
-    with pytest.raises(Damaged, match="have not 3 seeds each"):
-        bb.table(tmp_path / "few.parquet")
-    narrow = replace(table.contents, trainings=table.contents.trainings.drop(columns="loss_3"))
-    parquet.write(narrow, tmp_path / "narrow.parquet")
-    with pytest.raises(Damaged, match="it has no loss_3"):
-        bb.table(tmp_path / "narrow.parquet")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda c: {"trainings": c.trainings[1:]}, "have not 3 seeds each"),
+        (lambda c: {"trainings": c.trainings.drop(columns="loss_3")}, "it has no loss_3"),
+        (lambda c: {"trainings": c.trainings.assign(test_hits="x")}, "no numbers in test_hits"),
+        (lambda c: {"definition": replace(c.definition, epochs=10**9)}, "not 1,000,000,000 epochs"),
+        (lambda c: {"definition": replace(c.definition, test_images=0)}, "'test_images' is '0'"),
+        (lambda c: {"definition": replace(c.definition, epochs="4")}, "'epochs' is '4'"),
+    ],
+)
+def test_what_a_stranger_wrote_is_told(
+    change: Callable[[Contents], dict[str, Any]],
+    reason: str,
+    table: GroundTruth,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its digest is right, for anyone can compute it."""
+    odd = replace(table.contents, **change(table.contents))
+    monkeypatch.setattr(parquet, "epochs", lambda _name, _how: [])  # the writer's encodings alone
+    table_file = tmp_path / "odd.parquet"
+    parquet.write(odd, table_file)
+    monkeypatch.undo()
+    with pytest.raises(Damaged, match=f"a table of another version .*{reason}"):
+        bb.table(table_file)
 
 
 def test_names_are_those_of_the_checkout(
