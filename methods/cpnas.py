@@ -34,7 +34,17 @@ from torch.nn.functional import cross_entropy
 from bnas_bench.core.errors import BudgetExceeded
 from bnas_bench.core.options import Amount, Few
 from bnas_bench.nn.binary import Filters, Precision, reconstruction_error
-from bnas_bench.search.learning import BySGD, accuracy, cosine, cycle, descend, set_lr
+from bnas_bench.search.learning import (
+    PAPER_EPOCH,
+    BySGD,
+    accuracy,
+    cosine,
+    cycle,
+    descend,
+    evenly,
+    set_lr,
+    stretch,
+)
 from bnas_bench.search.strategy import SearchResult, SearchStrategy
 
 if TYPE_CHECKING:
@@ -106,7 +116,9 @@ class CPNAS(BySGD, SearchStrategy):
             name: space.supernet(task.spec, rng).to(task.device) for name in ("child", "parent")
         }
         models["child"].precision, models["parent"].precision = Precision.W1A1, Precision.W32A32
-        optimisers = {name: self.optimiser(model.parameters()) for name, model in models.items()}
+        optimisers = {name: self.optimiser(model) for name, model in models.items()}
+        paper = CPNAS.repeats * PAPER_EPOCH * len(steps) / repeats
+        stretch(optimisers["child"], paper / sum(steps))
         search: dict[str, Any] = {
             "alive": [list(range(n)) for n in options],
             "strengths": [[0.0] * n for n in options],
@@ -120,13 +132,12 @@ class CPNAS(BySGD, SearchStrategy):
             "rng": rng,
             "search": search,
         }
-        samplings = repeats * max(1, sum(range(2, max(options) + 1)))
-        for _ in meter.epochs(state=state, protocol=samplings):
+        for k in meter.epochs(state=state, protocol=len(steps)):
             alive = search["alive"]
             if not search["queue"]:
                 search["queue"] = self.draw(alive, repeats, rng)
             path = search["queue"].pop(0)
-            self.train(models, optimisers, path, steps, task, meter, rng)
+            self.train(models, optimisers, path, steps[k], task, meter, rng)
             child, parent = (
                 accuracy(models[name], task.valid, task.batch_size, path)
                 for name in ("child", "parent")
@@ -144,21 +155,22 @@ class CPNAS(BySGD, SearchStrategy):
                 break
         arch = space.derive([np.array(s) for s in search["strengths"]])
         return SearchResult(
-            arch, search["valid"], {"repeats": repeats, "batches_per_sampling": steps}
+            arch, search["valid"], {"repeats": repeats, "batches_per_sampling": min(steps)}
         )
 
-    def plan(self, options: int, task: Task, meter: Meter) -> tuple[int, int]:
-        """Batches that a sampled pair trains for, and T, so that all samplings fit the budget."""
+    def plan(self, options: int, task: Task, meter: Meter) -> tuple[list[int], int]:
+        """Batches that each sampled pair trains for, and T, so that all samplings fill the budget."""
         whole = max(1, len(task.train) // task.batch_size)
+        samplings = max(1, sum(range(2, options + 1)))
         if meter.passes is None:
-            return whole, self.repeats
+            return [whole] * (samplings * self.repeats), self.repeats
         batch = min(task.batch_size, len(task.train))
         validation = 2 * len(task.valid) / 3
-        samplings = max(1, sum(range(2, options + 1)))
         for repeats in range(self.repeats, 0, -1):
-            steps = floor((meter.passes / (samplings * repeats) - validation) / (2 * batch))
-            if steps >= 1:
-                return steps, repeats
+            parts = samplings * repeats
+            steps = floor((meter.passes - parts * validation) / (2 * batch))
+            if steps >= parts:
+                return evenly(steps, parts), repeats
         need = samplings * (2 * batch + validation)
         raise BudgetExceeded(
             f"cpnas needs {need:.0f} passes for one batch in each of its {samplings} samplings and "

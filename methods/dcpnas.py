@@ -38,8 +38,9 @@ from bnas_bench.core.errors import BudgetExceeded, UnknownName
 from bnas_bench.core.options import Amount, Count
 from bnas_bench.nn.binary import Precision
 from bnas_bench.nn.kernels import plain
+from bnas_bench.nn.network import RECONSTRUCTIONS
 from bnas_bench.search.decoupled import Decoupling
-from bnas_bench.search.learning import ByAdam, constant
+from bnas_bench.search.learning import ByAdam, constant, evenly
 from bnas_bench.search.relaxed import Relaxed, on_host, paired_batches, steps_per_epoch
 from bnas_bench.search.strategy import SearchResult, SearchStrategy
 
@@ -220,6 +221,8 @@ class DCPNAS(ByAdam, Decoupling, SearchStrategy):
     Args:
         tangent: whether D of Eq. (13) takes part (T.P. of table 4); false is lam = 0.
         lam, mu: weights of D and of the reconstruction error in Eq. (14).
+        reconstruction: how Eq. (7), printed for one layer, becomes a number for the supernet: `weight`,
+            the mean over its weights; `filter`, the sum of its filters' means as in CP-NAS; or `sum`.
         distance: of Eq. (13), `frobenius`, `l1` or `cosine` (table 5).
         hessian: the form of H_G in Eq. (15): `fisher` (Eqs. 18 to 23, the paper's GGN), `ggn`,
             `exact-hvp` or `exact-matrix`.
@@ -233,6 +236,7 @@ class DCPNAS(ByAdam, Decoupling, SearchStrategy):
     tangent: bool = True
     lam: Amount = 1e-4
     mu: Amount = 0.2
+    reconstruction: str = "weight"
     distance: str = "frobenius"
     hessian: str = "fisher"
     decoupled: bool = True
@@ -245,6 +249,7 @@ class DCPNAS(ByAdam, Decoupling, SearchStrategy):
         for kind, name, known in (
             ("distance", self.distance, DISTANCES),
             ("hessian", self.hessian, HESSIANS),
+            ("reconstruction", self.reconstruction, RECONSTRUCTIONS),
         ):
             if name not in known:
                 raise UnknownName(f"{kind} of dcpnas", name, known)
@@ -257,14 +262,14 @@ class DCPNAS(ByAdam, Decoupling, SearchStrategy):
         child = self.model(space, task, Precision.W1A1, rng)
         found: dict[str, float] = {"valid": 0.0}
         state = {**parent.state("parent"), **child.state("child"), "rng": rng, "found": found}
-        steps = steps_per_epoch(task)
-        rounds = self.rounds(parent.sizes, steps, task, meter)
+        rounds = self.rounds(parent.sizes, task, meter)
         for model in (parent, child):
-            model.fill(PAPER_STEPS, steps * rounds)
-        for _ in meter.epochs(state=state, protocol=self.epochs):
+            model.fill(PAPER_STEPS, sum(rounds))
+        for k in meter.epochs(state=state, protocol=len(rounds)):
+            steps = rounds[k]
             tangent, parent_loss = self.train_parent(parent, steps, task, meter, rng)
             child.inherit(parent)
-            learned = self.train_child(child, parent, tangent, task, meter, rng)
+            learned = self.train_child(child, parent, tangent, steps, task, meter, rng)
             found["valid"] = learned["valid"]
             parent.inherit(child)
             meter.incumbent(
@@ -298,7 +303,7 @@ class DCPNAS(ByAdam, Decoupling, SearchStrategy):
         """Lines 2 to 6: one epoch of the Parent; the tangent direction is its mean df/dalpha."""
         tangent = torch.zeros_like(parent.own)
         parent.anneal(meter.progress)
-        for (x, y), (x_valid, y_valid) in paired_batches(task, rng):
+        for (x, y), (x_valid, y_valid) in paired_batches(task, rng, steps):
             parent.step_w(-log_likelihood(parent.logits(x), y))
             likelihood = log_likelihood(parent.logits(x_valid, parent.alpha), y_valid)
             (direction,) = grad(likelihood, parent.alpha)
@@ -311,6 +316,7 @@ class DCPNAS(ByAdam, Decoupling, SearchStrategy):
         child: Model,
         parent: Model,
         tangent: Tensor,
+        steps: int,
         task: Task,
         meter: Meter,
         rng: np.random.Generator,
@@ -327,11 +333,11 @@ class DCPNAS(ByAdam, Decoupling, SearchStrategy):
         pull = pull_of(DISTANCES[self.distance], tangent)
         second = self.tangent and self.lam and self.hessian in ("exact-hvp", "exact-matrix")
         child.anneal(meter.progress)
-        for (x, _), (x_valid, y_valid) in paired_batches(task, rng):
+        for (x, _), (x_valid, y_valid) in paired_batches(task, rng, steps):
             with torch.no_grad():
                 p, p_valid = (parent.logits(images).log_softmax(1) for images in (x, x_valid))
             loss = -agreement(child.logits(x), p)
-            error = self.mu * child.supernet.reconstruction_error()
+            error = self.mu * child.supernet.reconstruction_error(self.reconstruction)
             child.step_w(loss + error)
 
             with plain() if second else nullcontext():
@@ -354,18 +360,23 @@ class DCPNAS(ByAdam, Decoupling, SearchStrategy):
         """Line 15: the architecture at the Child's parameters."""
         return space.derive(on_host(relax(child.own, child.sizes)))
 
-    def rounds(self, sizes: list[int], steps: int, task: Task, meter: Meter) -> int:
-        """How many rounds of Algorithm 1 the budget holds; the paper's without a budget."""
+    def rounds(self, sizes: list[int], task: Task, meter: Meter) -> list[int]:
+        """Steps of every round of Algorithm 1: epochs, but for the last that a budget holds.
+
+        A budget's steps are divided evenly, so that none is left over: the longer rounds come last.
+        """
+        whole = steps_per_epoch(task)
         if meter.passes is None:
-            return self.epochs
+            return [whole] * self.epochs
         second_order = {"fisher": 4, "ggn": 4, "exact-hvp": 4, "exact-matrix": 2 + 2 * sum(sizes)}
         thirds_train = 3 + 1 + 3
         thirds_valid = 3 + 1 + 3 + (second_order[self.hessian] if self.tangent and self.lam else 0)
         train, valid = (min(task.batch_size, len(images)) for images in (task.train, task.valid))
-        thirds = steps * (thirds_train * train + thirds_valid * valid)
-        if thirds > 3 * meter.passes:
+        thirds = thirds_train * train + thirds_valid * valid
+        if whole * thirds > 3 * meter.passes:
             raise BudgetExceeded(
-                f"one round of dcpnas takes {thirds / 3:.0f} passes and the budget is {meter.passes}; "
-                "give it a larger budget, or another form of the hessian"
+                f"one round of dcpnas takes {whole * thirds / 3:.0f} passes and the budget is "
+                f"{meter.passes}; give it a larger budget, or another form of the hessian"
             )
-        return 3 * meter.passes // thirds
+        steps = 3 * meter.passes // thirds
+        return evenly(steps, -(-steps // whole))

@@ -30,6 +30,7 @@ from bnas_bench.core.architecture import Architecture
 from bnas_bench.core.errors import BudgetExceeded, UnknownName
 from bnas_bench.core.options import Between, Count
 from bnas_bench.search.learning import (
+    PAPER_EPOCH,
     ByAdam,
     Division,
     accuracy,
@@ -37,6 +38,7 @@ from bnas_bench.search.learning import (
     descend,
     divide,
     set_lr,
+    stretch,
     train_briefly,
 )
 from bnas_bench.search.strategy import SearchResult, SearchStrategy
@@ -105,7 +107,8 @@ class Evolution(ByAdam, SearchStrategy):
         supernet = optimiser = None
         if self.score == "supernet":
             supernet = space.supernet(task.spec, rng).to(task.device)
-            optimiser = self.optimiser(supernet.parameters())
+            optimiser = self.optimiser(supernet)
+            stretch(optimiser, self.epochs * PAPER_EPOCH / (plan.trainings * plan.steps))
             state |= {"supernet": supernet, "optimiser": optimiser}
         for _ in meter.epochs(state=state, protocol=plan.epochs):
             if supernet and optimiser and done["trainings"] < plan.trainings:

@@ -38,7 +38,16 @@ from bnas_bench.core.errors import BadValue, UnknownName
 from bnas_bench.core.options import Amount, Between, Count, Grid, Share, Whole
 from bnas_bench.nn.binary import Precision
 from bnas_bench.search.front import FrontSearch, scaled
-from bnas_bench.search.learning import Division, adam, cosine, divide, set_lr
+from bnas_bench.search.learning import (
+    PAPER_EPOCH,
+    Division,
+    adam,
+    cosine,
+    divide,
+    groups,
+    set_lr,
+    stretch,
+)
 from bnas_bench.search.strategy import SearchResult, SearchStrategy
 
 if TYPE_CHECKING:
@@ -140,7 +149,8 @@ class NASBNN(SearchStrategy):
             plan.evaluations, self.population, self.rounds, self.crossovers + self.mutations
         )
         supernet = space.supernet(task.spec, rng).to(task.device)
-        optimiser = adam(supernet.parameters(), self.lr, self.weight_decay)
+        optimiser = adam(groups(supernet), self.lr, self.weight_decay)
+        stretch(optimiser, self.epochs * PAPER_EPOCH / (plan.trainings * plan.steps))
         evolution = self.evolution(space, task, rng)
         evolution.populate(size)  # before the training, so that a range without members costs none
         done = {"trainings": 0, "rounds": 0}

@@ -79,7 +79,7 @@ class Random(ByAdam, SearchStrategy):
     ) -> SearchResult:
         """DCP-NAS' random search: the architecture of the options with the best mean performance."""
         supernet = space.supernet(task.spec, rng).to(task.device)
-        optimiser = self.optimiser(supernet.parameters())
+        optimiser = self.optimiser(supernet)
         options = [len(decision.options) for decision in space.decisions]
         found: dict[str, Any] = {
             "sums": [[0.0] * n for n in options],

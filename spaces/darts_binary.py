@@ -10,7 +10,8 @@ Deviations
 
 Open in the paper
     The stem for 32x32-like images: DARTS' own, a real 3x3 convolution to three times the channels.
-    Cells that reduce in search networks of other than 6 cells: (L - 1) // 3 and 2 (L - 1) // 3.
+    Cells that reduce in search networks of other than 6 cells: (L - 1) // 3 and 2 (L - 1) // 3. Images
+    of under 16 pixels a side are halved once, in cell L // 3, so that no cell sees a map of 2x2 pixels.
 """
 
 from __future__ import annotations

@@ -11,14 +11,17 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from dataclasses import field as field_of
 from functools import cached_property
+from math import inf
 from operator import attrgetter
 from sys import intern
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from bnas_bench.analysis.labels import PARTS, Key, Labels
 from bnas_bench.analysis.measures import MEASURES, field
 from bnas_bench.analysis.summary import SAME, Defaults, machine
+from bnas_bench.core.options import Form, Range
 from bnas_bench.runs.store import SHOWN, Record, State, Store
 
 Seed = tuple[int, int]
@@ -35,6 +38,7 @@ class Run:
         classes: of the dataset.
         front_size: members of its `front.json`; 0 if it has none.
         packed_reason: why its network could not be packed.
+        learned: of `search.learned`, where the record says it.
     """
 
     id: str
@@ -44,6 +48,7 @@ class Run:
     classes: int
     front_size: int = 0
     packed_reason: str = ""
+    learned: Mapping[str, Any] = field_of(default_factory=dict)
 
 
 class Missing(NamedTuple):
@@ -171,6 +176,7 @@ def _trial(record: Record) -> Run | Missing:
         reason = " ".join(str(record["reason"] or "").split())
         return Missing(seed, record["status"], reason, record["id"])
     values = {name: field(record, measure.field) for name, measure in MEASURES.items()}
+    values["spent"] = _spent(record)
     facts = {name: record.get(name) for name in SAME} | {
         "machine": machine(record),
         "code": _code(record),
@@ -183,6 +189,15 @@ def _trial(record: Record) -> Run | Missing:
         classes=int(record["classes"]),
         front_size=int(record.get("front_size") or 0),
         packed_reason=str(record.get("packed_reason") or ""),
+        learned=record.get("learned") or {},
+    )
+
+
+def _spent(record: Record) -> float | None:
+    """The passes of the search in per cent of its budget; None where it had none."""
+    budget = record["config"]["budget"].get("passes")
+    return (
+        100 * float(record["passes"]) / budget if Form(int, Range(1, inf)).takes(budget) else None
     )
 
 

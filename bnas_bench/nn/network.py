@@ -39,6 +39,15 @@ def initialised_by(rng: np.random.Generator) -> Iterator[None]:
         yield
 
 
+RECONSTRUCTIONS: dict[str, Callable[[BinaryConv2d], int]] = {
+    "sum": lambda _: 1,
+    "filter": lambda layer: layer.weight[0].numel(),
+    "weight": lambda _: 1,
+}
+"""How the squared errors of a supernet's weights become one number: their `sum`; the sum of the filters'
+means (CP-NAS Eq. 3), `filter`; the mean over all weights, `weight`."""
+
+
 class Counted(nn.Module):
     """A module whose forward passes a meter counts."""
 
@@ -78,14 +87,22 @@ class Counted(nn.Module):
         """The feature maps of the last layer before the head's pooling, shape (B, C, H, W)."""
         raise NotImplementedError
 
-    def reconstruction_error(self) -> Tensor:
-        """Sum over all layers of 1-bit weights of Eq. (7) of DCP-NAS, a scalar."""
-        errors = [
-            module.reconstruction_error()
+    def reconstruction_error(self, per: str = "sum") -> Tensor:
+        """Eq. (7) of DCP-NAS for all layers of 1-bit weights, a scalar.
+
+        Args:
+            per: one of `RECONSTRUCTIONS`.
+        """
+        layers = [
+            module
             for module in self.modules()
             if isinstance(module, BinaryConv2d) and module.own.weight_bits == 1
         ]
-        return torch.stack(errors).sum() if errors else next(self.parameters()).new_zeros(())
+        if not layers:
+            return next(self.parameters()).new_zeros(())
+        size = RECONSTRUCTIONS[per]
+        total = torch.stack([layer.reconstruction_error() / size(layer) for layer in layers]).sum()
+        return total / sum(layer.weight.numel() for layer in layers) if per == "weight" else total
 
 
 def _count(_: nn.Module, __: Any, logits: Tensor) -> None:

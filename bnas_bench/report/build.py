@@ -20,6 +20,7 @@ from bnas_bench.report.commands import Origin
 from bnas_bench.report.contrasts import RANDOM, against_random, front_table, rank_table
 from bnas_bench.report.datasets import Family, dataset_table, difference_in_words, families
 from bnas_bench.report.folder import replaced, write_page, write_tables, write_texts
+from bnas_bench.report.learned import learned_table
 from bnas_bench.report.model import Report, RunView
 from bnas_bench.report.page import embedded
 from bnas_bench.report.pictures import FAMILIES, FIGURED, Pictures, draw_cells
@@ -146,6 +147,7 @@ def _tables(
             against_random(setting, rows, f"random-{slug}"),
             rank_table(setting, rows, f"ranks-{slug}"),
             front_table(setting, rows, f"fronts-{slug}", store),
+            learned_table(setting, rows, f"learned-{slug}"),
         ):
             if made:
                 yield made

@@ -174,8 +174,31 @@ SOMETIMES: Kinds = {
     **dict.fromkeys(("packed_reason", "packed_isa", "signal"), _maybe(_text)),
     "finetuned_test_accuracy": _maybe(_amounts),
     **dict.fromkeys(("macs", "memory"), _amounts),
-    **dict.fromkeys(("recipe", "notes", "numerics", "learned"), _options),
+    **dict.fromkeys(("recipe", "notes", "numerics"), _options),
+    "learned": lambda value: value == {} or _has(value, LEARNED),
 }
+
+LEARNED: Kinds = {
+    "chance": _share,
+    "steps": _options,
+    "supernets": lambda value: (
+        isinstance(value, dict) and all(_has(supernet, SUPERNET) for supernet in value.values())
+    ),
+}
+"""What a record says of what a search learned (`search.learned`)."""
+
+SUPERNET: Kinds = {
+    "precision": _text,
+    "signs_changed": _maybe(_share),
+    "path_valid_accuracy": _share,
+    "above_chance": Form(bool).takes,
+}
+
+
+def _has(value: Any, fields: Kinds) -> bool:
+    return isinstance(value, dict) and all(
+        name in value and kind(value[name]) for name, kind in fields.items()
+    )
 
 
 def _wrong(record: Record) -> str | None:

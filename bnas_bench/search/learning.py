@@ -17,6 +17,7 @@ from torch.optim import SGD, Adam, Optimizer
 
 from bnas_bench.core.errors import BudgetExceeded
 from bnas_bench.core.options import Amount, BelowOne, Positive
+from bnas_bench.nn.binary import BinaryConv2d
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,12 +45,51 @@ def constant(network: nn.Module) -> Iterator[None]:
 
 
 def set_lr(optimiser: Optimizer, lr: float) -> None:
-    """Give all parameters the learning rate `lr`."""
+    """Give all parameters the learning rate `lr`, stretched ones as many times it as `stretch` said."""
     for group in optimiser.param_groups:
+        rate = lr * group.get("stretch", 1.0)
         if isinstance(group["lr"], Tensor):
-            group["lr"].fill_(lr)
+            group["lr"].fill_(rate)
         else:
-            group["lr"] = lr
+            group["lr"] = rate
+
+
+def groups(network: nn.Module) -> list[dict[str, Any]]:
+    """A network's parameters for an optimiser, the latent weights of 1-bit layers apart from the rest."""
+    latent = [
+        module.weight
+        for module in network.modules()
+        if isinstance(module, BinaryConv2d) and module.precision.weight_bits == 1
+    ]
+    known = set(map(id, latent))
+    others = [weight for weight in network.parameters() if id(weight) not in known]
+    parts = ((others, False), (latent, True))
+    return [{"params": part, "latent": is_latent} for part, is_latent in parts if part]
+
+
+PAPER_EPOCH = 25_000 // 512
+"""Steps of an epoch of half of CIFAR-10 at the budget `paper`, for methods whose paper trains on ImageNet
+or leaves the batch open."""
+
+LONGEST = 0.1
+"""The longest step of Adam on a latent weight: a tenth of the clip of its estimator (DCP-NAS Eq. 17)."""
+
+
+def stretch(optimiser: Optimizer, factor: float) -> None:
+    """Make the steps of latent weights longer where a budget has fewer of them than the paper.
+
+    Only a latent weight's sign counts: how often it turns depends on the length of its way by the size
+    at its start (Helwegen et al., NeurIPS 2019, https://arxiv.org/abs/1906.02107). Real-valued weights
+    would not bear such steps.
+
+    Args:
+        factor: steps in the paper by steps here; below 1 it changes nothing.
+    """
+    if isinstance(optimiser, Adam):
+        factor = min(factor, LONGEST / max(float(optimiser.defaults["lr"]), 1e-12))
+    for group in optimiser.param_groups:
+        if group.get("latent"):
+            group["stretch"] = max(1.0, factor)
 
 
 AnyOptimizer = TypeVar("AnyOptimizer", bound=Optimizer)
@@ -71,9 +111,10 @@ def capturable(optimiser: AnyOptimizer) -> AnyOptimizer:
     return optimiser
 
 
-def adam(
-    parameters: Iterable[Tensor], lr: float, weight_decay: float, momentum: float = 0.9
-) -> Adam:
+Parameters = Iterable[Tensor] | Iterable[dict[str, Any]]
+
+
+def adam(parameters: Parameters, lr: float, weight_decay: float, momentum: float = 0.9) -> Adam:
     """Adam "with momentum", as the papers put it: its first decay rate is the momentum."""
     betas = momentum, 0.999
     return capturable(Adam(parameters, lr, betas, weight_decay=weight_decay, fused=True))
@@ -93,8 +134,9 @@ class BySGD:
     weight_decay: Amount = 3e-4
     clip: Positive = 5.0
 
-    def optimiser(self, weights: Iterable[Tensor]) -> Optimizer:
-        return capturable(SGD(weights, self.lr, self.momentum, weight_decay=self.weight_decay))
+    def optimiser(self, network: nn.Module) -> Optimizer:
+        parts = groups(network)
+        return capturable(SGD(parts, self.lr, self.momentum, weight_decay=self.weight_decay))
 
 
 @dataclass(kw_only=True)
@@ -111,8 +153,8 @@ class ByAdam:
     weight_decay: Amount = 1e-5
     clip: Positive = 5.0
 
-    def optimiser(self, weights: Iterable[Tensor]) -> Optimizer:
-        return adam(weights, self.lr, self.weight_decay)
+    def optimiser(self, network: nn.Module) -> Optimizer:
+        return adam(groups(network), self.lr, self.weight_decay)
 
 
 def descend(network: nn.Module, optimiser: Optimizer, loss: Tensor, clip: float) -> None:
@@ -164,11 +206,17 @@ def cycle(
         yield from images.batches(size, rng, augment, drop_last=True)
 
 
+def evenly(steps: int, parts: int) -> list[int]:
+    """So many steps in so many parts that differ by one at most, the longer ones last."""
+    short, longer = divmod(steps, parts)
+    return [short] * (parts - longer) + [short + 1] * longer
+
+
 def train_briefly(
     network: Network, task: Task, rng: np.random.Generator, how: ByAdam, epochs: int
 ) -> None:
     """Train a search's candidate on its training images, the rate annealed by a cosine."""
-    optimiser = how.optimiser(network.parameters())
+    optimiser = how.optimiser(network)
     network.train()
     steps = epochs * max(1, len(task.train) // task.batch_size)
     batches = cycle(task.train, task.batch_size, rng, task.augment)

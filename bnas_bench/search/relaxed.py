@@ -8,7 +8,7 @@ of the parameters, is the method's own equation and is passed in.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,7 @@ from bnas_bench.search.learning import (
     cycle,
     descend,
     set_lr,
+    stretch,
 )
 from bnas_bench.search.strategy import SearchStrategy
 
@@ -38,13 +39,14 @@ if TYPE_CHECKING:
 
     from bnas_bench.core.architecture import Architecture
     from bnas_bench.data.datasets import Task
+    from bnas_bench.nn.network import Supernet
     from bnas_bench.search.meter import Meter
     from bnas_bench.search.space import SearchSpace
 
 Relaxation = Callable[[Tensor], list[Tensor]]
 """The mix, a weight per option of every decision, as a function of all parameters, one vector."""
 
-MakeOptimiser = Callable[[Iterable[Tensor]], Optimizer]
+MakeOptimiser = Callable[["Supernet"], Optimizer]
 
 
 def softmax_relaxation(sizes: list[int], temperature: float = 1.0) -> Relaxation:
@@ -108,7 +110,7 @@ class Relaxed:
         self.supernet.precision = precision
         start = torch.from_numpy(1e-3 * rng.standard_normal(sum(self.sizes) + edges))
         self.alpha = start.to(task.device, torch.get_default_dtype()).requires_grad_()
-        self.w_optimiser = optimiser(self.supernet.parameters())
+        self.w_optimiser = optimiser(self.supernet)
         self.w_lr = self.w_optimiser.defaults["lr"]
         self.alpha_lr = alpha_lr
         self.alpha_adam = capturable(
@@ -145,8 +147,9 @@ class Relaxed:
         return {f"{name}.{part}": value for part, value in parts.items()}
 
     def fill(self, paper_steps: float, steps: float) -> None:
-        """Stretch alpha's steps so that so many of them go as far as the paper's."""
+        """Stretch the steps of alpha and of 1-bit weights so that so many go as far as the paper's."""
         self.stretch = paper_steps / max(1.0, steps)
+        stretch(self.w_optimiser, self.stretch)
 
     def anneal(self, progress: float) -> None:
         """Set the weights' learning rate."""
@@ -256,9 +259,13 @@ def planned_steps(task: Task, meter: Meter, epochs: int) -> float:
 
 
 def paired_batches(
-    task: Task, rng: np.random.Generator
+    task: Task, rng: np.random.Generator, steps: int | None = None
 ) -> Iterator[tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]]:
-    """An epoch of training batches, each beside one of the validation batches taken in turns."""
+    """Training batches, each beside one of the validation batches taken in turns.
+
+    Args:
+        steps: how many, at most those of an epoch; None: all of these.
+    """
     train = task.train.batches(task.batch_size, rng, task.augment, drop_last=True)
     valid = cycle(task.valid, task.batch_size, rng, task.augment)
-    yield from islice(zip(train, valid, strict=False), steps_per_epoch(task))
+    yield from islice(zip(train, valid, strict=False), steps or steps_per_epoch(task))

@@ -91,15 +91,18 @@ class FakeTask:
 def test_at_the_papers_budget_a_sampling_is_an_epoch() -> None:
     """(8 + 7 + ... + 2) * 3 = 105 samplings of 48 batches of 512, Child and Parent."""
     task = FakeTask(25_000, 2_500, 512)
-    assert CPNAS().plan(8, task, Meter(None)) == (48, 3)
+    assert CPNAS().plan(8, task, Meter(None)) == ([48] * 105, 3)
     passes = 105 * (2 * 48 * 512 + 2 * 2_500 / 3)
-    assert CPNAS().plan(8, task, Meter(int(passes) + 1)) == (48, 3)
-    assert CPNAS().plan(8, task, Meter(int(passes / 3) + 1)) == (14, 3)
+    assert CPNAS().plan(8, task, Meter(int(passes) + 1)) == ([48] * 105, 3)
+    steps, repeats = CPNAS().plan(8, task, Meter(int(passes / 3) + 1))
+    assert (set(steps), steps == sorted(steps), repeats) == ({14, 15}, True, 3)
+    left = passes / 3 + 1 - sum(2 * 512 * n + 2 * 2_500 / 3 for n in steps)
+    assert 0 <= left < 2 * 512  # nothing is left that one more batch could use
 
 
 def test_a_small_budget_shrinks_t_and_a_tiny_one_is_refused() -> None:
     task = FakeTask(500, 30, 64)
-    assert CPNAS().plan(8, task, Meter(35 * 2 * (128 + 20))) == (1, 2)
+    assert CPNAS().plan(8, task, Meter(35 * 2 * (128 + 20))) == ([1] * 70, 2)
     with pytest.raises(BudgetExceeded, match="cpnas needs 5180 passes"):
         CPNAS().plan(8, task, Meter(5179))
 

@@ -200,7 +200,13 @@ def test_rates_are_kept_when_a_run_is_resumed(tmp_path) -> None:
         assert fresh["weight"].tolist() == weight.tolist()
 
 
-@pytest.mark.parametrize("make", [lambda w: adam(w, 0.1, 0.0), BySGD(lr=0.1).optimiser])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda weights: adam(weights, 0.1, 0.0),
+        lambda weights: BySGD(lr=0.1).optimiser(torch.nn.ParameterList(weights)),
+    ],
+)
 def test_rates_lie_on_the_gpu(make) -> None:
     """A step that was captured once takes the rate of the day: nothing of it is Python's number."""
     steps = []

@@ -13,8 +13,19 @@ from torch import nn
 from bnas_bench.core.budget import NetworkSpec
 from bnas_bench.core.errors import BudgetExceeded
 from bnas_bench.data.datasets import PLAIN, Task, TensorImages
+from bnas_bench.nn.binary import BinaryConv2d, Precision
 from bnas_bench.nn.network import Network
-from bnas_bench.search.learning import Division, divide, recalibrate, top_accuracies
+from bnas_bench.search.learning import (
+    ByAdam,
+    BySGD,
+    Division,
+    divide,
+    evenly,
+    recalibrate,
+    set_lr,
+    stretch,
+    top_accuracies,
+)
 from bnas_bench.search.meter import Meter
 
 CPU = torch.device("cpu")
@@ -140,3 +151,66 @@ def test_a_batch_of_all_images_is_a_step() -> None:
     few = replace(some_task(5, 8))
     plan = divide(100, few, step=60, evaluation=9, share=0.5, fewest=1, protocol=(1, 1))
     assert plan.steps == 1
+
+
+class OneBit(Network):
+    """A real-valued and a 1-bit convolution."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(1, 2, 1, bias=False)
+        self.conv = BinaryConv2d(2, 2, 1, scale="none")
+        self.head = nn.Flatten()
+
+
+@pytest.mark.parametrize(("how", "asked", "factor"), [(BySGD(), 50, 50), (ByAdam(lr=0.01), 50, 10)])
+def test_only_the_latent_weights_of_1_bit_layers_take_longer_steps(how, asked, factor) -> None:
+    """Adam's, which are about as long as its rate, up to a tenth of the estimator's clip."""
+    net = OneBit()
+    optimiser = how.optimiser(net)
+    stretch(optimiser, asked)
+    set_lr(optimiser, 0.001)
+    rates = {id(w): g["lr"] for g in optimiser.param_groups for w in g["params"]}
+    assert rates[id(net.stem.weight)] == 0.001
+    assert rates[id(net.conv.weight)] == pytest.approx(0.001 * factor)
+    assert len(rates) == len(list(net.parameters()))
+
+
+def test_steps_are_never_shortened_and_a_real_valued_twin_has_no_latent_weights() -> None:
+    net = OneBit()
+    optimiser = BySGD().optimiser(net)
+    stretch(optimiser, 0.2)
+    set_lr(optimiser, 0.3)
+    assert {group["lr"] for group in optimiser.param_groups} == {0.3}
+    net.precision = Precision.W32A32
+    real = BySGD().optimiser(net)
+    stretch(real, 50)
+    set_lr(real, 0.3)
+    assert [group["lr"] for group in real.param_groups] == [0.3]
+
+
+def test_a_stretch_is_kept_with_the_optimiser() -> None:
+    optimiser, fresh = (BySGD().optimiser(OneBit()) for _ in range(2))
+    stretch(optimiser, 8)
+    fresh.load_state_dict(optimiser.state_dict())
+    set_lr(fresh, 1.0)
+    assert sorted(group["lr"] for group in fresh.param_groups) == [1.0, 8.0]
+
+
+def test_evenly_leaves_nothing_over_and_the_longer_parts_come_last() -> None:
+    assert evenly(10, 4) == [2, 2, 3, 3]
+    assert evenly(3, 3) == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("per", "expected"), [("sum", 4 + 7 + 9), ("filter", 4 / 4 + 7 / 4 + 9), ("weight", 20 / 9)]
+)
+def test_reconstruction_errors_are_summed_or_averaged(per: str, expected: float) -> None:
+    """Squared errors (1, 1, 1, 1) and (1, 1, 1, 4) of two filters of a layer, 9 of another layer's one."""
+    net = Network()
+    net.first = BinaryConv2d(1, 2, 2, scale="none")
+    net.second = BinaryConv2d(1, 1, 1, scale="none")
+    with torch.no_grad():
+        net.first.weight.copy_(torch.tensor([2.0, -2, 0, 0, 2, 2, -2, 3.0]).view(2, 1, 2, 2))
+        net.second.weight.fill_(-4.0)
+    assert net.reconstruction_error(per).item() == pytest.approx(expected)

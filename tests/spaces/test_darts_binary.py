@@ -177,6 +177,25 @@ def test_search_and_final_scale_are_the_papers() -> None:
     assert [index for index, kind in enumerate(kinds) if kind == "reduce"] == [1, 3]
 
 
+@pytest.mark.parametrize(
+    ("side", "cells", "sides"),
+    [
+        (8, 3, [8, 4, 4]),
+        (8, 4, [8, 4, 4, 4]),
+        (8, 2, [4, 4]),
+        (8, 1, [4]),
+        (15, 3, [15, 8, 8]),
+        (16, 4, [16, 8, 4, 4]),
+        (32, 6, [32, 16, 16, 8, 8, 8]),
+    ],
+)
+def test_small_images_are_halved_once(side: int, cells: int, sides: list[int]) -> None:
+    """So that operations differ: on maps of 2x2 pixels, 3x3 and 5x5 separable convolutions are the same."""
+    network = NetworkSpec((1, side, side), 10, cells, 4)
+    halved = [place.halvings + (place.kind == "reduce") for place in plan(network)]
+    assert [-(-side // 2**n) for n in halved] == sides
+
+
 @pytest.mark.slow
 def test_the_auxiliary_head_trains_and_costs_nothing_at_inference() -> None:
     space = make()

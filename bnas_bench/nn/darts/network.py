@@ -92,7 +92,7 @@ class Cell(nn.Module):
 
 
 class CellNetwork(Network):
-    """Stem, normal cells with two reduction cells among them, head.
+    """Stem, normal cells with the reduction cells among them, head.
 
     Args:
         cells: the pairs of the normal and of the reduction cell.
@@ -104,7 +104,7 @@ class CellNetwork(Network):
         self.cells = ListOf[Cell](Cell(cells[place.kind], place, parts) for place in plan(spec))
         newer = len(cells["normal"]) * self.cells[-1].width
         self.auxiliary: AuxiliaryHead | None = None
-        self.auxiliary_index = reduction_cells(spec.cells)[1]
+        self.auxiliary_index = reduction_cells(spec)[-1]
         if spec.auxiliary:
             side = self.cells[self.auxiliary_index]
             self.auxiliary = AuxiliaryHead(len(side.pairs) * side.width, spec.classes)

@@ -48,17 +48,28 @@ class CellPlan:
         return 2 if self.kind == "reduce" else 1
 
 
-def reduction_cells(cells: int) -> tuple[int, int]:
-    """Which cells, counted from 0, halve the map: 1 and 3 of 6 (search), 3 and 6 of 10 (final)."""
-    return (cells - 1) // 3, 2 * (cells - 1) // 3
+SMALLEST = 4
+"""Pixels a side that two halvings leave at least: on maps of 2x2 pixels a separable 3x3 convolution is a
+5x5 one, and every dilated convolution a 1x1 one."""
+
+
+def reduction_cells(spec: NetworkSpec) -> tuple[int, ...]:
+    """Which cells, counted from 0, halve the map: 1 and 3 of 6 (search), 3 and 6 of 10 (final).
+
+    Images whose side does not bear two halvings have one, after the first third: cell 1 of 3.
+    """
+    if not spec.large and min(spec.shape[1:]) < 4 * SMALLEST:
+        return (min(spec.cells // 3, spec.cells - 1),)
+    return (spec.cells - 1) // 3, 2 * (spec.cells - 1) // 3
 
 
 def plan(spec: NetworkSpec) -> Iterator[CellPlan]:
     """The cells of a network: the channels double at each reduction."""
     older = newer = spec.channels if spec.large else 3 * spec.channels
+    reductions = reduction_cells(spec)
     width, reduced, halvings = spec.channels, spec.large, 3 if spec.large else 0
     for index in range(spec.cells):
-        reduction = index in reduction_cells(spec.cells)
+        reduction = index in reductions
         width *= 2 if reduction else 1
         kind = "reduce" if reduction else "normal"
         yield CellPlan(kind, older, newer, width, reduced, halvings)
