@@ -23,8 +23,8 @@ BUDGETS: dict[str, Budget] = {
         ),
         Budget(
             name="quick",
-            passes=20_000,
-            batch_size=128,
+            passes=30_000,
+            batch_size=32,
             search=Scale(cells=3, channels=4, image=8),
             final=Scale(cells=4, channels=12, image=8),
             epochs=12,
