@@ -21,7 +21,13 @@ from typing import TYPE_CHECKING
 
 from bnas_bench.core.options import Count, Positive
 from bnas_bench.nn.binary import Precision
-from bnas_bench.search.relaxed import Bilevel, planned_steps, softmax_relaxation, temperature
+from bnas_bench.search.relaxed import (
+    Bilevel,
+    Relaxation,
+    planned_steps,
+    softmax_relaxation,
+    temperature,
+)
 from bnas_bench.search.strategy import SearchResult
 
 if TYPE_CHECKING:
@@ -60,7 +66,13 @@ class BATS(Bilevel):
         state = {**model.state(), "found": found, "rng": rng}
         for _ in meter.epochs(state=state, protocol=self.epochs):
             model.anneal(meter.progress)
-            heat = temperature(self.temperature, self.last_temperature, meter.progress)
-            found.update(model.epoch(task, rng, softmax_relaxation(model.sizes, heat)))
-            meter.incumbent(model.derive(softmax_relaxation(model.sizes)), **found)
-        return SearchResult(model.derive(softmax_relaxation(model.sizes)), found["valid"])
+            mix = self.mix(model.sizes, meter.progress)
+            found.update(model.epoch(task, rng, mix))
+            meter.incumbent(model.derive(mix), **found)
+        return SearchResult(model.derive(self.mix(model.sizes, 1.0)), found["valid"])
+
+    def mix(self, sizes: list[int], progress: float) -> Relaxation:
+        """The softmax at the temperature of that part of the search; edges are ranked by the last one."""
+        return softmax_relaxation(
+            sizes, temperature(self.temperature, self.last_temperature, progress)
+        )

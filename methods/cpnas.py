@@ -4,6 +4,8 @@ Li'an Zhuo, Baochang Zhang, Hanlin Chen, Linlin Yang, Chen Chen, Yanjun Zhu, Dav
 IJCAI 2020, https://arxiv.org/abs/2005.00057. No reference code was published.
 
 Deviations
+    The first term of Eq. (3), as printed the sum of the means of all filters, holds the Child's signs where
+    they start; by default it is the mean over all weights (`reconstruction`, docs/findings.md).
     The budget decides how long a sampled pair of networks trains: as many batches as let all
     samplings of Algorithm 1 fit (at the paper's budget, one epoch); where not even one batch fits,
     T shrinks first.
@@ -13,7 +15,7 @@ Deviations
 Open in the paper
     lam of Eq. (3) has no value (`lam`). Its second term is averaged over images and elements, so that
     lam means the same at every batch size and width; the mean feature maps are the Parent's, per class
-    within the batch. MSE(.) is the mean over a filter's elements, of the sampled Child's filters.
+    within the batch. The filters are the sampled Child's.
     Gradients are clipped as in the evaluation stage of section 3.1. The abstract puts the
     kernel-level loss into "the training stage"; here it trains the Child while searching, and the
     final training is the space's recipe, the same for all methods.
@@ -27,13 +29,12 @@ from math import floor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from bnas_bench.core.errors import BudgetExceeded
+from bnas_bench.core.errors import BudgetExceeded, UnknownName
 from bnas_bench.core.options import Amount, Few
-from bnas_bench.nn.binary import Filters, Precision, reconstruction_error
+from bnas_bench.nn.binary import RECONSTRUCTIONS, Filters, Precision, reconstruction_of
 from bnas_bench.search.learning import (
     PAPER_EPOCH,
     BySGD,
@@ -68,10 +69,13 @@ def evaluation(z: list[list[float]]) -> np.ndarray:
     return e / e.sum()
 
 
-def filter_error(filters: Iterable[Filters]) -> Tensor:
-    """First term of Eq. (3): sum over layers l and filters c of MSE(H_c, beta_c sign(H_c))."""
-    terms = [reconstruction_error(w, beta) / w[0].numel() for w, beta in filters]
-    return torch.stack(terms).sum() if terms else torch.zeros(())  # a real-valued twin has none
+def filter_error(filters: Iterable[Filters], per: str) -> Tensor:
+    """First term of Eq. (3): over layers l and filters c, MSE(H_c, beta_c sign(H_c)).
+
+    Args:
+        per: `filter` is the sum that the paper prints; one of `RECONSTRUCTIONS`.
+    """
+    return reconstruction_of(filters, per)  # 0 of a real-valued twin
 
 
 def compactness(child: Tensor, parent: Tensor, labels: Tensor) -> Tensor:
@@ -96,6 +100,8 @@ class CPNAS(BySGD, SearchStrategy):
         beta_p: weight of the performance loss in Eq. (1); 0 gives the BNAS-dagger row of table 1.
         repeats: T of Algorithm 1.
         kernel_loss: whether the Child trains with the kernel-level loss of Eqs. (3) and (4).
+        reconstruction: how its first term adds up: `filter`, the sum of the filters' means that Eq. (3)
+            prints; `weight`, the mean over all weights; or `sum`.
         lam: lambda of Eq. (3).
         weight_decay: of SGD, which else is that of `BySGD` (section 3.1).
     """
@@ -103,8 +109,13 @@ class CPNAS(BySGD, SearchStrategy):
     beta_p: Amount = 2.0
     repeats: Few = 3
     kernel_loss: bool = True
+    reconstruction: str = "weight"
     lam: Amount = 0.1
     weight_decay: Amount = 5e-4
+
+    def validate(self) -> None:
+        if self.reconstruction not in RECONSTRUCTIONS:
+            raise UnknownName("reconstruction of cpnas", self.reconstruction, RECONSTRUCTIONS)
 
     def search(
         self, space: SearchSpace, task: Task, meter: Meter, rng: np.random.Generator
@@ -208,7 +219,7 @@ class CPNAS(BySGD, SearchStrategy):
                 logits, maps[name] = model.logits_and_features(x, path)
                 loss = cross_entropy(logits, y)
                 if name == "child" and self.kernel_loss:
-                    loss = loss + filter_error(model.filters(path))
+                    loss = loss + filter_error(model.filters(path), self.reconstruction)
                     loss = loss + self.lam * compactness(maps["child"], maps["parent"], y)
                 descend(model, optimiser, loss, self.clip)
                 losses[f"{name}_loss"] = loss.detach()

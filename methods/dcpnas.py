@@ -11,6 +11,10 @@ Deviations
     and eta, are stretched so that its path has the paper's length; at the paper's budget all are the
     paper's.
 
+    Eq. (7) is printed for one layer. Summed over a supernet it holds the Child's signs where they start; by
+    default it is the mean over all weights (`reconstruction`, docs/findings.md). Eq. (14) has the term,
+    Eq. (16) has not; here it takes part in the steps of the weights.
+
 Open in the paper
     Eqs. (25) to (36) stand in `bnas_bench.search.decoupled`, with what they leave open.
     How long Parent and Child train between two inheritances: one epoch each. Every weight step on a
@@ -36,9 +40,8 @@ from torch.nn.functional import cosine_similarity, cross_entropy
 
 from bnas_bench.core.errors import BudgetExceeded, UnknownName
 from bnas_bench.core.options import Amount, Count
-from bnas_bench.nn.binary import Precision
+from bnas_bench.nn.binary import RECONSTRUCTIONS, Precision
 from bnas_bench.nn.kernels import plain
-from bnas_bench.nn.network import RECONSTRUCTIONS
 from bnas_bench.search.decoupled import Decoupling
 from bnas_bench.search.learning import ByAdam, constant, evenly
 from bnas_bench.search.relaxed import Relaxed, on_host, paired_batches, steps_per_epoch

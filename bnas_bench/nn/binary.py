@@ -10,6 +10,7 @@ Everything is twice differentiable and supports forward-mode derivatives.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Literal
 
@@ -73,6 +74,28 @@ def reconstruction_error(w: Tensor, beta: Tensor) -> Tensor:
     Its gradient with respect to w takes sign(w) as a constant, as PCNN does.
     """
     return (w - beta * sign(w)).square().sum()
+
+
+RECONSTRUCTIONS = ("sum", "filter", "weight")
+"""How the errors of many layers become one number: the sum of their squares, `sum`; the sum of the filters'
+means (CP-NAS Eq. 3), `filter`; the mean over all weights, `weight`."""
+
+
+def reconstruction_of(filters: Iterable[Filters], per: str) -> Tensor:
+    """`reconstruction_error` of some layers, a scalar; 0 of none.
+
+    Args:
+        per: one of `RECONSTRUCTIONS`.
+    """
+    errors, weights = [], 0
+    for w, beta in filters:
+        error = reconstruction_error(w, beta)
+        errors.append(error / w[0].numel() if per == "filter" else error)
+        weights += w.numel()
+    if not errors:
+        return torch.zeros(())
+    total = torch.stack(errors).sum()
+    return total / weights if per == "weight" else total
 
 
 class BinaryConv2d(nn.Module):
@@ -148,10 +171,6 @@ class BinaryConv2d(nn.Module):
     def effective_input(self, x: Tensor) -> Tensor:
         """The activations as the convolution uses them: x itself, or sign(x)."""
         return ste_sign(x, self.estimator) if self.precision.activation_bits == 1 else x
-
-    def reconstruction_error(self) -> Tensor:
-        """Eq. (7) for this layer, a scalar."""
-        return reconstruction_error(self.weight, self.scale_factor())
 
     def convolve(self, x_BCHW: Tensor, weight: Tensor, groups: int) -> Tensor:
         """Convolve with weights that `effective_weight` gave, arranged as the caller needs them."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
-from bnas_bench.nn.binary import BinaryConv2d, Filters, Precision
+from bnas_bench.nn.binary import BinaryConv2d, Filters, Precision, reconstruction_of
 from bnas_bench.nn.quantised import QuantConv2d
 
 if TYPE_CHECKING:
@@ -37,15 +37,6 @@ def initialised_by(rng: np.random.Generator) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(rng.integers(2**63)))
         yield
-
-
-RECONSTRUCTIONS: dict[str, Callable[[BinaryConv2d], int]] = {
-    "sum": lambda _: 1,
-    "filter": lambda layer: layer.weight[0].numel(),
-    "weight": lambda _: 1,
-}
-"""How the squared errors of a supernet's weights become one number: their `sum`; the sum of the filters'
-means (CP-NAS Eq. 3), `filter`; the mean over all weights, `weight`."""
 
 
 class Counted(nn.Module):
@@ -93,16 +84,12 @@ class Counted(nn.Module):
         Args:
             per: one of `RECONSTRUCTIONS`.
         """
-        layers = [
-            module
+        filters = (
+            module.filters()
             for module in self.modules()
             if isinstance(module, BinaryConv2d) and module.own.weight_bits == 1
-        ]
-        if not layers:
-            return next(self.parameters()).new_zeros(())
-        size = RECONSTRUCTIONS[per]
-        total = torch.stack([layer.reconstruction_error() / size(layer) for layer in layers]).sum()
-        return total / sum(layer.weight.numel() for layer in layers) if per == "weight" else total
+        )
+        return reconstruction_of(filters, per).to(next(self.parameters()))
 
 
 def _count(_: nn.Module, __: Any, logits: Tensor) -> None:

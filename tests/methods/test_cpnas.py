@@ -41,7 +41,9 @@ def test_eq_3_first_term() -> None:
             for c in range(len(w)):
                 expected += ((w[c] - beta[c] * np.where(w[c] >= 0, 1, -1)) ** 2).mean()
     assert expected > 0
-    assert filter_error(supernet.filters(path)).item() == pytest.approx(expected, rel=1e-5)
+    assert filter_error(supernet.filters(path), "filter").item() == pytest.approx(
+        expected, rel=1e-5
+    )
 
 
 def test_eq_3_second_term() -> None:

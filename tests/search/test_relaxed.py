@@ -62,6 +62,15 @@ def test_relaxation_with_a_temperature() -> None:
     assert [temperature(1.0, 0.01, t) for t in (0, 0.5, 1)] == pytest.approx([1.0, 0.1, 0.01])
 
 
+def test_bats_ranks_edges_by_the_mix_that_its_search_ended_with() -> None:
+    from bnas_bench.methods.bats import BATS
+
+    alpha = torch.tensor([0.0, 0.2, -9.0, 0.0, 0.3, 0.29])
+    warm, cold = (BATS().mix([3, 3], progress)(alpha) for progress in (0.0, 1.0))
+    np.testing.assert_allclose(warm[0].numpy(), softmax(alpha[:3].numpy()), rtol=1e-6)
+    np.testing.assert_allclose(cold[0].numpy(), softmax(alpha[:3].numpy() / 0.1), rtol=1e-6)
+
+
 def test_entropy_and_bnas_diversity() -> None:
     p = [RNG.dirichlet(np.ones(4)), np.array([1.0, 0.0])]
     mean = np.mean([-(p[0] * np.log(p[0])).sum(), 0.0])

@@ -20,7 +20,6 @@ from bnas_bench.nn.binary import (
     Filters,
     RPReLU,
     mean_magnitude,
-    reconstruction_error,
     ste_sign,
 )
 from bnas_bench.nn.blocks import Head, channels_last, inference_layout
@@ -151,9 +150,6 @@ class NormalisedConv2d(BinaryConv2d):
         x_BCHW = self.effective_input(x_BCHW)
         padding = weight.shape[-1] // 2
         return F.conv2d(x_BCHW, weight, None, self.stride, padding, groups=groups)
-
-    def reconstruction_error(self) -> Tensor:
-        return reconstruction_error(*self.filters())
 
 
 class MobileBlock(nn.Module):
