@@ -12,8 +12,8 @@ Deviations
     paper's.
 
     Eq. (7) is printed for one layer. Summed over a supernet it holds the Child's signs where they start; by
-    default it is the mean over all weights (`reconstruction`, docs/findings.md). Eq. (14) has the term,
-    Eq. (16) has not; here it takes part in the steps of the weights.
+    default it is the sum of the filters' means, as in CP-NAS (`reconstruction`, docs/findings.md). Eq. (14)
+    has the term, Eq. (16) has not; here it takes part in the steps of the weights.
 
 Open in the paper
     Eqs. (25) to (36) stand in `bnas_bench.search.decoupled`, with what they leave open.
@@ -224,8 +224,8 @@ class DCPNAS(ByAdam, Decoupling, SearchStrategy):
     Args:
         tangent: whether D of Eq. (13) takes part (T.P. of table 4); false is lam = 0.
         lam, mu: weights of D and of the reconstruction error in Eq. (14).
-        reconstruction: how Eq. (7), printed for one layer, becomes a number for the supernet: `weight`,
-            the mean over its weights; `filter`, the sum of its filters' means as in CP-NAS; or `sum`.
+        reconstruction: how Eq. (7), printed for one layer, becomes a number for the supernet: `filter`,
+            the sum of its filters' means as in CP-NAS; `weight`, the mean over all weights; or `sum`.
         distance: of Eq. (13), `frobenius`, `l1` or `cosine` (table 5).
         hessian: the form of H_G in Eq. (15): `fisher` (Eqs. 18 to 23, the paper's GGN), `ggn`,
             `exact-hvp` or `exact-matrix`.
@@ -239,7 +239,7 @@ class DCPNAS(ByAdam, Decoupling, SearchStrategy):
     tangent: bool = True
     lam: Amount = 1e-4
     mu: Amount = 0.2
-    reconstruction: str = "weight"
+    reconstruction: str = "filter"
     distance: str = "frobenius"
     hessian: str = "fisher"
     decoupled: bool = True
