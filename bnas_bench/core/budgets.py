@@ -1,6 +1,6 @@
-"""The named budgets: what a cell may spend, at which scale, and how the winner is trained.
+"""The named budgets: what a trial may spend, at which scale, and how the winner is trained.
 
-A `smoke` cell takes under 20 s on 2 CPU cores, a `quick` one under 100 s (on nas-bnn longer);
+A `smoke` trial takes under 20 s on 2 CPU cores, a `quick` one about two minutes on one (on nas-bnn longer);
 `standard` is meant for an hour on one GPU (not measured yet); `paper` leaves every method its paper's
 number of epochs, and every space its paper's scale.
 """
