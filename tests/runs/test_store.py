@@ -68,6 +68,11 @@ def test_a_trial_without_a_record_is_not_over(store: Store) -> None:
         (unchecked(RECORD | {"classes": 0}), "'classes' is 0"),
         (unchecked(RECORD | {"ops": {}}), "'ops' is {}"),
         (unchecked(RECORD | {"method": 3}), "'method' is 3"),
+        (unchecked(RECORD | {"learned": {"supernets": {}}}), "'learned' is"),
+        (
+            unchecked(RECORD | {"learned": {"chance": 10, "steps": {}, "supernets": {"w": {}}}}),
+            "'learned' is",
+        ),
         (unchecked(RECORD | {"config": {"method": {}}}), r"'config\.space' is None"),
         (unchecked({k: v for k, v in RECORD.items() if k != "seed"}), "no 'seed'"),
         (unchecked(RECORD | {"reason": "\x1b[2J"}), "characters that no text has"),
