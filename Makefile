@@ -10,7 +10,7 @@ READY := .venv/installed
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
 
-demo: $(READY) ## search, train, test and measure three 1-bit networks (three to six minutes)
+demo: $(READY) ## search, train, test and measure three 1-bit networks (about six minutes)
 	$(BIN)/bnas-bench run --method dcpnas --space darts-binary --seeds 3
 
 test: $(READY) ## run the tests that a change needs at once
