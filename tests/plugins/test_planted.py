@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,14 @@ from bnas_bench.core.seeds import generator
 from bnas_bench.plugins.checks import cases, networks
 from bnas_bench.plugins.checks.contract import ContractBroken
 from bnas_bench.plugins.checks.networks import NETWORK_CHECKS
-from bnas_bench.plugins.checks.planted import Trials, check_planted, drawn, planted_trials, told
+from bnas_bench.plugins.checks.planted import (
+    Trials,
+    check_planted,
+    drawn,
+    left_out,
+    planted_trials,
+    told,
+)
 from bnas_bench.plugins.checks.planted_tasks import CLASSES, TASKS, Channel
 from bnas_bench.plugins.checks.spaces import SPACE_CHECKS
 from bnas_bench.plugins.registry import find
@@ -193,6 +201,21 @@ def test_no_search_passes_on_noise(
     noisy(monkeypatch)
     with pytest.raises(ContractBroken, match="draws"):
         check_planted(Trials(find("method", method), task))
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "planted.md"
+
+
+def test_the_page_knows_every_method_and_task() -> None:
+    """A method of the reader's own may be missing there."""
+    lines = [line for line in PAGE.read_text("utf-8").splitlines() if line.startswith("|")]
+    cells = [[cell.strip(" `") for cell in line.strip("|").split("|")] for line in lines]
+    page = {name: dict(zip(cells[0][1:], row, strict=True)) for name, *row in cells[2:]}
+    for method in page.keys() - {"draws"}:
+        asked = [task for task in TASKS if left_out(method, task) is None]
+        assert [task for task in TASKS if "p = " in page[method][task]] == asked, "make planted"
+    golden = Path(__file__).parents[1] / "golden"
+    assert {file.stem for file in golden.glob("*.json")} <= page.keys()
 
 
 def test_a_constant_answer_is_a_draw() -> None:
