@@ -64,7 +64,8 @@ def icc_of_best(
     """The same of the best architectures, those of the highest means.
 
     They are chosen by the means that are judged, so that the noise in these differs less than it does over
-    all, and the estimate is a little too low: 0.80 for 0.82, where it is 0.95 over all.
+    all, and the estimate is too low, the more so the less reliable the means are. Of normal values, where
+    it is 0.95 over all, the best quarter's is 0.82 and the estimate 0.80; where 0.81, 0.51 and 0.22.
     """
     best = np.argsort(means_N, axis)[..., -count_of_best(means_N.shape[axis], top) :]
     means, variances = (np.take_along_axis(v, best, axis) for v in (means_N, variances_N))
