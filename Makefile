@@ -36,7 +36,7 @@ docs: $(READY) ## write docs/matrix.md, docs/papers.md and docs/audit.md
 	$(BIN)/bnas-bench audit --markdown > docs/audit.md.new
 	for page in matrix papers audit; do mv docs/$$page.md.new docs/$$page.md; done
 
-planted: $(READY) ## search the planted tasks with every method, in ten minutes; writes docs/planted.md
+planted: $(READY) ## search the planted tasks with every method, in thirteen minutes; writes docs/planted.md
 	$(BIN)/python -c 'from bnas_bench.plugins.planted_page import planted_page; print(planted_page(), end="")' \
 		> docs/planted.md.new
 	mv docs/planted.md.new docs/planted.md

@@ -7,18 +7,27 @@ from collections.abc import Iterator
 import numpy as np
 
 from bnas_bench.plugins.checks.contract import one_thread
-from bnas_bench.plugins.checks.planted import LEVEL, PASSES, SEEDS, Trials, drawn, left_out
+from bnas_bench.plugins.checks.planted import (
+    COMPARED,
+    LEVEL,
+    PASSES,
+    RESAMPLES,
+    SEEDS,
+    Trials,
+    drawn,
+    left_out,
+)
 from bnas_bench.plugins.checks.planted_tasks import TASKS
 from bnas_bench.plugins.registry import Plugin, discover
 
 HEAD = f"""# Planted optima
 
-Written by `make planted`, in some ten minutes of one core. Four small tasks have an architecture that is
+Written by `make planted`, in some thirteen minutes of one core. Four small tasks have an architecture that is
 best by construction (`bnas_bench/plugins/checks/planted_tasks.py`). Every method searches each of them with
 its defaults and {PASSES:,} passes, {len(SEEDS)} times, each time on images of its own. A cell is the mean
 share of decisions at their planted option, and the chance that draws from the space reach it (a
-permutation test). `bnas-bench check` wants that chance below {LEVEL}: **what misses it is bold**.
-A number in brackets is the reason why a task is not asked of a method.
+permutation test, which shows {1 / (1 + RESAMPLES)} at the least). `bnas-bench check` wants that chance below
+{LEVEL}: **what misses it is bold**. A number in brackets is the reason why a task is not asked of a method.
 
 - `destroys`: one option computes, the others look at what every network sees anyway, at noise, at nothing.
 - `reach`: a decision's signal can be seen by one dilation alone, whatever the filters.
@@ -45,7 +54,10 @@ def _cells(method: Plugin, reasons: list[str]) -> Iterator[str]:
         if reason := left_out(method.name, task):
             if reason not in reasons:
                 reasons.append(reason)
-            yield f"({reasons.index(reason) + 1})"
+            note = f"({reasons.index(reason) + 1})"
+            yield (
+                f"{np.mean(Trials(method, task).shares):.0%} {note}" if reason == COMPARED else note
+            )
             continue
         trials = Trials(method, task)
         cell = f"{np.mean(trials.shares):.0%}, p = {trials.p:.2g}"

@@ -95,7 +95,7 @@ def cases(
 
     Args:
         spaces: what a method is tried on; None takes every space that is known, and the planted
-            tasks after them, which take ten to twenty seconds each.
+            tasks after them, which take about half a minute each.
         device: where its searches compute.
     """
 
