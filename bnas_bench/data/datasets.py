@@ -137,6 +137,22 @@ def task(dataset: Dataset, spec: NetworkSpec, budget: Budget, rng: np.random.Gen
     )
 
 
+def together(dataset: Dataset) -> TensorImages:
+    """All images of a dataset, those of its training part first.
+
+    Raises:
+        BadValue: if they are files that are read as they are wanted.
+    """
+    train, test = dataset.train, dataset.test
+    if not (isinstance(train, TensorImages) and isinstance(test, TensorImages)):
+        raise BadValue(
+            f"the images of {dataset.name} do not fit into memory, where its two parts could be mixed: "
+            "take fewer, or leave the parts as they are"
+        )
+    labels = np.concatenate([train.labels, test.labels])
+    return TensorImages(torch.cat([train.pixels, test.pixels]), labels, train.device)
+
+
 def stratified(labels: np.ndarray, sizes: Sequence[int], order: np.ndarray) -> list[np.ndarray]:
     """Disjoint sets of indices, of the given sizes and with the classes' proportions.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,12 +35,14 @@ class Definition:
 
     Attributes:
         fingerprint: of the dataset's images and labels, `Dataset.fingerprint`.
-        test_images: of the dataset; all of them test.
+        test_images: how many test.
         seeds: trained side by side as one network; how many changes the last digits.
         channels, cells: the networks' scale, as the space counts it.
         image: images are resized to this many pixels a side; None leaves them as they are.
         train_images, valid_images: drawn from the dataset's training images, each class in proportion.
             Few images to train on keep the accuracies apart.
+        mixed: whether they are drawn from all images of the dataset instead, and all others test: the more
+            test, the less the sampling of them blurs what is compared.
         augmented: whether images are cropped at random, and mirrored where that may be.
     """
 
@@ -54,6 +56,7 @@ class Definition:
     image: Width | None = None
     train_images: Count = 200
     valid_images: Count = 400
+    mixed: bool = False
     epochs: Count = 20
     batch_size: Batch = 32
     lr: Amount = 5e-3
@@ -83,24 +86,27 @@ class Definition:
         scale = Scale(self.cells, self.channels)
         return space.spec(scale, dataset.shape, dataset.classes, final=True)
 
-    def split(self, dataset: Dataset) -> tuple[Images, Images]:
-        """The images that train and those that validate: none of the dataset's test images.
+    def split(self, dataset: Dataset) -> tuple[Images, Images, Images]:
+        """The images that train, those that validate, and those that test.
 
         Raises:
-            BadValue: if there are not so many.
+            BadValue: if there are not so many, or none would test.
         """
-        from bnas_bench.data.datasets import stratified
+        from bnas_bench.data.datasets import stratified, together
 
-        images = dataset.train
-        if self.train_images + self.valid_images > len(images):
+        images = together(dataset) if self.mixed else dataset.train
+        if self.train_images + self.valid_images > len(images) - self.mixed:
+            what = f"{'images' if self.mixed else 'training images'} of {self.dataset}"
             raise BadValue(
                 f"{self.train_images} images to train and {self.valid_images} to validate are more than "
-                f"the {len(images)} training images of {self.dataset}: give fewer"
+                f"the {len(images)} {what}{' allow, where others test' * self.mixed}: give fewer"
             )
         order = generator(0, "table", "split", self.dataset).permutation(len(images))
         sizes = self.train_images, self.valid_images
         train, valid = stratified(images.labels, sizes, order)
-        return images.subset(train), images.subset(valid)
+        others = np.setdiff1d(order, np.concatenate([train, valid]))
+        test = images.subset(others) if self.mixed else dataset.test
+        return images.subset(train), images.subset(valid), test
 
     @classmethod
     def from_json(cls, values: Any) -> Definition:
@@ -179,10 +185,10 @@ def defined(
         space=space,
         dataset=dataset,
         fingerprint=images.fingerprint,
-        test_images=len(images.test),
+        test_images=1,
         seeds=seeds,
         **values,
     )
     definition.spec(instance, images)
-    definition.split(images)
-    return definition
+    _, _, test = definition.split(images)
+    return replace(definition, test_images=len(test))

@@ -48,8 +48,7 @@ class Trainer:
     def __init__(self, definition: Definition, space: SearchSpace, dataset: Dataset) -> None:
         self.definition, self.space = definition, space
         self.spec = definition.spec(space, dataset)
-        self.train, self.valid = definition.split(dataset)
-        self.test = dataset.test
+        self.train, self.valid, self.test = definition.split(dataset)
         self.augment = dataset.augment() if definition.augmented else PLAIN
         found = provenance.commit()
         self.code = f"{(found['commit'] or 'unknown')[:10]}{'+' * bool(found['dirty'])}"

@@ -11,10 +11,11 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bnas_bench.core.errors import BadValue, BenchError, Damaged
-from bnas_bench.data.datasets import load
+from bnas_bench.data.datasets import Images, load
 from bnas_bench.tables.definition import Definition, architectures, defined
 from bnas_bench.tables.fill import Request, fill, fill_in_processes
 from bnas_bench.tables.row import Row, Work
@@ -194,13 +195,31 @@ def test_nothing_is_begun_after_the_deadline(tmp_path: Path) -> None:
 
 def test_the_split_is_stratified_and_never_shows_the_test_images() -> None:
     digits = load("digits", image=None, device="cpu", folder="data")
-    train, valid = tiny().split(digits)
+    train, valid, _ = tiny().split(digits)
     assert (len(train), len(valid)) == (40, 40)
     seen = {image.tobytes() for part in (train, valid) for image in part.pixels.numpy()}  # type: ignore[attr-defined]
     assert len(seen) == 80
     assert not seen & {image.tobytes() for image in digits.test.pixels.numpy()}  # type: ignore[attr-defined]
     with pytest.raises(BadValue, match="more than the 1437 training images"):
         replace(DEFINITION, train_images=2000).split(digits)
+
+
+def test_mixed_parts_hold_every_image_once() -> None:
+    digits = load("digits", image=None, device="cpu", folder="data")
+    how = defined("bnas-201", "digits", 2, ("mixed=true", *TINY), Path("data"))
+    parts = how.split(digits)
+    assert [len(part) for part in parts] == [40, 40, 1717]
+    assert how.test_images == 1717
+    assert [np.bincount(part.labels).tolist() for part in parts[:2]] == [[4] * 10] * 2
+
+    def images(*parts: Images) -> list[bytes]:
+        return sorted(image.tobytes() for part in parts for image in part.pixels.numpy())  # type: ignore[attr-defined]
+
+    assert images(*parts) == images(digits.train, digits.test)
+    with pytest.raises(
+        BadValue, match="more than the 1797 images of digits allow, where others test"
+    ):
+        replace(how, train_images=1757).split(digits)
 
 
 @pytest.mark.parametrize(
