@@ -8,7 +8,7 @@ from typing import Any
 
 from bnas_bench.core.errors import BenchError
 from bnas_bench.plugins.registry import Kind, Plugin, known
-from bnas_bench.plugins.spec import pairs
+from bnas_bench.plugins.spec import pairs, parse_spec
 from bnas_bench.search.space import SearchSpace
 
 
@@ -26,6 +26,17 @@ def space(name: str, options: Mapping[str, Any], plugin: Plugin | None = None) -
     made = plugin.make(plugin.resolve(texts))
     made.name = name  # as its architectures name it, wherever the person's file lies
     return made
+
+
+def written(text: str) -> SearchSpace:
+    """The space that a file names as a command line would, `bnas-201` or `darts-binary[zeroise=true]`.
+
+    Raises:
+        BenchError: if no known space has that name, or it has no such options.
+    """
+    spec = parse_spec(text)
+    plugin = known("space", spec.name)
+    return plugin.make(plugin.resolve(spec.options))
 
 
 @cache

@@ -13,7 +13,7 @@ from pandas import DataFrame
 
 from bnas_bench.core.budget import PRECISIONS
 from bnas_bench.core.errors import Damaged
-from bnas_bench.plugins import making
+from bnas_bench.plugins import recorded
 from bnas_bench.tables.definition import Definition, architectures, text
 from bnas_bench.tables.row import Row
 from bnas_bench.tables.store import TableStore
@@ -49,9 +49,10 @@ class Contents:
 
         Raises:
             Damaged: if a row is altered, or of an architecture that stands for no class.
+            BenchError: if the definition's space is none that is known.
         """
         rows = store.refresh().values()
-        space = making.space(store.definition.space)
+        space = recorded.written(store.definition.space)
         place = {text(space, arch): k for k, arch in enumerate(architectures(space))}
         for row in rows:
             if row.arch not in place:

@@ -17,7 +17,7 @@ from bnas_bench.core.architecture import Architecture
 from bnas_bench.core.budget import PRECISIONS
 from bnas_bench.core.errors import BadValue, UnknownName
 from bnas_bench.core.files import kind_of
-from bnas_bench.plugins import making
+from bnas_bench.plugins import recorded
 from bnas_bench.runs.reading import read_architecture
 from bnas_bench.search.space import SearchSpace
 from bnas_bench.tables import parquet
@@ -76,8 +76,8 @@ class GroundTruth:
 
     @cached_property
     def space(self) -> SearchSpace:
-        """The space of its architectures."""
-        return making.space(self.definition.space)
+        """The space of its architectures, one that is known: no file that the table names is run."""
+        return recorded.written(self.definition.space)
 
     def query(self, arch: Architecture | str, precision: str = "W1A1") -> Entry:
         """What an architecture reaches.

@@ -18,6 +18,7 @@ import bnas_bench as bb
 from bnas_bench.core.architecture import Architecture
 from bnas_bench.core.errors import BadValue, Damaged, InvalidArchitecture, UnknownName
 from bnas_bench.plugins import making
+from bnas_bench.plugins.source import BadPlugin
 from bnas_bench.tables import parquet, truth
 from bnas_bench.tables.contents import Contents
 from bnas_bench.tables.row import Row
@@ -187,6 +188,18 @@ def test_a_row_of_no_class_is_told(tmp_path: Path) -> None:
     stray = replace(row(order()[0]), arch="|none~0|")
     with pytest.raises(Damaged, match=r"a row of \|none~0\|, which no table of bnas-201 holds"):
         bb.table(filled(tmp_path / "t", [stray]).folder)
+
+
+def test_no_file_that_a_table_names_is_run(tmp_path: Path, table: GroundTruth) -> None:
+    """Neither by a folder nor by a file whose digest is right."""
+    (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    how = replace(DEFINITION, space=f"{tmp_path / 'evil.py'}:Space")
+    with pytest.raises(BadPlugin, match="nothing that came with results is run"):
+        bb.table(filled(tmp_path / "t", [], how).folder)
+    parquet.write(replace(table.contents, definition=how), tmp_path / "t.parquet")
+    with pytest.raises(BadPlugin, match="nothing that came with results is run"):
+        bb.table(tmp_path / "t.parquet").query(order()[0])
+    assert not (tmp_path / "ran").exists()
 
 
 @pytest.mark.sample(6)
