@@ -19,7 +19,17 @@ from torch.nn.functional import cross_entropy
 
 from bnas_bench.core.architecture import Architecture
 from bnas_bench.core.options import Amount, Count
-from bnas_bench.search.learning import accuracy, adam, cosine, set_lr
+from bnas_bench.search.learning import (
+    PAPER_EPOCH,
+    accuracy,
+    adam,
+    cosine,
+    groups,
+    planned_steps,
+    set_lr,
+    steps_per_epoch,
+    stretch,
+)
 from bnas_bench.search.strategy import SearchResult, SearchStrategy
 
 if TYPE_CHECKING:
@@ -49,7 +59,12 @@ class Template(SearchStrategy):
         self, space: SearchSpace, task: Task, meter: Meter, rng: np.random.Generator
     ) -> SearchResult:
         supernet = space.supernet(task.spec, rng).to(task.device)
-        optimiser = adam(supernet.parameters(), self.lr, self.weight_decay)
+        optimiser = adam(groups(supernet), self.lr, self.weight_decay)
+        # As in the other methods: where a budget has fewer steps, those of 1-bit weights are longer.
+        valid = (self.candidates + 1) * len(task.valid) / 3
+        epoch = steps_per_epoch(task) * min(task.batch_size, len(task.train)) + valid
+        steps = planned_steps(task, meter, self.epochs, epoch)
+        stretch(optimiser, self.epochs * PAPER_EPOCH / steps)
         best: dict[str, Any] = {}
         # What the epochs change: after a kill the meter puts it back, and the search goes on.
         state = {"supernet": supernet, "optimiser": optimiser, "best": best, "rng": rng}

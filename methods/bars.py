@@ -9,8 +9,8 @@ Deviations
     Eq. (6) writes alpha for the probabilities; so it is here. The entropies of the decisions are averaged,
     so that lambda means the same in spaces of few and of many decisions.
     "FLOPs" of Eq. (7) are OPs, FLOPs + BOPs/64 as in table 2, computed by the space's formula.
-    The search ends when the budget does, and alpha's step size is stretched so that its path has the
-    paper's length.
+    The search ends when the budget does, and the steps of alpha and of 1-bit weights are stretched so that
+    their paths have the paper's length.
 
 Open in the paper
     Its appendix is missing. The courses of temperature (geometric) and lambda (linear), their ends, mu,
@@ -37,7 +37,7 @@ from bnas_bench.search.relaxed import (
     entropy,
     epoch_passes,
     on_host,
-    planned_steps,
+    paired_steps,
     softmax_relaxation,
     temperature,
 )
@@ -110,7 +110,7 @@ class BARS(Bilevel):
     ) -> SearchResult:
         model = self.model(space, task, rng)
         awake = 1 - self.warmup
-        model.fill(awake * PAPER_STEPS, awake * planned_steps(task, meter, self.epochs))
+        model.fill(awake * PAPER_STEPS, awake * paired_steps(task, meter, self.epochs))
         probabilities = softmax_relaxation(model.sizes)
         formula = space.ops(task.spec)
         budget = self.target * formula.of(space.path(space.largest()))

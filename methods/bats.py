@@ -5,8 +5,8 @@ section 3.3. No reference code was published. A re-implementation from descripti
 first-order bi-level search whose softmax over alpha is sharpened by a temperature.
 
 Deviations
-    The search ends when the budget does, and alpha's step size is stretched so that its path has the
-    paper's length.
+    The search ends when the budget does, and the steps of alpha and of 1-bit weights are stretched so that
+    their paths have the paper's length.
 
 Open in the paper
     The paper's text was not at hand. The course of the temperature: geometric from `temperature` to
@@ -24,7 +24,7 @@ from bnas_bench.nn.binary import Precision
 from bnas_bench.search.relaxed import (
     Bilevel,
     Relaxation,
-    planned_steps,
+    paired_steps,
     softmax_relaxation,
     temperature,
 )
@@ -61,7 +61,7 @@ class BATS(Bilevel):
     ) -> SearchResult:
         precision = Precision.W32A1 if self.real_weights else Precision.W1A1
         model = self.model(space, task, rng, precision=precision)
-        model.fill(PAPER_STEPS, planned_steps(task, meter, self.epochs))
+        model.fill(PAPER_STEPS, paired_steps(task, meter, self.epochs))
         found: dict[str, float] = {}
         state = {**model.state(), "found": found, "rng": rng}
         for _ in meter.epochs(state=state, protocol=self.epochs):

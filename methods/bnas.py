@@ -8,7 +8,8 @@ Deviations
     Whether a final cell keeps `none`, the paper's Zeroise layer, is the space's rule, the same for all
     methods: darts-binary and bats take two edges into every node unless zeroise=true, bars any number.
     The search ends when the budget does, not after 50 epochs: t of the diversity regulariser counts the
-    paper's epochs, and alpha's step size is stretched so that its path has the paper's length.
+    paper's epochs, and the steps of alpha and of 1-bit weights are stretched so that their paths have the
+    paper's length.
 
 Open in the paper
     The paper's text was not at hand: lam and tau are the values that its authors' work is quoted with.
@@ -26,7 +27,7 @@ import torch
 from torch import Tensor
 
 from bnas_bench.core.options import Amount, Positive
-from bnas_bench.search.relaxed import Bilevel, entropy, planned_steps, softmax_relaxation
+from bnas_bench.search.relaxed import Bilevel, entropy, paired_steps, softmax_relaxation
 from bnas_bench.search.strategy import SearchResult
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class BNAS(Bilevel):
         self, space: SearchSpace, task: Task, meter: Meter, rng: np.random.Generator
     ) -> SearchResult:
         model = self.model(space, task, rng)
-        model.fill(PAPER_STEPS, planned_steps(task, meter, self.epochs))
+        model.fill(PAPER_STEPS, paired_steps(task, meter, self.epochs))
         relaxation = softmax_relaxation(model.sizes)
         found: dict[str, float] = {}
         state = {**model.state(), "found": found, "rng": rng}

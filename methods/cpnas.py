@@ -4,8 +4,9 @@ Li'an Zhuo, Baochang Zhang, Hanlin Chen, Linlin Yang, Chen Chen, Yanjun Zhu, Dav
 IJCAI 2020, https://arxiv.org/abs/2005.00057. No reference code was published.
 
 Deviations
-    The first term of Eq. (3), as printed the sum of the means of all filters, holds the Child's signs where
-    they start; by default it is the mean over all weights (`reconstruction`, docs/findings.md).
+    The first term of Eq. (3), as printed the sum of the means of all filters, holds the Child's signs back;
+    by default it is the mean over all weights (`reconstruction`, docs/findings.md).
+    In a small budget the Child's 1-bit weights take longer steps (`search.learning.stretch`).
     The budget decides how long a sampled pair of networks trains: as many batches as let all
     samplings of Algorithm 1 fit (at the paper's budget, one epoch); where not even one batch fits,
     T shrinks first.
@@ -44,6 +45,7 @@ from bnas_bench.search.learning import (
     descend,
     evenly,
     set_lr,
+    steps_per_epoch,
     stretch,
 )
 from bnas_bench.search.strategy import SearchResult, SearchStrategy
@@ -171,7 +173,7 @@ class CPNAS(BySGD, SearchStrategy):
 
     def plan(self, options: int, task: Task, meter: Meter) -> tuple[list[int], int]:
         """Batches that each sampled pair trains for, and T, so that all samplings fill the budget."""
-        whole = max(1, len(task.train) // task.batch_size)
+        whole = steps_per_epoch(task)
         samplings = max(1, sum(range(2, options + 1)))
         if meter.passes is None:
             return [whole] * (samplings * self.repeats), self.repeats

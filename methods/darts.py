@@ -7,8 +7,8 @@ of DCP-NAS (Li et al., IJCV 2023), https://arxiv.org/abs/2306.15390.
 Deviations
     The supernet is 1-bit unless `precision` says otherwise; the networks that are trained in the end are
     1-bit either way, where those of DCP-NAS' table 6 are real-valued like their search.
-    The search ends when the budget does, not after 50 epochs, and alpha's step size is stretched so
-    that its path has the paper's length.
+    The search ends when the budget does, not after 50 epochs, and the steps of alpha and of 1-bit weights
+    are stretched so that their paths have the paper's length.
 
 Open in the paper
     Whether alpha or the weights step first: alpha, as in the authors' code.
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from bnas_bench.core.errors import UnknownName
 from bnas_bench.nn.binary import Precision
 from bnas_bench.search.decoupled import Decoupling
-from bnas_bench.search.relaxed import Bilevel, planned_steps, softmax_relaxation
+from bnas_bench.search.relaxed import Bilevel, paired_steps, softmax_relaxation
 from bnas_bench.search.strategy import SearchResult
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class DARTS(Decoupling, Bilevel):
     ) -> SearchResult:
         """Algorithm 1."""
         model = self.model(space, task, rng, precision=Precision(self.precision), decoupling=self)
-        model.fill(PAPER_STEPS, planned_steps(task, meter, self.epochs))
+        model.fill(PAPER_STEPS, paired_steps(task, meter, self.epochs))
         relaxation = softmax_relaxation(model.sizes)
         found: dict[str, float] = {}
         state = {**model.state(), "found": found, "rng": rng}

@@ -9,8 +9,7 @@ Deviations
     The first line of Eq. (12) is the negative of its second; G is the second, minus the KL divergence.
     The search ends when the budget does, not after 105 rounds, and the step sizes of alpha, alpha_lr
     and eta, are stretched so that its path has the paper's length; at the paper's budget all are the
-    paper's.
-
+    paper's. The Child's 1-bit weights take longer steps as well (`search.learning.stretch`).
     Eq. (7) is printed for one layer. Summed over a supernet it holds the Child's signs where they start; by
     default it is the sum of the filters' means, as in CP-NAS (`reconstruction`, docs/findings.md). Eq. (14)
     has the term, Eq. (16) has not; here it takes part in the steps of the weights.
@@ -43,8 +42,8 @@ from bnas_bench.core.options import Amount, Count
 from bnas_bench.nn.binary import RECONSTRUCTIONS, Precision
 from bnas_bench.nn.kernels import plain
 from bnas_bench.search.decoupled import Decoupling
-from bnas_bench.search.learning import ByAdam, constant, evenly
-from bnas_bench.search.relaxed import Relaxed, on_host, paired_batches, steps_per_epoch
+from bnas_bench.search.learning import ByAdam, constant, evenly, steps_per_epoch
+from bnas_bench.search.relaxed import Relaxed, on_host, paired_batches
 from bnas_bench.search.strategy import SearchResult, SearchStrategy
 
 if TYPE_CHECKING:

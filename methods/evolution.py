@@ -10,6 +10,7 @@ Deviations
     batch norm, or that of a short training; the paper trains each of its 20,000 models for 25 epochs.
     A population is at most half of the evaluations that the budget holds, and the samples shrink with
     it, so that some evolution is left.
+    In a small budget a supernet's 1-bit weights take longer steps (`search.learning.stretch`).
     Every child is mutated, in one place of the space; the paper's identity mutation (5 %) is left out.
 
 Open in the paper
@@ -38,6 +39,7 @@ from bnas_bench.search.learning import (
     descend,
     divide,
     set_lr,
+    steps_per_epoch,
     stretch,
     train_briefly,
 )
@@ -153,7 +155,7 @@ class Evolution(ByAdam, SearchStrategy):
             )
         if meter.passes is None:
             return Division(0, 0, self.candidates, 1)
-        steps = self.candidate_epochs * max(1, len(task.train) // task.batch_size)
+        steps = self.candidate_epochs * steps_per_epoch(task)
         thirds = 3 * batch * steps + len(task.valid)
         if thirds > 3 * meter.passes:
             raise BudgetExceeded(

@@ -9,6 +9,8 @@ Deviations
     A budget is divided as the paper's GPU-days are, 220 to training and 20 to the evolution, whose
     population, rounds and children then shrink alike; `fewest` candidates are evaluated at least. The
     training goes over the images a part of a shuffled round at a time.
+    In a small budget 1-bit weights take longer steps (`search.learning.stretch`); the teacher runs them
+    real-valued.
     Without `low` and `high` the range of OPs is the whole space, not 20 to 180 M OPs: the paper's range
     means its own space at 224x224.
     An architecture is evaluated once, however often it comes up.
@@ -46,6 +48,7 @@ from bnas_bench.search.learning import (
     divide,
     groups,
     set_lr,
+    steps_per_epoch,
     stretch,
 )
 from bnas_bench.search.strategy import SearchResult, SearchStrategy
@@ -206,7 +209,7 @@ class NASBNN(SearchStrategy):
     def plan(self, task: Task, meter: Meter) -> Division:
         """Training by the sandwich rule, then evaluations of recalibrated candidates."""
         batch = min(task.batch_size, len(task.train))
-        batches = min(self.recalibration, max(1, len(task.train) // task.batch_size))
+        batches = min(self.recalibration, steps_per_epoch(task))
         children = self.crossovers + self.mutations
         return divide(
             meter.passes,

@@ -8,7 +8,8 @@ Deviations
     The supernet is 1-bit unless `precision` says otherwise; the networks that are trained in the end are
     1-bit either way, where those of DCP-NAS' table 6 are real-valued like their search.
     The search ends when the budget does, not after 50 epochs; alpha rests for the same part of it as in
-    the paper, and its step size is stretched so that its path has the paper's length.
+    the paper, and its steps and those of 1-bit weights are stretched so that their paths have the paper's
+    length.
 
 Open in the paper
     Which channels are sampled: 1/K of them, the same ones throughout, with a shuffle behind. It is the
@@ -28,7 +29,7 @@ from bnas_bench.core.errors import UnknownName
 from bnas_bench.core.options import Amount, BelowOne, Few
 from bnas_bench.nn.binary import Precision
 from bnas_bench.search.decoupled import Decoupling
-from bnas_bench.search.relaxed import Bilevel, Relaxation, epoch_passes, planned_steps
+from bnas_bench.search.relaxed import Bilevel, Relaxation, epoch_passes, paired_steps
 from bnas_bench.search.strategy import SearchResult
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class PCDARTS(Decoupling, Bilevel):
             partial=self.partial,
             edges=len(space.decisions),
         )
-        steps = planned_steps(task, meter, self.epochs)
+        steps = paired_steps(task, meter, self.epochs)
         model.fill(PAPER_STEPS, (1 - self.warmup) * steps)
         relaxation = self.relaxation(space)
         found: dict[str, float] = {}

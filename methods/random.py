@@ -24,7 +24,18 @@ from torch.nn.functional import cross_entropy
 from bnas_bench.core.architecture import Architecture
 from bnas_bench.core.errors import UnknownName
 from bnas_bench.core.options import Count
-from bnas_bench.search.learning import ByAdam, accuracy, cosine, descend, set_lr, train_briefly
+from bnas_bench.search.learning import (
+    PAPER_EPOCH,
+    ByAdam,
+    accuracy,
+    cosine,
+    descend,
+    planned_steps,
+    set_lr,
+    steps_per_epoch,
+    stretch,
+    train_briefly,
+)
 from bnas_bench.search.strategy import SearchResult, SearchStrategy
 
 if TYPE_CHECKING:
@@ -80,6 +91,10 @@ class Random(ByAdam, SearchStrategy):
         """DCP-NAS' random search: the architecture of the options with the best mean performance."""
         supernet = space.supernet(task.spec, rng).to(task.device)
         optimiser = self.optimiser(supernet)
+        batch = min(task.batch_size, len(task.train))
+        epoch = steps_per_epoch(task) * batch + len(task.valid) / 3
+        steps = planned_steps(task, meter, self.candidates, epoch)
+        stretch(optimiser, self.candidates * PAPER_EPOCH / steps)
         options = [len(decision.options) for decision in space.decisions]
         found: dict[str, Any] = {
             "sums": [[0.0] * n for n in options],

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from bnas_bench.data.datasets import Augment, Images, Task
     from bnas_bench.nn.network import Network
+    from bnas_bench.search.meter import Meter
 
 
 def cosine(lr: float, progress: float) -> float:
@@ -67,6 +68,22 @@ def groups(network: nn.Module) -> list[dict[str, Any]]:
     return [{"params": part, "latent": is_latent} for part, is_latent in parts if part]
 
 
+def steps_per_epoch(task: Task) -> int:
+    """Whole batches of training images."""
+    return max(1, len(task.train) // task.batch_size)
+
+
+def planned_steps(task: Task, meter: Meter, epochs: int, epoch: float) -> float:
+    """Steps of the weights that the budget holds; of the paper's epochs without a budget.
+
+    Args:
+        epochs: the paper's.
+        epoch: what one costs, in passes.
+    """
+    whole = steps_per_epoch(task)
+    return whole * (epochs if meter.passes is None else meter.passes / epoch)
+
+
 PAPER_EPOCH = 25_000 // 512
 """Steps of an epoch of half of CIFAR-10 at the budget `paper`, for methods whose paper trains on ImageNet
 or leaves the batch open."""
@@ -78,6 +95,7 @@ LONGEST = 0.1
 def stretch(optimiser: Optimizer, factor: float) -> None:
     """Make the steps of latent weights longer where a budget has fewer of them than the paper.
 
+    Together they go as far as the paper's, but for Adam's, of which none is longer than `LONGEST`.
     Only a latent weight's sign counts: how often it turns depends on the length of its way by the size
     at its start (Helwegen et al., NeurIPS 2019, https://arxiv.org/abs/1906.02107). Real-valued weights
     would not bear such steps.
@@ -218,7 +236,7 @@ def train_briefly(
     """Train a search's candidate on its training images, the rate annealed by a cosine."""
     optimiser = how.optimiser(network)
     network.train()
-    steps = epochs * max(1, len(task.train) // task.batch_size)
+    steps = epochs * steps_per_epoch(task)
     batches = cycle(task.train, task.batch_size, rng, task.augment)
     for step, (x, y) in zip(range(steps), batches, strict=False):
         set_lr(optimiser, cosine(how.lr, step / steps))
@@ -298,7 +316,7 @@ def divide(
     Raises:
         BudgetExceeded: if the budget does not hold one step and one evaluation.
     """
-    whole = max(1, len(task.train) // task.batch_size)
+    whole = steps_per_epoch(task)
     if passes is None:
         trainings, evaluations = protocol
         return Division(trainings, whole, evaluations, max(1, whole * step // evaluation))

@@ -29,7 +29,9 @@ from bnas_bench.search.learning import (
     cosine,
     cycle,
     descend,
+    planned_steps,
     set_lr,
+    steps_per_epoch,
     stretch,
 )
 from bnas_bench.search.strategy import SearchStrategy
@@ -147,7 +149,7 @@ class Relaxed:
         return {f"{name}.{part}": value for part, value in parts.items()}
 
     def fill(self, paper_steps: float, steps: float) -> None:
-        """Stretch the steps of alpha and of 1-bit weights so that so many go as far as the paper's."""
+        """Stretch alpha's steps so that so many go as far as the paper's, and 1-bit weights'."""
         self.stretch = paper_steps / max(1.0, steps)
         stretch(self.w_optimiser, self.stretch)
 
@@ -240,22 +242,15 @@ class Bilevel(BySGD, SearchStrategy):
         )
 
 
-def steps_per_epoch(task: Task) -> int:
-    """Whole batches of training images."""
-    return max(1, len(task.train) // task.batch_size)
-
-
 def epoch_passes(task: Task) -> int:
     """What an epoch costs in which both weights and alpha learn."""
     batch = sum(min(task.batch_size, len(images)) for images in (task.train, task.valid))
     return steps_per_epoch(task) * batch
 
 
-def planned_steps(task: Task, meter: Meter, epochs: int) -> float:
-    """Steps of weights and alpha that the budget holds; of the paper's epochs without a budget."""
-    if meter.passes is None:
-        return epochs * steps_per_epoch(task)
-    return meter.passes / epoch_passes(task) * steps_per_epoch(task)
+def paired_steps(task: Task, meter: Meter, epochs: int) -> float:
+    """`planned_steps` of epochs in which both weights and alpha learn."""
+    return planned_steps(task, meter, epochs, epoch_passes(task))
 
 
 def paired_batches(

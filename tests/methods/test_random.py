@@ -45,3 +45,19 @@ def test_the_supernet_form_follows_from_its_log() -> None:
     means = [table[0] / np.where(table[1] == 0, 1, table[1]) for table in tables]
     assert result.best == space.derive(means)
     assert meter.log[-1]["incumbent"] == result.best.id
+
+
+def test_a_supernets_latent_weights_take_longer_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As those of the searches that are held against it: the steps that it takes stand for the paper's."""
+    factors: list[float] = []
+    monkeypatch.setattr("bnas_bench.methods.random.stretch", lambda _, by: factors.append(by))
+    space = find("space", "darts-binary").make({})
+    digits = load("digits", image=None, device=torch.device("cpu"), folder=Path("data"))
+    spec = space.spec(Scale(cells=2, channels=2), digits.shape, digits.classes, final=False)
+    budget = Budget("test", None, 16, search_fraction=0.05, valid_fraction=0.02)
+    seen = task(digits, spec, budget, np.random.default_rng(0))
+    with Meter(3 * (len(seen.train) + len(seen.valid))) as meter:
+        Random(form="supernet").search(space, seen, meter, np.random.default_rng(3))
+    (factor,) = factors
+    steps = 105 * (25_000 // 512) / factor
+    assert int(steps / (len(seen.train) // 16)) == len(meter.log) >= 3

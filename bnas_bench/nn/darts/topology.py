@@ -59,7 +59,7 @@ def reduction_cells(spec: NetworkSpec) -> tuple[int, ...]:
     Images whose side does not bear two halvings have one, after the first third: cell 1 of 3.
     """
     if not spec.large and min(spec.shape[1:]) < 4 * SMALLEST:
-        return (min(spec.cells // 3, spec.cells - 1),)
+        return (spec.cells // 3,)
     return (spec.cells - 1) // 3, 2 * (spec.cells - 1) // 3
 
 
