@@ -147,6 +147,17 @@ def test_differs_says_by_how_much_and_what_was_tried() -> None:
     )
 
 
+def test_the_nearest_rule_heads_a_difference() -> None:
+    rules = {"far": exactly(90), "near": printed("14.7") / 1}
+    finding = judge(check("14.4", exactly(80), otherwise=rules))
+    assert (finding.verdict, finding.recomputed) == ("differs", "14.7")
+    assert finding.difference == "-0.3 (-2 %)"
+    assert finding.rule == (
+        "near: 14.7 / 1 = 14.7; rounding allows 14.65 to 14.75; "
+        "as stated, rule: 80, -65.6 (-82 %); far: 90, -75.6 (-84 %)"
+    )
+
+
 def test_a_number_in_two_places() -> None:
     def twice(text: str, other: str, **more: object) -> Finding:
         return judge(check(text, printed(other), repeated=True, **more))
@@ -189,7 +200,11 @@ MUST_FIND = [
     # DCP-NAS' MBits are numbers of parameters
     ("dcp-nas/table-11:dcp-nas-s-memory", "agrees under", "number of parameters in millions"),
     ("dcp-nas/table-11:dcp-nas-m-memory", "agrees under", "number of parameters in millions"),
-    ("dcp-nas/table-11:dcp-nas-l-memory", "differs", "number of parameters in millions"),
+    (
+        "dcp-nas/table-11:dcp-nas-l-memory",
+        "differs",
+        "number of parameters in millions, 1 bit each: 14",
+    ),
     ("dcp-nas/table-11:dcp-nas-s-ops", "agrees under", "all other MACs / 58: 99.5058"),
     ("dcp-nas/table-11:dcp-nas-m-ops", "agrees under", "all other MACs / 58: 162.718"),
     ("dcp-nas/table-11:dcp-nas-l-ops", "agrees under", "all other MACs / 58: 334.209"),
@@ -211,6 +226,20 @@ MUST_FIND = [
     ("dcp-nas/table-7:normal-search-space-large-memory-in-table-11", "contradicts", "14.4"),
     ("dcp-nas/section-4.4:cuhk-bire-id-s", "agrees under", "Real-valued with ResNet-18"),
     ("dcp-nas/table-11:bars-d-top1-in-bars-table-2", "contradicts", "52.5"),
+    # words that the tables do not bear out
+    ("dcp-nas/section-4.2.2:backtracked", "agrees", "100 x (14 - 1) / 14 = 92.8571"),
+    ("dcp-nas/section-4.4:market-map-l", "agrees", "71.9 - 71.6 = 0.3"),
+    ("dcp-nas/section-4.4:market-r1-s", "differs", "84.9 - 85.1 = -0.2"),
+    ("dcp-nas/section-4.4:market-r1-l", "differs", "87.3 - 88.8 = -1.5"),
+    ("dcp-nas/section-4.5.2:outperforms-ap50", "agrees", "47.8 - 44.9 = 2.9"),
+    ("dcp-nas/section-4.5.2:best-ap50", "differs", "47.8 - 48.4 = -0.6"),
+    ("dcp-nas/section-4.5.2:best-apl", "differs", "37.5 - 38.3 = -0.8"),
+    # DCP-NAS' memory of CP-NAS' networks is the number of parameters, not CP-NAS' memory
+    (
+        "dcp-nas/table-10:1-bit-medium-cp-nas-m-memory-in-cp-nas-table-3",
+        "agrees under",
+        "1 x 4.4 = 4.4; instead of as in CP-NAS, Table 3",
+    ),
     ("dcp-nas/table-15:dcp-nas-m-acceleration", "agrees", "255.7 / 101.3"),
     ("dcp-nas/table-11:real-valued-darts-memory", "agrees", "32 x 4.9 = 156.8"),
     # CP-NAS
@@ -233,6 +262,10 @@ MUST_FIND = [
     ("nas-bnn/section-4.2:finetuning-a", "differs", "60.80 - 60.58 = 0.22"),
     # BARS
     ("bars/section-5.1:bars-e", "agrees", "56.1 - 53.1 = 3"),
+    ("bars/section-5.1:params", "differs", "6.07 / 21.81 = 0.278313"),
+    ("bars/table-1:bars-accuracy", "contradicts", "as in Table 2, row BARS-B, column Acc."),
+    ("bars/table-2:outperform-cifar-10", "agrees", "93.43 - 92.7 = 0.73"),
+    ("bars/table-2:outperform-imagenet", "differs", "56.1 - 57.6 = -1.5"),
     (
         "bars/section-5.1:biops",
         "agrees under",

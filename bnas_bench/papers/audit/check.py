@@ -20,7 +20,7 @@ VERDICTS: Mapping[Verdict, str] = {
     "within rounding": "it is not, but the numbers it is computed from are printed rounded, and "
     "numbers that round to them give the printed one",
     "agrees under": "it follows from another rule than the stated one; the rule is named",
-    "differs": "none of the rules gives it; the printed number less the recomputed one is given",
+    "differs": "none of the rules gives it; the printed number less that of the nearest rule is given",
     "contradicts": "one number stands in two places, and they are not the same",
 }
 
@@ -112,15 +112,22 @@ def judge(check: Check) -> Finding:
             term = check.otherwise[words]
             instead = f"instead of {_rule(check.words, check.value)}"
             return _finding(check, term, "agrees under", f"{_rule(words, term, how)}; {instead}")
-    parts = [_rule(check.words, check.value), *_range(check)]
-    for words, term in check.otherwise.items():
-        if others[words] is None:
-            parts.append(f"{_rule(words, term)}, {_difference(check, term)}")
+    rules = {check.words: check.value, **check.otherwise}
+    head = (
+        check.words if check.repeated else min(rules, key=lambda words: _gap(check, rules[words]))
+    )
+    parts = [_rule(head, rules[head]), *_range(check, rules[head])]
+    for words, term in rules.items():
+        if words == head:
+            continue
+        if others.get(words) is None:
+            stated = "as stated, " * (words == check.words)
+            parts.append(f"{stated}{_rule(words, term)}, {_difference(check, term)}")
         else:
             parts.append(f"it is {_rule(words, term)}")
     parts += [f"the printed number needs {_rule(*item)}" for item in check.solved.items()]
     verdict = "contradicts" if check.repeated else "differs"
-    return _finding(check, check.value, verdict, "; ".join(parts))
+    return _finding(check, rules[head], verdict, "; ".join(parts))
 
 
 def show(value: Fraction, like: Term) -> str:
@@ -166,9 +173,13 @@ def _allowed(term: Term) -> str:
     return f"rounding allows {float(term.low):.5g} to {float(term.high):.5g}"
 
 
-def _range(check: Check) -> list[str]:
+def _range(check: Check, term: Term) -> list[str]:
     """What rounded operands allow; nothing where they are exact or are the number itself."""
-    return [_allowed(check.value)] if check.value.unit and not check.repeated else []
+    return [_allowed(term)] if term.unit and not check.repeated else []
+
+
+def _gap(check: Check, term: Term) -> Fraction:
+    return abs(check.claim.value - term.value)
 
 
 def _rule(words: str, term: Term, how: str = "") -> str:

@@ -54,7 +54,9 @@ def _table_10(table: Table) -> Iterator[Check]:
         if name in memory.rows("memory"):
             bits, words = (32, "32 bits") if group == REAL else (1, "1 bit")
             other = {f"{words} x {params.place('dcp-nas')}": bits * params}
-            yield cell.same(memory(name, "memory"), otherwise=other)
+            there = memory(name, "memory")
+            words, key = f"as in {there.place('dcp-nas')}", "in cp-nas Table 3"
+            yield cell.check(words, there, key=key, otherwise=other)
 
 
 def _section_4_3_1(table: Table) -> Iterator[Check]:

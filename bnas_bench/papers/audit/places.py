@@ -8,7 +8,7 @@ from typing import Any
 
 from bnas_bench.papers.artefact import Artefact, load, title_of
 from bnas_bench.papers.audit.check import Check
-from bnas_bench.papers.audit.terms import Term, printed
+from bnas_bench.papers.audit.terms import Term, exactly, printed
 
 
 class Table:
@@ -131,6 +131,10 @@ class Sentence:
             value=value,
             **more,
         )
+
+    def exceeds(self, key: str, number: str, words: str, gain: Term, **more: Any) -> Check:
+        """A check that what the sentence prefers has the larger value; `gain` is by how much."""
+        return self.check(key, number, words, gain, relation=">", claimed=exactly(0), **more)
 
     def same(self, key: str, number: str, cell: Cell, **more: Any) -> Check:
         """A check that the sentence repeats the cell of a table; the unit is the column's."""
