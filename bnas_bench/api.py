@@ -300,7 +300,7 @@ def measure(
     from torch import nn
 
     from bnas_bench.cost import costs, ledger
-    from bnas_bench.runs.network import packed_bytes
+    from bnas_bench.packed.size import packed_bytes
     from bnas_bench.runs.reading import read_architecture
     from bnas_bench.runs.size import Size
 

@@ -61,7 +61,7 @@ def measure(
     take it).
     """
     from bnas_bench.cost import costs, ledger
-    from bnas_bench.runs.network import packed_bytes
+    from bnas_bench.packed.size import packed_bytes
 
     if as_json and as_csv:
         raise BadValue("--json and --csv are two forms of one answer: choose one of them")

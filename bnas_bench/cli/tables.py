@@ -17,7 +17,7 @@ from bnas_bench.core.options import Count, Grid, Positive, Threads
 from bnas_bench.runs.folders import check_name
 
 if TYPE_CHECKING:
-    from bnas_bench.tables.fill import Progress
+    from bnas_bench.runs.tabulate import Progress
     from bnas_bench.tables.truth import GroundTruth
 
 PAUSE = 60.0
@@ -68,8 +68,8 @@ def tabulate(
     there is a random sample at any time. Kill it when you like: the same command goes on from there, and
     several of them share the work.
     """
+    from bnas_bench.runs.tabulate import Request, fill_in_processes
     from bnas_bench.tables.definition import defined
-    from bnas_bench.tables.fill import Request, fill_in_processes
     from bnas_bench.tables.store import TableStore
 
     folder = results / "tables" / check_name(name or f"{space}-{dataset.partition(':')[0]}")

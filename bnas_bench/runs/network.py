@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 import safetensors.torch
 from safetensors import SafetensorError
-from torch import Tensor, nn
+from torch import Tensor
 
 from bnas_bench import __version__
 from bnas_bench.core.architecture import Architecture
@@ -116,16 +115,6 @@ def float_bytes(network: Network) -> int:
         for name, tensor in network.state_dict().items()
         if tensor.is_floating_point() and not name.startswith("auxiliary.")
     )
-
-
-def packed_bytes(network: nn.Module, shape: Shape) -> int | None:
-    """Of the packed file for images of a shape, its header included; None if it cannot be packed."""
-    from bnas_bench.packed.format.file import save
-    from bnas_bench.packed.lowering.lower import CannotPack, lower
-
-    with suppress(CannotPack):
-        return len(save(lower(network, shape))) if isinstance(network, Network) else None
-    return None
 
 
 def _record(folder: Path) -> Record:

@@ -24,9 +24,9 @@ from bnas_bench.data.images import PLAIN
 from bnas_bench.nn.beside import beside
 from bnas_bench.nn.binary import Precision
 from bnas_bench.nn.network import Network
+from bnas_bench.packed.size import packed_bytes
 from bnas_bench.plugins import making
 from bnas_bench.plugins.source import harness_digest
-from bnas_bench.runs.network import packed_bytes
 from bnas_bench.search.learning import adam, cosine, set_lr
 from bnas_bench.search.space import SearchSpace
 from bnas_bench.tables.definition import Definition

@@ -18,7 +18,6 @@ from bnas_bench.core.budget import PRECISIONS
 from bnas_bench.core.errors import BadValue, UnknownName
 from bnas_bench.core.files import kind_of
 from bnas_bench.plugins import recorded
-from bnas_bench.runs.reading import read_architecture
 from bnas_bench.search.space import SearchSpace
 from bnas_bench.tables import parquet
 from bnas_bench.tables.contents import Contents, epochs
@@ -223,7 +222,8 @@ class GroundTruth:
 
     def _text(self, arch: Architecture | str) -> str:
         """The text of an architecture's canonical form; one that the table holds is canonical."""
-        _, member = read_architecture(arch, self.space)
+        member = self.space.parse(arch) if isinstance(arch, str) else arch
+        self.space.check(member)
         found = text(self.space, member)
         if any(found in columns.places for columns in self._columns.values()):
             return found

@@ -16,8 +16,8 @@ import pytest
 
 from bnas_bench.core.errors import BadValue, BenchError, Damaged
 from bnas_bench.data.datasets import Images, load
+from bnas_bench.runs.tabulate import Request, fill, fill_in_processes
 from bnas_bench.tables.definition import Definition, architectures, defined
-from bnas_bench.tables.fill import Request, fill, fill_in_processes
 from bnas_bench.tables.row import Row, Work
 from bnas_bench.tables.store import TableStore
 
@@ -165,7 +165,7 @@ def test_killed_at_any_moment_nothing_is_lost(tmp_path: Path) -> None:
     """kill -9 at ten moments; what was on the disk stays there, and the end is that of an undisturbed run."""
     code = (
         "import sys; from pathlib import Path; import torch; torch.set_num_threads(1)\n"
-        "from bnas_bench.tables.store import TableStore; from bnas_bench.tables.fill import Request, fill\n"
+        "from bnas_bench.tables.store import TableStore; from bnas_bench.runs.tabulate import Request, fill\n"
         "for work in fill(TableStore(Path(sys.argv[1])), Request(precisions=['W1A1'], first=12)): pass"
     )
     store, before = TableStore.begin(tmp_path / "killed", tiny()), b""
