@@ -39,9 +39,7 @@ from bnas_bench.search.learning import (
     descend,
     divide,
     set_lr,
-    steps_per_epoch,
     stretch,
-    train_briefly,
 )
 from bnas_bench.search.strategy import SearchResult, SearchStrategy
 
@@ -77,7 +75,7 @@ class Evolution(ByAdam, SearchStrategy):
 
     Args:
         score: `supernet`: accuracy of a path of a supernet that is trained on paths drawn evenly;
-            `training`: accuracy after a short training from scratch.
+            `training`: accuracy after a short training from scratch, or what a table says of it.
         population, sample: P and S of Algorithm 1 (section 4).
         candidates: evaluations, where the budget sets no limit (C of Algorithm 1).
         training_share: the part of a budget that trains the supernet.
@@ -124,7 +122,7 @@ class Evolution(ByAdam, SearchStrategy):
                 else:
                     parent, _ = tournament(population, sample, rng)
                     arch = space.mutate(Architecture.from_json(parent), rng)
-                child = arch.to_json(), self.evaluate(space, supernet, arch, task, rng)
+                child = arch.to_json(), self.evaluate(space, supernet, arch, task)
                 population[:] = aged(population, child, size)
                 done["candidates"] += 1
                 if done["best"] is None or child[1] > done["best"][1]:
@@ -142,12 +140,11 @@ class Evolution(ByAdam, SearchStrategy):
         Raises:
             BudgetExceeded: if the budget does not hold one evaluation.
         """
-        batch = min(task.batch_size, len(task.train))
         if self.score == "supernet":
             return divide(
                 meter.passes,
                 task,
-                step=3 * batch,
+                step=3 * min(task.batch_size, len(task.train)),
                 evaluation=len(task.valid),
                 share=self.training_share,
                 fewest=8,
@@ -155,14 +152,13 @@ class Evolution(ByAdam, SearchStrategy):
             )
         if meter.passes is None:
             return Division(0, 0, self.candidates, 1)
-        steps = self.candidate_epochs * steps_per_epoch(task)
-        thirds = 3 * batch * steps + len(task.valid)
-        if thirds > 3 * meter.passes:
+        each = task.passes_of(self.candidate_epochs)
+        if each > meter.passes:
             raise BudgetExceeded(
-                f"evolution takes {thirds / 3:.0f} passes to train and score a candidate and the "
+                f"evolution takes {each:.0f} passes to train and score a candidate and the "
                 f"budget is {meter.passes}; give it a larger budget or fewer candidate_epochs"
             )
-        return Division(0, 0, 3 * meter.passes // thirds, 1)
+        return Division(0, 0, 3 * meter.passes // round(3 * each), 1)
 
     def train(
         self,
@@ -188,11 +184,8 @@ class Evolution(ByAdam, SearchStrategy):
         supernet: Supernet | None,
         arch: Architecture,
         task: Task,
-        rng: np.random.Generator,
     ) -> float:
         """The score of one candidate: its accuracy on the validation images."""
         if supernet:
             return accuracy(supernet, task.valid, task.batch_size, space.path(arch))
-        network = space.network(arch, task.spec, rng).to(task.device)
-        train_briefly(network, task, rng, self, self.candidate_epochs)
-        return accuracy(network, task.valid, task.batch_size)
+        return task.score(arch, self.candidate_epochs)

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from bnas_bench.data.images import PLAIN, Augment, Images, TensorImages, resized
 from bnas_bench.data.names import check_dataset
 
 if TYPE_CHECKING:
+    from bnas_bench.core.architecture import Architecture
     from bnas_bench.core.budget import Budget, NetworkSpec
 
 __all__ = ["PLAIN", "Augment", "Dataset", "Images", "Task", "TensorImages", "load", "task"]
@@ -79,6 +80,21 @@ class Dataset:
         return Augment(crop=max(1, side // 8), flip=self.flips, cutout=round(cutout * side))
 
 
+class Scorer(Protocol):
+    """Answers `Task.score`: by training, or from a table.
+
+    Attributes:
+        longest: the most epochs that it may be asked for; None sets no limit.
+    """
+
+    @property
+    def longest(self) -> int | None: ...
+
+    def passes(self, epochs: int) -> float: ...
+
+    def __call__(self, arch: Architecture, epochs: int) -> float: ...
+
+
 @dataclass(frozen=True)
 class Task:
     """What a search may see. The test images cannot be reached from it.
@@ -89,6 +105,7 @@ class Task:
         shape: (channels, height, width) of an image.
         spec: the frame of the search's networks.
         augment: what to do to the images that train weights.
+        scorer: answers `score`; whoever lends the task to a search says who does.
     """
 
     train: Images
@@ -99,6 +116,39 @@ class Task:
     batch_size: int
     device: torch.device
     augment: Augment
+    scorer: Scorer | None = None
+
+    def score(self, arch: Architecture, epochs: int) -> float:
+        """What an architecture reaches on validation images after so many epochs, from 0 to 1.
+
+        It is trained, or looked up where the space has a table; either way the meter is charged
+        `passes_of(epochs)`. Asked again it is the same, in the same trial.
+
+        Raises:
+            BadValue: if nobody answers, or not for so many epochs.
+            BudgetExceeded: if the budget does not hold the passes.
+        """
+        return self._scorer()(arch, epochs)
+
+    def passes_of(self, epochs: int) -> float:
+        """What `score` costs: training for so many epochs, and one validation.
+
+        Raises:
+            BadValue: if nobody answers.
+        """
+        return self._scorer().passes(epochs)
+
+    @property
+    def longest(self) -> int | None:
+        """The most epochs that `score` may be asked for; None if it takes any number."""
+        return self._scorer().longest
+
+    def _scorer(self) -> Scorer:
+        if self.scorer is None:
+            raise BadValue(
+                "nobody gives scores for this task: make it with search.scores.scored_by_training"
+            )
+        return self.scorer
 
 
 def task(dataset: Dataset, spec: NetworkSpec, budget: Budget, rng: np.random.Generator) -> Task:

@@ -45,6 +45,7 @@ from bnas_bench.search.learning import top_accuracies
 from bnas_bench.search.lent import Lent
 from bnas_bench.search.meter import Meter
 from bnas_bench.search.result import check_result, result_fields
+from bnas_bench.search.scores import scored_by_training
 from bnas_bench.search.space import SearchSpace
 from bnas_bench.search.strategy import SearchStrategy
 from bnas_bench.search.untouched import Watched, generators_put_back, untouched
@@ -254,6 +255,8 @@ class _Run:
         whole = Lent(lent)
         meter = Meter(self.budget.passes, Watched(self.checkpoint("search"), whole))
         self.progress.enter("search", meter)
+        purpose = (self.trial.dataset, self.trial.repetition)  # the same for all methods
+        seen = scored_by_training(seen, lent, self.trial.root_seed, *purpose)
         try:
             with meter, generators_put_back(), untouched("the search", whole):
                 rng = self.rng("search", self.trial.space.name, self.trial.method.name)

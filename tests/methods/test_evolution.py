@@ -14,11 +14,13 @@ from bnas_bench.methods.evolution import Evolution, Member, aged, tournament
 from bnas_bench.core.architecture import Architecture
 from bnas_bench.core.budget import Budget, Scale
 from bnas_bench.core.errors import BadValue, BudgetExceeded, UnknownName
+from bnas_bench.core.seeds import generator
 from bnas_bench.data.datasets import Task, load, task
 from bnas_bench.methods import evolution
 from bnas_bench.plugins.registry import find
 from bnas_bench.search.learning import ByAdam, accuracy, train_briefly
 from bnas_bench.search.meter import Meter
+from bnas_bench.search.scores import scored_by_training
 from bnas_bench.search.strategy import SearchResult
 
 SCALE = Scale(cells=2, channels=4, image=8)
@@ -40,7 +42,8 @@ def search(passes: int | None = 500, **options: Any) -> tuple[SearchResult, Mete
     method = Evolution(**options)
     method.validate()
     with (meter := Meter(passes)):
-        result = method.search(space(), digits_task(), meter, np.random.default_rng(3))
+        task = scored_by_training(digits_task(), space(), 7, "test")
+        result = method.search(space(), task, meter, np.random.default_rng(3))
     return result, meter
 
 
@@ -123,8 +126,8 @@ def test_a_trainings_score_is_that_of_a_network_from_scratch() -> None:
     assert meter.spent == pytest.approx(result.notes["candidates"] * each)
 
     # The first candidate, again.
-    rng = np.random.default_rng(3)
-    arch = space().sample(rng)
+    arch = space().sample(np.random.default_rng(3))
+    rng = generator(7, "test", "score", arch.id)
     network = space().network(arch, digits_task().spec, rng)
     train_briefly(network, digits_task(), rng, ByAdam(), epochs=1)
     first = next(entry for entry in meter.log if "incumbent" in entry)

@@ -21,6 +21,7 @@ from bnas_bench.plugins.checks.contract import require
 from bnas_bench.plugins.checks.planted_tasks import TASKS, Planted
 from bnas_bench.plugins.registry import Plugin
 from bnas_bench.search.meter import Meter
+from bnas_bench.search.scores import scored_by_training
 
 SEEDS = range(10)
 PASSES = 10_000
@@ -85,7 +86,8 @@ class Trials:
         method = self.method.make(told(self.method.name, planted))
         with Meter(PASSES) as meter:
             rng = generator(seed, "planted", self.name, "search")
-            found = method.search(planted.space, planted.task(seed), meter, rng).best
+            task = scored_by_training(planted.task(seed), planted.space, seed, "planted", self.name)
+            found = method.search(planted.space, task, meter, rng).best
         planted.space.check(found)
         return found
 

@@ -22,6 +22,7 @@ from bnas_bench.search.checkpoint import Checkpoint
 from bnas_bench.search.lent import Lent
 from bnas_bench.search.meter import Meter
 from bnas_bench.search.result import check_result
+from bnas_bench.search.scores import scored_by_training
 from bnas_bench.search.space import SearchSpace
 from bnas_bench.search.strategy import SearchResult, SearchStrategy
 from bnas_bench.search.surroundings import Surroundings
@@ -138,7 +139,8 @@ class Rehearsal:
         meter = Meter(self.passes, checkpoint and Watched(checkpoint, lent))
         try:
             with meter, _counted(kill_after) as forwards:
-                result = self.method.search(space, task, meter, generator(0, "check", "search"))
+                seen = scored_by_training(task, space, 0, "check")
+                result = self.method.search(space, seen, meter, generator(0, "check", "search"))
             space_changed, process_changed = (
                 complaint("the search", kept.changes()) for kept in (lent, around)
             )
