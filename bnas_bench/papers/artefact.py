@@ -120,6 +120,7 @@ class Row:
         name: as printed, without its reference.
         group: the heading that it stands under, where the table has such.
         paper: the printed texts, by the columns' keys.
+        dataset: what they were measured on, where the artefact's rows differ in that; else empty.
         runs: what regenerates it, by name; a single one is named `run`.
         count: the network that its cost columns are counted from.
         quoted: why it is not regenerated (or not all of it); empty if it is.
@@ -129,6 +130,7 @@ class Row:
     name: str
     group: str = ""
     paper: Mapping[str, str] = field(default_factory=dict)
+    dataset: str = ""
     runs: Mapping[str, Run] = field(default_factory=dict)
     count: Count | None = None
     quoted: str = ""
@@ -166,7 +168,8 @@ class Artefact:
         title: in our words, one line.
         place: section and number of it in the paper.
         caption: as printed.
-        dataset: what the printed numbers were measured on; `` where on nothing.
+        dataset: what the printed numbers were measured on; empty where that is not said, or the rows
+            have theirs.
         state: `regenerated` (its rows can be run), `cost only` (what can be counted is) or `quoted`.
         why: one sentence, unless it is regenerated.
         space: of its runs, unless a run names another.
@@ -189,6 +192,16 @@ class Artefact:
     @property
     def paper(self) -> str:
         return self.id.partition("/")[0]
+
+    def dataset_of(self, row: Row) -> str:
+        """What the printed numbers of a row were measured on; empty where that is not said."""
+        return row.dataset or self.dataset
+
+    @property
+    def datasets(self) -> str:
+        """What its rows were measured on, in their order: "CIFAR-10 and ImageNet"."""
+        found = dict.fromkeys(filter(None, map(self.dataset_of, self.rows)))
+        return " and ".join(found) or self.dataset or "no dataset that is named"
 
     def column(self, key: str) -> Column:
         """The column of that key."""
@@ -325,6 +338,8 @@ def _check(artefact: Artefact) -> None:
     keys = [column.key for column in artefact.columns]
     if len(set(keys)) < len(keys):
         raise wrong("two columns have one key")
+    if artefact.dataset and any(row.dataset for row in artefact.rows):
+        raise wrong("its rows have datasets of their own: leave out the artefact's")
     names = {row.name for row in artefact.rows}
     for column in artefact.columns:
         if column.difference and not set(column.difference) <= set(keys):

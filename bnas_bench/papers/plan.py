@@ -5,15 +5,15 @@ Nothing here imports torch, so that a plan is there at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from bnas_bench.core.budget import Budget, Scale
+from bnas_bench.core.budget import Budget, NetworkSpec, Scale
 from bnas_bench.core.budgets import BUDGETS
 from bnas_bench.core.errors import BadValue
 from bnas_bench.data.names import check_dataset
-from bnas_bench.papers.artefact import Artefact, Run
+from bnas_bench.papers.artefact import Artefact, Row, Run
 from bnas_bench.plugins.making import Choice, choose
 from bnas_bench.plugins.spec import Spec, parse_spec, resolve_budget
 from bnas_bench.runs.feasible import check_trials
@@ -22,16 +22,21 @@ from bnas_bench.runs.trial import Trial, expand
 SMALL = ("smoke", "quick")
 """Budgets below `standard`: a run's `small` holds what differs under them."""
 
+PAPER = "paper"
+"""The budget under which each row runs on the paper's own images."""
+
 STAND_INS: Mapping[str, str] = {"smoke": "digits", "quick": "digits", "standard": "cifar10"}
 """What stands in for the paper's dataset under a budget that is not the paper's."""
 
 OWN: Mapping[str, str] = {
     "CIFAR-10": "cifar10",
-    "CIFAR-10 and ImageNet": "cifar10",
     "ImageNet": "imagenet",
     "ImageNet-1K": "imagenet",
 }
-"""The names here of the datasets in the papers; of two the one that needs no folder."""
+"""The names here of the datasets in the papers."""
+
+SUBSETS: Mapping[str, str] = {"ImageNet-100": "imagenet"}
+"""Further ones: which tree holds them only the user knows, who must give it."""
 
 CIFAR, IMAGENET = (3, 32, 32), (3, 224, 224)
 
@@ -44,7 +49,8 @@ class Plan:
     """An artefact, and the trials behind its rows.
 
     Attributes:
-        budget, dataset: as they were asked for; a row's own budget may differ in width or recipe.
+        budget, dataset: as they were asked for; a row's own budget may differ in width or recipe. The
+            dataset is empty where each row has its paper's.
         rows: for each row of the artefact its runs' trials; none where the artefact is quoted.
     """
 
@@ -59,6 +65,43 @@ class Plan:
         """Every trial once, seed by seed, so that an interrupted table is complete early."""
         every = (trial for row in self.rows for trials in row.values() for trial in trials)
         return sorted(_once(every), key=lambda trial: trial.repetition)
+
+    @property
+    def datasets(self) -> str:
+        """What the rows run on: "cifar10 and imagenet"."""
+        return " and ".join(dict.fromkeys(trial.dataset for trial in self.trials))
+
+    @cached_property
+    def departures(self) -> tuple[str, ...]:
+        """How the runs differ from the paper's in images, scale and length; none where they do not."""
+        return tuple(dict.fromkeys(self._departures()))
+
+    def _departures(self) -> Iterator[str]:
+        own, asked = BUDGETS[PAPER], resolve_budget(parse_spec(self.budget), BUDGETS)
+        for row, runs in zip(self.artefact.rows, self.rows, strict=True):
+            printed = self.artefact.dataset_of(row)
+            for trial in (trials[0] for trials in runs.values()):
+                if not is_own(printed, trial.dataset):
+                    yield f"{trial.dataset} for {printed or 'images that are not named'}"
+                if _frames(trial, asked) != _frames(trial, own):
+                    yield "networks of another size"
+        length = ("passes", "batch_size", "search_fraction", "valid_fraction")
+        if any(getattr(asked, field) != getattr(own, field) for field in length):
+            yield "searches of another length"
+        if (asked.epochs, asked.train_batch, asked.recipe) != (None, None, {}):
+            yield "another final training"
+
+
+def _frames(trial: Trial, budget: Budget) -> tuple[object, ...]:
+    """The size of a trial's supernet and network under a budget, and of the images that they see."""
+    space, shape = (trial.space, trial.space_options), shape_of(trial.dataset)
+    frames = (_frame(space, budget.search, shape, final=False), budget.search.image)
+    return *frames, _frame(space, budget.final, shape, final=True), budget.final.image
+
+
+def shape_of(dataset: str) -> tuple[int, int, int]:
+    """Of an image, so far as the papers' networks differ by it."""
+    return IMAGENET if dataset.startswith("imagenet") else CIFAR
 
 
 def plans(
@@ -100,11 +143,14 @@ def plan(
         return Plan(artefact, budget, "", seeds, ({},) * len(artefact.rows))
     asked = parse_spec(budget)
     resolve_budget(asked, BUDGETS)
-    images = dataset or _dataset(artefact, asked.name)
-    check_dataset(images)
+    images = dataset or STAND_INS.get(asked.name, "")
+    if images:
+        check_dataset(images)
     rows = tuple(
         {
-            name: _trials(artefact, run, asked, images, seeds, root_seed)
+            name: _trials(
+                artefact, run, asked, _dataset(artefact, row, asked.name, images), seeds, root_seed
+            )
             for name, run in row.runs.items()
         }
         for row in artefact.rows
@@ -112,13 +158,22 @@ def plan(
     return Plan(artefact, budget, images, seeds, rows)
 
 
-def _dataset(artefact: Artefact, budget: str) -> str:
-    if budget in STAND_INS:
-        return STAND_INS[budget]
-    if artefact.dataset in OWN:
-        return OWN[artefact.dataset]
+def is_own(printed: str, dataset: str) -> bool:
+    """Whether a dataset here is the one that a paper names; of a tree of files its owner says so."""
+    name = dataset.partition(":")[0]
+    return name == {**OWN, **SUBSETS}.get(printed)
+
+
+def _dataset(artefact: Artefact, row: Row, budget: str, asked: str) -> str:
+    """What a row runs on: what was asked for, but under `paper` no other row's images."""
+    printed = artefact.dataset_of(row)
+    others = {artefact.dataset_of(other) for other in artefact.rows} - {printed}
+    if asked and not (budget == PAPER and any(is_own(other, asked) for other in others)):
+        return asked
+    if printed in OWN:
+        return OWN[printed]
     raise BadValue(
-        f"{artefact.id} was measured on {artefact.dataset or 'no dataset'}, which has no name here; "
+        f"{artefact.id} was measured on {printed or 'no dataset'}, which has no name here; "
         "give --dataset imagenet:PATH with such a tree"
     )
 
@@ -130,7 +185,7 @@ def _trials(
         run = replace(run, **run.small)
     method = choose("method", run.method)
     space = choose("space", run.space or artefact.space)
-    budget = _budget(run, space, asked, IMAGENET if dataset.startswith("imagenet") else CIFAR)
+    budget = _budget(run, space, asked, shape_of(dataset))
     return expand([method], [space], [dataset], [budget], seeds, root_seed)
 
 
@@ -145,13 +200,13 @@ def _budget(run: Run, space: Choice, asked: Spec, shape: tuple[int, int, int]) -
         ("final", plain.final, run.width),
     ):
         if factor != 1:
-            channels = _channels(space, scale, shape, final=stage == "final")
+            channels = _frame(space, scale, shape, final=stage == "final").channels
             edits[f"{stage}.channels"] = str(round(factor * channels))
     return resolve_budget(replace(asked, options={**asked.options, **edits}), BUDGETS)
 
 
-def _channels(space: Choice, scale: Scale, shape: tuple[int, int, int], *, final: bool) -> int:
-    """Of the first trial at a scale; what the scale leaves open is the space's."""
+def _frame(space: Choice, scale: Scale, shape: tuple[int, int, int], *, final: bool) -> NetworkSpec:
+    """Of a trial at a scale; what the scale leaves open is the space's."""
     plugin, options = space
     instance = plugin.make(options)
-    return instance.spec(instance.fit(scale), shape, 10, final=final).channels
+    return instance.spec(instance.fit(scale), shape, 10, final=final)

@@ -73,7 +73,7 @@ def _write(
         for row in plan.rows
     ]
     found = table(plan, rows, commands(plan, origin))
-    folder = parent / slug(f"{plan.budget}-{plan.dataset}")
+    folder = parent / slug(f"{plan.budget}-{plan.datasets}")
     with replaced(folder) as new:
         pictures = list(_pictures(plan, rows, store, new))
         chosen = Store(store.root, only=[trial.id for trial in plan.trials])
@@ -87,7 +87,8 @@ def _write(
 def commands(plan: Plan, origin: Origin) -> list[str]:
     """What makes the whole artefact, and then what makes each of its runs."""
     words = ["bnas-bench", "reproduce", plan.artefact.id, "--budget", plan.budget]
-    words += ["--dataset", plan.dataset, "--seeds", str(plan.seeds), "--name", origin.name]
+    words += ["--dataset", plan.dataset] if plan.dataset else []
+    words += ["--seeds", str(plan.seeds), "--name", origin.name]
     if origin.folder != "results":
         words += ["--results", origin.folder]
     trials = [trials[-1] for row in plan.rows for trials in row.values()]

@@ -13,10 +13,7 @@ from bnas_bench.papers.values import Reader, Runs
 from bnas_bench.runs.store import Record
 
 LEVEL = "an interval in brackets is the 95 % t interval of the mean over the seeds"
-STAND_IN = (
-    "not a reproduction: other images and another budget than the paper's, so that rows here can be "
-    "compared with each other, not with the paper's"
-)
+STAND_IN = "not a reproduction: {}; rows here can be compared with each other, not with the paper's"
 
 
 def table(plan: Plan, records: Sequence[Runs], commands: Sequence[str]) -> Table:
@@ -53,7 +50,7 @@ def quoted(artefact: Artefact) -> Table:
     return Table(
         name=artefact.id.replace("/", "-"),
         title=f"{heading(artefact)}: {artefact.title}",
-        caption=f"Quoted from {artefact.place}, {artefact.dataset or 'no dataset'}{counts}. {artefact.why}",
+        caption=f"Quoted from {artefact.place}, {artefact.datasets}{counts}. {artefact.why}",
         columns=columns(artefact, ran=artefact.state == "cost only"),
         rows=[_row(artefact, row, {}, reader) for row in artefact.rows],
         notes=artefact.notes,
@@ -127,17 +124,18 @@ def caption(plan: Plan, records: Iterable[Runs]) -> str:
     every = [record for runs in records for found in runs.values() for record in found]
     done = [record for record in every if _finished(record)]
     machines = list(dict.fromkeys(map(machine, done)))
+    seeds = f"{plan.seeds} seed{'s' * (plan.seeds > 1)}"
     facts = [
-        f"Paper: {artefact.place}, {artefact.dataset or 'no dataset'}",
-        f"Here: dataset {plan.dataset}, budget {plan.budget}, {plan.seeds} seed{'s' * (plan.seeds > 1)} a row"
+        f"Paper: {artefact.place}, {artefact.datasets}",
+        f"Here: dataset {plan.datasets}, budget {plan.budget}, {seeds} a row"
         + (f", measured on {' and '.join(machines)}" if machines else ", nothing measured yet"),
     ]
     if len(done) < len({record["id"] for record in every}):
         ids = {record["id"] for record in every}
         facts.append(f"{len({r['id'] for r in done})} of {len(ids)} runs finished")
     facts.append(LEVEL)
-    if plan.budget.partition("[")[0] != "paper":
-        facts.append(STAND_IN)
+    if plan.departures:
+        facts.append(STAND_IN.format(", ".join(plan.departures)))
     return "; ".join(facts) + "."
 
 

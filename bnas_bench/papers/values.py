@@ -10,6 +10,7 @@ from bnas_bench.analysis.stats import NotEnough, summary
 from bnas_bench.analysis.table import Kind, Value, missing
 from bnas_bench.papers.artefact import Artefact, Column, Row, decimals
 from bnas_bench.papers.counted import counted
+from bnas_bench.papers.plan import is_own
 from bnas_bench.report.values import ends, told
 from bnas_bench.runs.store import Record
 
@@ -56,7 +57,7 @@ class Reader:
         records = self.records(row, column)
         if not by_seed:
             return missing(_why(records, column))
-        return self._mean(list(by_seed.values()), records, column)
+        return self._mean(row, list(by_seed.values()), records, column)
 
     def by_seed(self, row: Row, column: Column) -> dict[int, float]:
         """The column's value of every seed that has one."""
@@ -81,12 +82,18 @@ class Reader:
         runs = self.runs[id(row)]
         return runs.get(name or "run") or (next(iter(runs.values()), []) if not name else [])
 
-    def _mean(self, values: Sequence[float], records: Sequence[Record], column: Column) -> Value:
+    def _mean(
+        self, row: Row, values: Sequence[float], records: Sequence[Record], column: Column
+    ) -> Value:
         found = summary(values)
         assert not isinstance(found, NotEnough), "there are values"
         lower, upper = ends(found.interval)
         counts = kind(column) == "counted" and not column.difference
-        lost = _why(records, column) if len(values) < len(records) else ""
+        notes = [
+            self._foreign(row, records),
+            "at the budget's scale" if counts else "",
+            _why(records, column) if len(values) < len(records) else "",
+        ]
         return Value(
             text=_text(found.mean, self._decimals(column)),
             kind=kind(column),
@@ -95,8 +102,16 @@ class Reader:
             upper=upper,
             n=found.n,
             runs=[record["id"] for record in records if record.get("status") == "ok"],
-            note="; ".join(filter(None, ["at the budget's scale" if counts else "", lost])),
+            note="; ".join(filter(None, notes)),
         )
+
+    def _foreign(self, row: Row, records: Sequence[Record]) -> str:
+        """The images of the runs, where they are not those of the paper's row."""
+        printed = self.artefact.dataset_of(row)
+        found = dict.fromkeys(record["dataset"] for record in records if record.get("dataset"))
+        others = [dataset for dataset in found if not is_own(printed, dataset)]
+        here = " and ".join(others)
+        return f"on {here}, not {printed or 'images that the paper names'}" if here else ""
 
     def _ratio(self, row: Row, column: Column) -> Value:
         key, base = column.ratio

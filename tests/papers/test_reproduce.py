@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -151,11 +152,11 @@ def test_widths_precisions_and_recipes_become_budgets() -> None:
         "quick[final.channels=24]",
     ]
     assert [trial.repetition for trial in found.trials] == [0] * 6 + [1] * 6
-    assert found.dataset == "digits"
+    assert found.datasets == "digits"
 
     # The paper's own scale has DCP-NAS' 54 channels, and 72 for M; `small` is not for it.
     paper = plan(artefact(*rows), "paper", seeds=1)
-    assert paper.dataset == "imagenet"
+    assert (paper.dataset, paper.datasets) == ("", "imagenet")
     assert paper.rows[1]["run"][0].budget.final.channels == 72
     assert paper.rows[5]["run"][0].budget.final.channels == 9 * 54
 
@@ -170,7 +171,71 @@ def test_rows_that_are_one_run_share_its_trials() -> None:
 def test_a_dataset_without_a_name_here_must_be_given() -> None:
     with pytest.raises(BadValue, match="ImageNet-100, which has no name here; give --dataset"):
         plan(load("nas-bnn/table-4"), "paper")
-    assert plan(load("nas-bnn/table-4"), "paper", "imagenet:/x").dataset == "imagenet:/x"
+    assert plan(load("nas-bnn/table-4"), "paper", "imagenet:/x").datasets == "imagenet:/x"
+
+
+def test_each_row_runs_on_its_own_images_at_the_papers_budget() -> None:
+    def datasets(budget: str, dataset: str | None = None) -> dict[str, set[str]]:
+        found = plan(load("dcp-nas/table-9"), budget, dataset, seeds=1)
+        halves: dict[str, set[str]] = {}
+        for row, runs in zip(found.artefact.rows, found.rows, strict=True):
+            halves.setdefault(row.dataset, set()).update(t.dataset for [t] in runs.values())
+        return halves
+
+    own = {"CIFAR-10": {"cifar10"}, "ImageNet": {"imagenet"}}
+    assert datasets("paper") == own
+    assert datasets("paper", "imagenet:/x") == own | {"ImageNet": {"imagenet:/x"}}
+    assert datasets("paper", "cifar10") == own
+    assert datasets("paper", "cifar100") == {key: {"cifar100"} for key in own}
+    assert datasets("quick") == {key: {"digits"} for key in own}
+    assert datasets("standard", "imagenet:/x") == {key: {"imagenet:/x"} for key in own}
+
+
+@pytest.mark.parametrize(
+    ("budget", "dataset", "departures"),
+    [
+        ("paper", None, ()),
+        ("paper", "imagenet:/x", ()),
+        ("paper", "cifar10", ("cifar10 for ImageNet",)),
+        ("paper[passes=100]", "imagenet:/x", ("searches of another length",)),
+        ("paper[final.channels=54]", "imagenet:/x", ()),  # which DCP-NAS-S has
+        ("paper[final.channels=60]", "imagenet:/x", ("networks of another size",)),
+        ("paper[final.image=64]", "imagenet:/x", ("networks of another size",)),
+        ("paper[recipe.cutout=0.5]", "imagenet:/x", ("another final training",)),
+        ("standard[passes=none,batch_size=512]", "imagenet:/x", ("another final training",)),
+        (
+            "quick",
+            None,
+            (
+                "digits for ImageNet",
+                "networks of another size",
+                "searches of another length",
+                "another final training",
+            ),
+        ),
+    ],
+)
+def test_what_a_reproduction_departs_from(
+    budget: str, dataset: str | None, departures: tuple[str, ...]
+) -> None:
+    """By images, scale and length, whatever the budget is called."""
+    row = Row(name="S", runs={"run": Run(method="dcpnas", width=4 / 3)})
+    found = plan(artefact(row), budget, dataset, seeds=1)
+    assert found.departures == departures
+    runs = [{"run": []}]
+    assert ("not a reproduction" in table(found, runs, []).caption) == bool(departures)
+
+
+def test_a_number_of_other_images_says_so() -> None:
+    rows = (
+        Row(name="C", dataset="CIFAR-10", runs={"run": Run(method="dcpnas")}),
+        Row(name="I", dataset="ImageNet", runs={"run": Run(method="dcpnas")}),
+    )
+    subject = replace(artefact(*rows), dataset="")
+    runs = [{"run": [record(0, test_accuracy=50.0, dataset="cifar10")]} for _ in rows]
+    own, other = (Reader(subject, runs).value(row, subject.columns[0]) for row in rows)
+    assert (own.note, other.note) == ("", "on cifar10, not ImageNet")
+    assert subject.datasets == "CIFAR-10 and ImageNet"
 
 
 @pytest.mark.parametrize("name", [name for name in ids() if load(name).state == "regenerated"])
