@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from bnas_bench.analysis.stats import Interval, NotEnough, winner
 from bnas_bench.analysis.summary import machine
@@ -32,8 +32,9 @@ def table(plan: Plan, records: Sequence[Runs], commands: Sequence[str]) -> Table
         caption=caption(plan, records),
         columns=columns(artefact),
         rows=[
-            _row(artefact, row, runs, reader)
+            line
             for row, runs in zip(artefact.rows, records, strict=True)
+            for line in _lines(artefact, row, runs, reader)
         ],
         notes=[*artefact.notes, *_verdicts(artefact, reader)],
         commands=commands,
@@ -87,6 +88,23 @@ def _groups(artefact: Artefact) -> bool:
     return any(row.group for row in artefact.rows)
 
 
+def _lines(
+    artefact: Artefact, row: Row, runs: Runs, reader: Reader
+) -> Iterator[Mapping[str, Value]]:
+    """A row of the paper; a second one where what it names is counted and another network is run."""
+    yield _row(artefact, row, runs, reader)
+    if not (runs and row.count):
+        return
+    cells = {"group": Value(text=row.group), "row": Value(text=f"{row.name} (published, counted)")}
+    for column in artefact.columns:
+        found = reader.counted(row, column)
+        if found.text:
+            printed = row.paper.get(column.key, "")
+            cells[column.key] = _printed(printed)
+            cells[f"{column.key}_here"] = found
+    yield cells
+
+
 def _row(artefact: Artefact, row: Row, runs: Runs, reader: Reader) -> Mapping[str, Value]:
     cells = {"group": Value(text=row.group), "row": Value(text=row.name, note=row.quoted)}
     for column in artefact.columns:
@@ -94,15 +112,16 @@ def _row(artefact: Artefact, row: Row, runs: Runs, reader: Reader) -> Mapping[st
         if not column.is_number:
             cells[column.key] = Value(text=printed)
             continue
-        cells[column.key] = Value(
-            text=printed,
-            kind="quoted" if number(printed) is not None else "text",
-            number=number(printed),
-        )
+        cells[column.key] = _printed(printed)
         cells[f"{column.key}_here"] = reader.value(row, column)
     if runs:
         cells["n"] = _n(runs)
     return cells
+
+
+def _printed(text: str) -> Value:
+    found = number(text)
+    return Value(text=text, kind="text" if found is None else "quoted", number=found)
 
 
 def _n(runs: Runs) -> Value:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 
 from bnas_bench.analysis.measures import field
@@ -41,16 +41,14 @@ class Reader:
         self.runs = dict(zip((id(row) for row in artefact.rows), rows, strict=True))
 
     def value(self, row: Row, column: Column) -> Value:
-        """The cell beside the paper's: a mean with its interval, a count, or why there is none."""
+        """The cell beside the paper's: a mean with its interval, a count, or why there is none.
+
+        Of a row that is run all values are of the networks that its runs trained, costs too.
+        """
         if column.ratio:
-            return self._ratio(row, column)
-        if (found := self._counted(row, column)) is not None:
-            return Value(
-                text=_text(found, self._decimals(column)),
-                kind="counted",
-                number=found,
-                note=_where(row),
-            )
+            return self._ratio(row, column, self.value)
+        if row.count and not row.runs:
+            return self.counted(row, column)
         if not row.runs or (column.run and column.run not in row.runs):
             return Value(text="")
         by_seed = self.by_seed(row, column)
@@ -58,6 +56,23 @@ class Reader:
         if not by_seed:
             return missing(_why(records, column))
         return self._mean(row, list(by_seed.values()), records, column)
+
+    def counted(self, row: Row, column: Column) -> Value:
+        """The cost of the network that the row names, at the paper's size; empty where that is none."""
+        if column.ratio:
+            return self._ratio(row, column, self.counted)
+        if row.count is None or column.record.partition(".")[0] not in COUNTED:
+            return Value(text="")
+        found = field(counted(row.count), column.record)
+        if found is None:
+            return Value(text="")
+        number = found / column.scale
+        return Value(
+            text=_text(number, self._decimals(column)),
+            kind="counted",
+            number=number,
+            note=_where(row),
+        )
 
     def by_seed(self, row: Row, column: Column) -> dict[int, float]:
         """The column's value of every seed that has one."""
@@ -113,11 +128,11 @@ class Reader:
         here = " and ".join(others)
         return f"on {here}, not {printed or 'images that the paper names'}" if here else ""
 
-    def _ratio(self, row: Row, column: Column) -> Value:
+    def _ratio(self, row: Row, column: Column, of: Callable[[Row, Column], Value]) -> Value:
         key, base = column.ratio
         part = self.artefact.column(key)
-        above, below = self.value(self.artefact.row(base), part), self.value(row, part)
-        if not (row.runs or row.count):
+        above, below = of(self.artefact.row(base), part), of(row, part)
+        if below.text == "":
             return Value(text="")
         if above.number is None or not below.number:
             return missing(
@@ -131,12 +146,6 @@ class Reader:
             number=above.number / below.number,
             runs=[*above.runs, *below.runs],
         )
-
-    def _counted(self, row: Row, column: Column) -> float | None:
-        if row.count is None or column.record.partition(".")[0] not in COUNTED:
-            return None
-        found = field(counted(row.count), column.record)
-        return None if found is None else found / column.scale
 
     def _decimals(self, column: Column) -> int:
         """As many as the paper prints, and at least two."""

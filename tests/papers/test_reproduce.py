@@ -19,6 +19,7 @@ from bnas_bench.papers.artefact import (
     Artefact,
     Column,
     Count,
+    FigureSpec,
     Row,
     Run,
     decimals,
@@ -27,7 +28,7 @@ from bnas_bench.papers.artefact import (
     number,
 )
 from bnas_bench.papers.counted import counted
-from bnas_bench.papers.figures import _looks, _series_name
+from bnas_bench.papers.figures import _looks, _points, _series_name
 from bnas_bench.papers.plan import Plan, plan
 from bnas_bench.papers.tables import table
 from bnas_bench.papers.values import Reader
@@ -361,6 +362,35 @@ def test_costs_are_counted_at_the_papers_size() -> None:
     assert (value.text, value.kind) == ("99.51", "counted")
     assert "3x224x224" in value.note
     assert Reader(artefact(row, columns=columns), [{}]).value(row, columns[1]).text == ""
+
+
+def test_a_published_network_has_a_line_of_its_own_beside_the_run() -> None:
+    """What is counted at 224 never stands in one line, or one point, with what a run reached."""
+    count = Count(space="darts-binary", arch="ddpnas-mcn-2", channels=54, cells=10)
+    columns = (Column(key="ops", title="OPs", unit="M", record="ops.dcp-nas", scale=1e6),)
+    row = Row(
+        name="S",
+        runs={"run": Run(method="dcpnas")},
+        count=count,
+        paper={"ops": "100", "top1": "63.0"},
+    )
+    subject = artefact(row, columns=columns)
+    runs = [{"run": [record(0, test_accuracy=50.0, ops={"dcp-nas": 3e6}, dataset="digits")]}]
+    ours, published = table(planned(subject), runs, []).rows
+    assert (ours["row"].text, ours["ops_here"].text, ours["top1_here"].text) == (
+        "S",
+        "3.00",
+        "50.00",
+    )
+    assert ours["ops_here"].note == "on digits, not ImageNet; at the budget's scale"
+    assert published["row"].text == "S (published, counted)"
+    assert (published["ops"].text, published["ops_here"].text) == ("100", "99.51")
+    assert published["ops_here"].note == "ddpnas-mcn-2 at 3x224x224, 1000 classes"
+    assert not {"top1", "top1_here", "n"} & {*published}
+    spec = FigureSpec(form="scatter", x="ops", y=("top1",))
+    here, paper = _points(subject, spec, Reader(subject, runs))
+    assert [(p.x, p.y) for p in here["S"]] == [(3.0, 50.0)]
+    assert [(p.x, p.y) for p in paper["S"]] == [(100.0, 63.0)]
 
 
 # The figures
