@@ -32,6 +32,7 @@ Open in the paper
     where the channels double, no activation beside the sign, BN and ReLU before the pooling. WRN-22
     in 1 bit is the same but for its stages.
     ResNet-34 in 1 bit (DCP-NAS table 1: 69.0 %): nothing is said of it; here it is Bi-Real Net's.
+    BARS table 2 names another one by XNOR: it has XNOR-Net's blocks here, and the table's BiOps.
     NAS-BNN table 4: nothing is said beyond "with Bi-Real module" and normal convolutions in place of
     depthwise ones. Its OPs tell what costs: 100 classes, a real stem, the stride of ResNet-50 in the
     3x3 convolutions (as torchvision has it), MobileNetV2's last 1x1 convolution in 1 bit, and nothing
@@ -136,6 +137,7 @@ MODELS: dict[str, Model] = {
     "bireal-resnet50": Model(doubling("bottleneck", 3, 4, 6, 3, width=4 * CHANNELS)),
     "resnet34": Model(doubling("resnet", 3, 4, 6, 3), real=True),
     "birealnet34-real": Model(doubling("bireal", 6, 8, 12, 6), real=True),
+    "xnor-resnet34": Model(doubling("preactivation", 3, 4, 6, 3)),
 }
 
 SEARCHED = (

@@ -124,6 +124,7 @@ class Row:
         runs: what regenerates it, by name; a single one is named `run`.
         count: the network that its cost columns are counted from.
         quoted: why it is not regenerated (or not all of it); empty if it is.
+        note: how what is run differs from what the paper names; empty if it does not.
         x, series: a sweep's place on the x axis, and the line that it belongs to.
     """
 
@@ -134,6 +135,7 @@ class Row:
     runs: Mapping[str, Run] = field(default_factory=dict)
     count: Count | None = None
     quoted: str = ""
+    note: str = ""
     x: float | None = None
     series: str = ""
 

@@ -66,6 +66,19 @@ class Plan:
         every = (trial for row in self.rows for trials in row.values() for trial in trials)
         return sorted(_once(every), key=lambda trial: trial.repetition)
 
+    @cached_property
+    def twins(self) -> Mapping[int, str]:
+        """By a row's place the earlier row that asks for another width and gets the same network."""
+        first: dict[str, int] = {}
+        found: dict[int, str] = {}
+        rows = self.artefact.rows
+        for place, (row, runs) in enumerate(zip(rows, self.rows, strict=True)):
+            for name, trials in runs.items():
+                other = first.setdefault(trials[0].id, place)
+                if row.runs[name] not in rows[other].runs.values():
+                    found[place] = rows[other].name
+        return found
+
     @property
     def datasets(self) -> str:
         """What the rows run on: "cifar10 and imagenet"."""
@@ -201,7 +214,8 @@ def _budget(run: Run, space: Choice, asked: Spec, shape: tuple[int, int, int]) -
     ):
         if factor != 1:
             channels = _frame(space, scale, shape, final=stage == "final").channels
-            edits[f"{stage}.channels"] = str(round(factor * channels))
+            fitting = space[0].make(space[1]).fit(Scale(channels=round(factor * channels)))
+            edits[f"{stage}.channels"] = str(fitting.channels)
     return resolve_budget(replace(asked, options={**asked.options, **edits}), BUDGETS)
 
 

@@ -33,8 +33,8 @@ def table(plan: Plan, records: Sequence[Runs], commands: Sequence[str]) -> Table
         columns=columns(artefact),
         rows=[
             line
-            for row, runs in zip(artefact.rows, records, strict=True)
-            for line in _lines(artefact, row, runs, reader)
+            for place, (row, runs) in enumerate(zip(artefact.rows, records, strict=True))
+            for line in _lines(artefact, row, runs, reader, plan.twins.get(place, ""))
         ],
         notes=[*artefact.notes, *_verdicts(artefact, reader)],
         commands=commands,
@@ -73,9 +73,9 @@ def columns(artefact: Artefact, *, ran: bool = True) -> list[Column]:
         if not column.is_number:
             found.append(Column(key=column.key, title=f"{column.title}{unit}", numeric=False))
             continue
-        found.append(
-            Column(key=column.key, title=f"{column.title}{unit}, paper", better=column.better)
-        )
+        if any(column.key in row.paper for row in artefact.rows):
+            title = f"{column.title}{unit}, paper"
+            found.append(Column(key=column.key, title=title, better=column.better))
         if ran:
             own = f" ({column.record_unit})" if column.record_unit else unit
             title = f"{column.title}{own}, here"
@@ -89,10 +89,10 @@ def _groups(artefact: Artefact) -> bool:
 
 
 def _lines(
-    artefact: Artefact, row: Row, runs: Runs, reader: Reader
+    artefact: Artefact, row: Row, runs: Runs, reader: Reader, twin: str
 ) -> Iterator[Mapping[str, Value]]:
     """A row of the paper; a second one where what it names is counted and another network is run."""
-    yield _row(artefact, row, runs, reader)
+    yield _row(artefact, row, runs, reader, twin)
     if not (runs and row.count):
         return
     cells = {"group": Value(text=row.group), "row": Value(text=f"{row.name} (published, counted)")}
@@ -105,8 +105,13 @@ def _lines(
     yield cells
 
 
-def _row(artefact: Artefact, row: Row, runs: Runs, reader: Reader) -> Mapping[str, Value]:
-    cells = {"group": Value(text=row.group), "row": Value(text=row.name, note=row.quoted)}
+def _row(
+    artefact: Artefact, row: Row, runs: Runs, reader: Reader, twin: str = ""
+) -> Mapping[str, Value]:
+    same = f"under this budget the same runs as {twin}" if twin else ""
+    notes = (row.quoted, row.note if runs else "", same)
+    name = Value(text=row.name, note="; ".join(filter(None, notes)))
+    cells = {"group": Value(text=row.group), "row": name}
     for column in artefact.columns:
         printed = row.paper.get(column.key, "")
         if not column.is_number:

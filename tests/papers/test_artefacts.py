@@ -48,6 +48,30 @@ def test_rows_can_be_told_apart_and_columns_show_their_runs(name: str) -> None:
     assert {column.run for column in artefact.columns if column.run} == named - {"run"}
 
 
+def test_darts_in_our_frame_says_so() -> None:
+    """DARTS and PC-DARTS have networks of 20 and of 14 cells in their papers, and of 10 here."""
+    rows = [
+        (name, row)
+        for name in ids()
+        for row in load(name).rows
+        if any(run.method.startswith(("darts", "pcdarts")) for run in row.runs.values())
+    ]
+    assert {name for name, _ in rows} == {
+        *("cp-nas/table-1", "cp-nas/table-2", "cp-nas/figure-6-right"),
+        *("dcp-nas/table-4", "dcp-nas/table-6", "dcp-nas/table-10", "dcp-nas/table-11"),
+    }
+    assert all("of 10 cells" in row.note for _, row in rows)
+
+
+def test_bats_searches_with_the_channels_of_the_others() -> None:
+    """12 groups would make 12 channels of the 4 that a small budget gives every search."""
+    for name in ids():
+        for row in load(name).rows:
+            for run in row.runs.values():
+                if run.method == "bats":
+                    assert run.small == {"space": "bats[groups=4]"}, (name, row.name)
+
+
 def at(record: Any, path: str) -> Any:
     """What stands at a dotted path."""
     for key in path.split("."):

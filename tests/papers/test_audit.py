@@ -262,6 +262,7 @@ MUST_FIND = [
     ("nas-bnn/section-4.2:finetuning-a", "differs", "60.80 - 60.58 = 0.22"),
     # BARS
     ("bars/section-5.1:bars-e", "agrees", "56.1 - 53.1 = 3"),
+    ("bars/table-2:cifar-10-resnet-34-xnor-biops", "agrees", "2 x 1151.34"),
     ("bars/section-5.1:params", "differs", "6.07 / 21.81 = 0.278313"),
     ("bars/table-1:bars-accuracy", "contradicts", "as in Table 2, row BARS-B, column Acc."),
     ("bars/table-2:outperform-cifar-10", "agrees", "93.43 - 92.7 = 0.73"),

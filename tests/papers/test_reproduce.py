@@ -169,6 +169,23 @@ def test_rows_that_are_one_run_share_its_trials() -> None:
     assert found.rows[0]["run"] == found.rows[1]["run"]
 
 
+def test_widths_that_are_one_network_are_one_run_that_says_so() -> None:
+    """Of 4 channels in steps of 4 both 1.5 and 2 times as many are 8; of 12 they are 20 and 24."""
+    rows = [
+        Row(name=f"x{width}", runs={"run": Run(method="bars", space="bars", width=width)})
+        for width in (1.0, 1.5, 2.0)
+    ]
+    small = plan(artefact(*rows), "smoke", seeds=1)
+    assert small.rows[1] == small.rows[2] != small.rows[0]
+    assert small.twins == {2: "x1.5"}
+    lines = table(small, [{"run": []}] * 3, []).rows
+    notes = [line["row"].note for line in lines]
+    assert notes == ["", "", "under this budget the same runs as x1.5"]
+    quick = plan(artefact(*rows), "quick", seeds=1)
+    assert [row["run"][0].budget.final.channels for row in quick.rows] == [12, 20, 24]
+    assert not quick.twins
+
+
 def test_a_dataset_without_a_name_here_must_be_given() -> None:
     with pytest.raises(BadValue, match="ImageNet-100, which has no name here; give --dataset"):
         plan(load("nas-bnn/table-4"), "paper")

@@ -30,7 +30,7 @@ IMAGENET, CIFAR, DIGITS = (3, 224, 224), (3, 32, 32), (1, 8, 8)
 MILLION = 1e6
 TABLE_4 = {"bireal-mobilenetv1": 86.20, "bireal-mobilenetv2": 97.48, "bireal-resnet50": 174.62}
 """NAS-BNN: millions of OPs, 100 classes."""
-BINARY = ("xnor-resnet18", "birealnet18", "reactnet-a", "wrn22", "birealnet34", *TABLE_4)
+BINARY = ("xnor-resnet18", "birealnet18", "reactnet-a", "wrn22", "birealnet34", "xnor-resnet34", *TABLE_4)
 REAL = (
     "resnet18",
     "birealnet18-real",
@@ -76,6 +76,8 @@ def published(name: str, shape):
         ("wrn22-real", CIFAR, 647.695, 0, 647.695, 649.202, 4_326_986),
         ("resnet34", IMAGENET, 3663.761, 0, 3663.762, 3671.238, 21_797_672),
         ("birealnet34", IMAGENET, 137.794, 3525.968, 192.888, 3671.238, 21_797_672),
+        # BARS table 2 has 2,302 M BiOps of it, two for each of these 1-bit MACs.
+        ("xnor-resnet34", CIFAR, 8.066, 1151.336, 26.056, 1161.336, 21_280_330),
         ("birealnet34-real", IMAGENET, 3663.761, 0, 3663.762, 3671.238, 21_797_672),
     ],
 )

@@ -72,6 +72,7 @@ def _counted(table: Table) -> Iterator[Check]:
     twice = "2 operations x {} MACs of the counted layers"
     for row, group, model, shape in (
         (RESNET, "CIFAR-10", "xnor-resnet18", CIFAR),
+        ("ResNet-34 (XNOR)", "CIFAR-10", "xnor-resnet34", CIFAR),
         (BIREAL, "CIFAR-10", "birealnet18", CIFAR),
         (RESNET, "ImageNet", "xnor-resnet18", IMAGENET),
         (BIREAL, "ImageNet", "birealnet18", IMAGENET),
