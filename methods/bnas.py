@@ -7,6 +7,7 @@ Reference code: https://github.com/gistvision/bnas. (Another work than the BNAS 
 Deviations
     Whether a final cell keeps `none`, the paper's Zeroise layer, is the space's rule, the same for all
     methods: darts-binary and bats take two edges into every node unless zeroise=true, bars any number.
+    So is the cell: the published one has a shortcut around it, and no `skip_connect`.
     The search ends when the budget does, not after 50 epochs: t of the diversity regulariser counts the
     paper's epochs, and the steps of alpha and of 1-bit weights are stretched so that their paths have the
     paper's length.
@@ -14,18 +15,20 @@ Deviations
 Open in the paper
     The paper's text was not at hand: lam and tau are the values that its authors' work is quoted with.
     The sign: the loss falls with the entropy, so that early on operations are tried alike. The entropy is
-    summed over the options of a decision and averaged over decisions.
+    summed over the options of a decision and averaged over decisions. As in the published code, what is
+    found is the architecture of the epoch whose mix was the most accurate on the validation batches.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from math import exp
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from bnas_bench.core.architecture import Architecture
 from bnas_bench.core.options import Amount, Positive
 from bnas_bench.search.relaxed import Bilevel, entropy, paired_steps, softmax_relaxation
 from bnas_bench.search.strategy import SearchResult
@@ -71,7 +74,8 @@ class BNAS(Bilevel):
         model.fill(PAPER_STEPS, paired_steps(task, meter, self.epochs))
         relaxation = softmax_relaxation(model.sizes)
         found: dict[str, float] = {}
-        state = {**model.state(), "found": found, "rng": rng}
+        best: dict[str, Any] = {"valid": -1.0, "arch": None}
+        state = {**model.state(), "best": best, "rng": rng}
         for _ in meter.epochs(state=state, protocol=self.epochs):
             t = meter.progress * self.epochs
 
@@ -80,5 +84,7 @@ class BNAS(Bilevel):
 
             model.anneal(meter.progress)
             found.update(model.epoch(task, rng, relaxation, objective=objective))
-            meter.incumbent(model.derive(relaxation), **found)
-        return SearchResult(model.derive(relaxation), found["valid"])
+            if found["valid"] > best["valid"]:
+                best.update(valid=found["valid"], arch=model.derive(relaxation).to_json())
+                meter.incumbent(Architecture.from_json(best["arch"]), **found)
+        return SearchResult(Architecture.from_json(best["arch"]), best["valid"])

@@ -17,7 +17,7 @@ Open in the paper
     lam of Eq. (3) has no value (`lam`). Its second term is averaged over images and elements, so that
     lam means the same at every batch size and width; the mean feature maps are the Parent's, per class
     within the batch. The filters are the sampled Child's.
-    Gradients are clipped as in the evaluation stage of section 3.1. The abstract puts the
+    Gradients are clipped in the evaluation stage of section 3.1 alone (`clip`). The abstract puts the
     kernel-level loss into "the training stage"; here it trains the Child while searching, and the
     final training is the space's recipe, the same for all methods.
 """
@@ -34,7 +34,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from bnas_bench.core.errors import BudgetExceeded, UnknownName
-from bnas_bench.core.options import Amount, Few
+from bnas_bench.core.options import Amount, Few, Positive
 from bnas_bench.nn.binary import RECONSTRUCTIONS, Filters, Precision, reconstruction_of
 from bnas_bench.search.learning import (
     PAPER_EPOCH,
@@ -105,7 +105,7 @@ class CPNAS(BySGD, SearchStrategy):
         reconstruction: how its first term adds up: `filter`, the sum of the filters' means that Eq. (3)
             prints; `weight`, the mean over all weights; or `sum`.
         lam: lambda of Eq. (3).
-        weight_decay: of SGD, which else is that of `BySGD` (section 3.1).
+        weight_decay, clip: of SGD, which else is that of `BySGD` (section 3.1).
     """
 
     beta_p: Amount = 2.0
@@ -114,6 +114,7 @@ class CPNAS(BySGD, SearchStrategy):
     reconstruction: str = "weight"
     lam: Amount = 0.1
     weight_decay: Amount = 5e-4
+    clip: Positive | None = None
 
     def validate(self) -> None:
         if self.reconstruction not in RECONSTRUCTIONS:

@@ -14,14 +14,18 @@ Deviations
     Without `low` and `high` the range of OPs is the whole space, not 20 to 180 M OPs: the paper's range
     means its own space at 224x224.
     An architecture is evaluated once, however often it comes up.
+    Subnets are drawn with equal probability from the whole space, where the published code draws each
+    decision among what the ones before leave, which favours wide ones: a mean of 100 and of 125 M OPs
+    in the paper's space.
 
 Open in the paper
     Direction of L_KL(y, y^_l): KL(y^_l || y), as in in-place distillation; the Bi-Teacher's prediction is
     a constant there. The initial learning rate is 5e-4 (section 4.1.2), 2.5e-3 in the published code.
     The teacher of "w/ Bi-Teacher, w/o KD" (section 4.4.4) runs as in FWBA; labels train the subnets.
-    The evolution: its constants are the published code's. Parents are drawn evenly from the best of each
-    bin. A mutation is as many of the space's own mutations, one after the other, as decisions meet a
-    probability of `mutation`, at least one.
+    From the published code: labels smoothed by 0.1, decay for weights of convolutions and linear layers
+    alone, a first population that holds the smallest and the largest subnet, and the evolution's
+    constants. Parents are drawn evenly from the best of each bin. A mutation is as many of the space's
+    own mutations, one after the other, as decisions meet a probability of `mutation`, at least one.
     The images that recalibrate batch norm: training images, not augmented.
 """
 
@@ -30,10 +34,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, kl_div
 
 from bnas_bench.core.errors import BadValue, UnknownName
@@ -72,7 +76,12 @@ TEACHERS = {
 
 
 def sandwich(
-    y_l: Tensor, subnets: Iterable[Tensor], labels: Tensor, *, distil: bool = True
+    y_l: Tensor,
+    subnets: Iterable[Tensor],
+    labels: Tensor,
+    *,
+    distil: bool = True,
+    smoothing: float = 0.0,
 ) -> Iterator[Tensor]:
     """The terms of Eq. (4), one after the other; their sum is the loss.
 
@@ -84,14 +93,30 @@ def sandwich(
         y_l: logits of the Bi-Teacher, shape (B, N).
         subnets: logits of the smallest and of the random subnets, each of shape (B, N).
         labels: shape (B,).
+        smoothing: of the labels that the largest subnet learns.
     """
-    yield cross_entropy(y_l, labels)
+    yield cross_entropy(y_l, labels, label_smoothing=smoothing)
     target = y_l.detach().softmax(1)
     for y in subnets:
         if distil:
             yield kl_div(y.log_softmax(1), target, reduction="batchmean")
         else:
             yield cross_entropy(y, labels)
+
+
+def decaying(network: nn.Module, decay: float) -> list[dict[str, Any]]:
+    """`groups` of the parameters, of which the weights of convolutions and of linear layers decay."""
+    linear = {id(module.weight) for module in network.modules() if isinstance(module, nn.Linear)}
+    found = []
+    for group in groups(network):
+        for is_weight in (True, False):
+            part = [
+                weight
+                for weight in group["params"]
+                if (weight.dim() == 4 or id(weight) in linear) == is_weight
+            ]
+            found.append({**group, "params": part, "weight_decay": decay * is_weight})
+    return [group for group in found if group["params"]]
 
 
 @dataclass(kw_only=True)
@@ -103,6 +128,7 @@ class NASBNN(SearchStrategy):
             Bi-Teacher), `BWBA`, `FWFA`; `none` trains all subnets by the labels (figure 3).
         random_subnets: trained in every step beside the largest and the smallest (section 3.3.1).
         lr, weight_decay: of Adam, the rate annealed by a cosine (section 4.1.2).
+        smoothing: of the labels that the largest subnet learns.
         epochs: of training, where the budget sets no limit.
         training_share: the part of a budget that trains: 220 of 240 GPU-days (section 4.2).
         fewest: candidates that the evolution of a small budget evaluates at least.
@@ -121,6 +147,7 @@ class NASBNN(SearchStrategy):
     random_subnets: Whole = 2
     lr: Amount = 5e-4
     weight_decay: Amount = 5e-6
+    smoothing: Share = 0.1
     epochs: Count = 512
     training_share: Between = 0.917
     fewest: Count = 8
@@ -152,7 +179,7 @@ class NASBNN(SearchStrategy):
             plan.evaluations, self.population, self.rounds, self.crossovers + self.mutations
         )
         supernet = space.supernet(task.spec, rng).to(task.device)
-        optimiser = adam(groups(supernet), self.lr, self.weight_decay)
+        optimiser = adam(decaying(supernet, self.weight_decay), self.lr, 0.0)
         stretch(optimiser, self.epochs * PAPER_EPOCH / (plan.trainings * plan.steps))
         evolution = self.evolution(space, task, rng)
         evolution.populate(size)  # before the training, so that a range without members costs none
@@ -251,7 +278,8 @@ class NASBNN(SearchStrategy):
             paths = chain([smallest], randoms)
             subnets = (self.watched(supernet(x, path), labels, right) for path in paths)
             loss = x.new_zeros(())
-            for term in sandwich(y_l, subnets, labels, distil=self.teacher != "none"):
+            distil = self.teacher != "none"
+            for term in sandwich(y_l, subnets, labels, distil=distil, smoothing=self.smoothing):
                 term.backward()
                 loss += term.detach()
             optimiser.step()

@@ -13,8 +13,10 @@ Deviations
     Batch norms behind 1-bit convolutions start at a scale of 0.1 instead of 1. From 1 the 32 to 42
     signs in a row let nothing through that short trainings could learn from: with `random` on the
     digits, budget quick, one seed each, 10.8 % of the test images were right, and 91.7 % from 0.1.
-    The stem's quantiser is LSQ's own, signed and with one step each for weights and inputs; the
-    published code has a step per channel and an offset of the inputs.
+    The stem's quantiser is LSQ's own, signed and with one step each for weights and inputs. The
+    published code has a step per channel of the weights and leaves the inputs real, though it counts
+    the product as one of 8 by 8 bits, as the paper does; here it is one.
+    Every kernel size has a matrix of Bi-Transformation; in the published code the largest alone.
 
 Open in the paper
     Which layers the L of Eq. (3) are: the stem and all layers that the depths leave in. As the widest
@@ -30,8 +32,8 @@ Open in the paper
     the signs are of weights that nothing centres, and real weights are used as they are, their
     variance left to the batch norm behind; it would cancel a 1x1 kernel's scalar as well, which still
     has none. The straight-through estimator, which passes gradients of weights within [-1, 1], then
-    passes those of nearly all: the latent weights start at the size of He's initialisation, where
-    normalised ones have unit variance.
+    passes those of nearly all: the latent weights start at torch's default size, where normalised
+    ones have unit variance.
     Relaxed mixes (NAS-BNN samples paths): a layer is the weighted sum of what it would be at each
     input width, kernel and group count; a stage that of its last layers, masked to their widths as in
     BARS Eq. (4).

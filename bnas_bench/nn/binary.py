@@ -136,7 +136,7 @@ class BinaryConv2d(nn.Module):
         self.weight = nn.Parameter(
             torch.empty(out_channels, in_channels // groups, kernel_size, kernel_size)
         )
-        nn.init.kaiming_normal_(self.weight)
+        nn.init.kaiming_uniform_(self.weight, a=5**0.5)  # as nn.Conv2d, and so the published codes
         if self.scale == "learned":
             self.beta = nn.Parameter(mean_magnitude(self.weight.detach()).flatten())
 

@@ -7,8 +7,9 @@ Open in the paper
     Direction of `ranking` in Eq. (34): rank 1 has the largest norm, and the decisions that rank behind
     tau are backtracked. m is an edge and M the edges of a cell: decisions whose weights differ in number
     (normal and reduction edges; a stage's kernels and its widths) are of different kinds and ranked apart,
-    and one that is alone of its kind has no rank and is not backtracked. psi starts at `psi`; with the
-    paper's eta and eta_psi it then hardly moves (1e-8 a step).
+    and one that is alone of its kind has no rank and is not backtracked. Section 4.2.2 speaks of "edges or
+    operations": were m an operation, single options of an edge would backtrack; here all of an edge's do.
+    psi starts at `psi`; with the paper's eta and eta_psi it then hardly moves (1e-8 a step).
 """
 
 from __future__ import annotations

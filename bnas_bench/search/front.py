@@ -130,20 +130,23 @@ class FrontSearch:
         return max(below, above, 0.0)
 
     def populate(self, size: int) -> None:
-        """Queue the first candidates: random ones within the range of OPs.
+        """Queue the first candidates: the smallest and the largest, then random ones, within the range.
 
         Raises:
             BadValue: if no architecture is found there.
         """
-        first = self.collect(lambda: self.space.sample(self.rng), size)
+        ends = {arch.id: arch for arch in (self.space.smallest(), self.space.largest())}
+        first = [arch for arch in ends.values() if not self.outside(arch)][:size]
+        drawn = self.collect(lambda: self.space.sample(self.rng), size)
+        first += [arch for arch in drawn if arch.id not in ends][: size - len(first)]
         if not first:
             near = walk(self.space, self.outside, self.rng)
             if self.outside(near):
-                ends = [self.ops(end()) / 1e6 for end in (self.space.smallest, self.space.largest)]
+                costs = [self.ops(arch) / 1e6 for arch in ends.values()]
                 raise BadValue(
                     f"no architecture of {self.space.name} was found between {self.low / 1e6:.6g} and "
-                    f"{self.high / 1e6:.6g} M OPs; at this scale it has some from {ends[0]:.6g} to "
-                    f"{ends[1]:.6g}: give other values of low and high"
+                    f"{self.high / 1e6:.6g} M OPs; at this scale it has some from {min(costs):.6g} to "
+                    f"{max(costs):.6g}: give other values of low and high"
                 )
             first = [near, *self.collect(lambda: self.mutant(near), size - 1)]
         self.queue(first)

@@ -144,13 +144,13 @@ class BySGD:
 
     Args:
         lr: at the start; a cosine anneals it to zero.
-        clip: maximal norm of the gradient.
+        clip: maximal norm of the gradient; None is none.
     """
 
     lr: Amount = 0.025
     momentum: BelowOne = 0.9
     weight_decay: Amount = 3e-4
-    clip: Positive = 5.0
+    clip: Positive | None = 5.0
 
     def optimiser(self, network: nn.Module) -> Optimizer:
         parts = groups(network)
@@ -175,11 +175,12 @@ class ByAdam:
         return adam(groups(network), self.lr, self.weight_decay)
 
 
-def descend(network: nn.Module, optimiser: Optimizer, loss: Tensor, clip: float) -> None:
+def descend(network: nn.Module, optimiser: Optimizer, loss: Tensor, clip: float | None) -> None:
     """One step of the network's weights against the gradient of `loss`, of norm `clip` at most."""
     optimiser.zero_grad()
     loss.backward()
-    clip_grad_norm_(network.parameters(), clip)
+    if clip is not None:
+        clip_grad_norm_(network.parameters(), clip)
     optimiser.step()
 
 

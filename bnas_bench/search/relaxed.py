@@ -84,7 +84,7 @@ class Relaxed:
     Args:
         optimiser: of the weights; its learning rate is annealed to zero by a cosine.
         alpha_lr, alpha_betas, alpha_decay: of Adam on the parameters.
-        clip: maximal norm of the weights' gradient.
+        clip: maximal norm of the weights' gradient; None is none.
         decoupling: whether parameters backtrack, and how.
         partial: K of PC-DARTS.
         edges: how many further parameters follow the decisions' own (PC-DARTS' beta).
@@ -101,7 +101,7 @@ class Relaxed:
         alpha_lr: float,
         alpha_betas: tuple[float, float] = (0.5, 0.999),
         alpha_decay: float = 1e-3,
-        clip: float = 5.0,
+        clip: float | None = 5.0,
         decoupling: Decoupling | None = None,
         partial: int = 1,
         edges: int = 0,

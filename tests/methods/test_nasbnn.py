@@ -195,7 +195,7 @@ def test_gradients_of_a_step_add_up_over_the_subnets(monkeypatch: pytest.MonkeyP
     y_l = supernet(x, space().path(space().largest()))
     supernet.precision = Precision.W1A1
     subnets = [supernet(x, path) for path in paths]
-    total = sum(sandwich(y_l, subnets, y))
+    total = sum(sandwich(y_l, subnets, y, smoothing=0.1))
     total.backward()
     assert learnt["loss"] == pytest.approx(total.item(), rel=1e-5)
     right = [int((logits.argmax(1) == y).sum()) for logits in subnets[1:]]  # not the smallest's

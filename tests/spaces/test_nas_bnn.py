@@ -682,7 +682,7 @@ def test_what_inference_stores() -> None:
     space = make()
     spec = small(space)
     network = space.network(space.smallest(), spec, np.random.default_rng(0))
-    stem, _, spatial, *_ = ledger(network, spec.shape).layers
+    stem, _, _, spatial, *_ = ledger(network, spec.shape).layers
     assert (stem.weight_bits, stem.activation_bits, stem.parameters) == (8, 8, {8: 27, 32: 2})
     assert (spatial.weight_bits, spatial.parameters, spatial.constants) == (1, {1: 81, 32: 3}, 3)
     thetas = sum(
@@ -694,7 +694,7 @@ def test_what_inference_stores() -> None:
     everything = sum(p.numel() for p in network.parameters())
     assert costs(ledger(network, spec.shape))["parameters"] == everything - thetas
     network.precision = Precision.W32A32
-    stem, _, spatial, *_ = ledger(network, spec.shape).layers
+    stem, _, _, spatial, *_ = ledger(network, spec.shape).layers
     assert (stem.parameters, spatial.parameters, spatial.constants) == ({32: 27}, {32: 84}, 0)
 
 

@@ -265,11 +265,17 @@ class BiRealBlock(Block):
 
 
 class ReActConv(nn.Module):
-    """RSign, conv, BN. Where the activations are real, they pass RSign by."""
+    """RSign, conv, BN. Where the activations are real, they pass RSign by.
 
-    def __init__(self, channels: int, kernel_size: int, stride: int, kit: Kit) -> None:
+    Args:
+        sign: another convolution's, of the same input; by default one of its own.
+    """
+
+    def __init__(
+        self, channels: int, kernel_size: int, stride: int, kit: Kit, sign: RSign | None = None
+    ) -> None:
         super().__init__()
-        self.sign = None if kit.real else RSign(channels)
+        self.sign = None if kit.real else sign or RSign(channels)
         self.conv = kit.conv(channels, channels, kernel_size, stride)
         self.norm = kit.norm(channels)
 
@@ -286,8 +292,8 @@ class ReActConv(nn.Module):
 class ReActBlock(Block):
     """3x3 and then 1x1, each with its shortcut and RPReLU.
 
-    A block that doubles the channels has the 1x1 part twice, on the same input, and concatenates
-    the two; one that halves the map averages 2x2 pixels on its first shortcut.
+    A block that doubles the channels has the 1x1 part twice, on the same input behind one RSign, and
+    concatenates the two; one that halves the map averages 2x2 pixels on its first shortcut.
     """
 
     kernels = "3x3, 1x1"
@@ -301,9 +307,10 @@ class ReActBlock(Block):
         self.spatial = ReActConv(channels, 3, place.stride, kit)
         self.shortcut = halve(place.stride)
         self.activation = RPReLU(channels)
-        self.pointwise = ListOf[ReActConv](
-            ReActConv(channels, 1, 1, kit) for _ in range(place.outputs // channels)
-        )
+        self.pointwise = ListOf[ReActConv]()
+        for _ in range(place.outputs // channels):
+            sign = self.pointwise[0].sign if len(self.pointwise) else None
+            self.pointwise.append(ReActConv(channels, 1, 1, kit, sign))
         self.last_activation = RPReLU(place.outputs)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:

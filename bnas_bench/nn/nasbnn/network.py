@@ -222,6 +222,7 @@ class MobileNetwork(Network):
         width, stride = stem
         self.stem = QuantConv2d(spec.shape[0], width, 3, stride=stride, padding=1)
         self.stem_norm = nn.BatchNorm2d(width)
+        self.stem_slope = RPReLU(width)
         self.blocks: ListOf[MobileBlock] = ListOf()
         for layer in chain.from_iterable(stages):
             self.blocks.append(MobileBlock(width, layer, treatment))
@@ -230,7 +231,7 @@ class MobileNetwork(Network):
 
     def features(self, x_BCHW: Tensor) -> Tensor:
         x_BCHW = self.stem(inference_layout(self, x_BCHW))
-        x_BCHW = self.stem_norm(channels_last(x_BCHW))
+        x_BCHW = self.stem_slope(self.stem_norm(channels_last(x_BCHW)))
         for block in self.blocks:
             x_BCHW = block(x_BCHW)
         return x_BCHW

@@ -350,6 +350,7 @@ class ElasticSupernet(Supernet):
         self.widths, stride = stem
         self.stem = QuantConv2d(spec.shape[0], max(self.widths), 3, stride=stride, padding=1)
         self.stem_norm = nn.BatchNorm2d(max(self.widths), track_running_stats=False)
+        self.stem_slope = RPReLU(max(self.widths))
         self.stages: ListOf[ElasticStage] = ListOf()
         self.options = [len(self.widths)]
         before = self.widths
@@ -369,18 +370,21 @@ class ElasticSupernet(Supernet):
             for entry, number in zip(mix, self.options, strict=True)
         ]
         width, stages = self._divide(relaxed)
-        x_BCHW = normalise(self.stem_norm, channels_last(self.stem(x_BCHW)))
+        x_BCHW = self._stem(x_BCHW, max(self.widths))
         for stage, (depth, layers) in zip(self.stages, stages, strict=True):
             x_BCHW, width = stage.mixed(x_BCHW, width, depth, layers)
         return x_BCHW
 
     def _path(self, x_BCHW: Tensor, path: Sequence[Any]) -> Tensor:
         width, stages = self._divide(path)
-        x_BCHW = channels_last(self.stem(x_BCHW, slice(self.widths[width])))
-        x_BCHW = normalise(self.stem_norm, x_BCHW)
+        x_BCHW = self._stem(x_BCHW, self.widths[width])
         for stage, (depth, layers) in zip(self.stages, stages, strict=True):
             x_BCHW = stage.path(x_BCHW, depth, layers)
         return x_BCHW
+
+    def _stem(self, x_BCHW: Tensor, width: int) -> Tensor:
+        x_BCHW = channels_last(self.stem(x_BCHW, slice(width)))
+        return slope(self.stem_slope, normalise(self.stem_norm, x_BCHW))
 
     def _divide(self, mix: Sequence[Any]) -> tuple[Any, list[tuple[Any, list[Any]]]]:
         """The stem's entry, and per stage its depth's and its layers' three each."""
@@ -414,6 +418,7 @@ class ElasticSupernet(Supernet):
         assert isinstance(network, MobileNetwork)
         copy_leading(self.stem, network.stem)
         copy_leading(self.stem_norm, network.stem_norm)
+        copy_leading(self.stem_slope, network.stem_slope)
         heirs = iter(network.blocks)
         for stage, depth in zip(self.stages, network.depths, strict=True):
             for block, heir in zip(stage.blocks, islice(heirs, depth), strict=False):
