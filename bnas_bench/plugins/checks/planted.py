@@ -8,7 +8,7 @@ option is held against that of architectures drawn at random, which cost no budg
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import Any
@@ -98,11 +98,15 @@ class Trials:
 
     @cached_property
     def p(self) -> float:
-        """The chance that so many draws reach the mean share of what was found: a permutation test."""
+        """The chance that so many draws reach the mean share of what was found."""
+        return self.chance(drawn(self.name))
+
+    def chance(self, others: Sequence[float]) -> float:
+        """The chance that other shares are no worse than these: a permutation test of their means."""
         from scipy.stats import permutation_test
 
         test = permutation_test(
-            (self.shares, drawn(self.name)),
+            (self.shares, others),
             lambda x, y, axis: np.mean(x, axis=axis) - np.mean(y, axis=axis),
             n_resamples=RESAMPLES,
             alternative="greater",
