@@ -307,9 +307,10 @@ def test_reactnet_block_by_hand(place) -> None:
         shifted = x - gamma
         return torch.where(shifted > 0, shifted, slope * shifted) + zeta
 
-    y = normalised(one_bit(rsign(x, built.spatial), built.spatial.conv, place.stride))
+    y = normalised(one_bit(rsign(x, built.spatial), built.spatial.convs[0], place.stride))
     x = rprelu(y + (averaged(x) if place.stride == 2 else x), built.activation)
-    parts = [x + normalised(one_bit(rsign(x, p), p.conv)) for p in built.pointwise]
+    signs = rsign(x, built.pointwise)
+    parts = [x + normalised(one_bit(signs, conv)) for conv in built.pointwise.convs]
     assert len(parts) == place.stride  # twice where the channels double
     torch.testing.assert_close(
         built(x_of(place)), rprelu(torch.cat(parts, 1), built.last_activation)

@@ -19,7 +19,6 @@ from typing import ClassVar, NamedTuple
 from torch import Tensor, cat, nn
 
 from bnas_bench.nn.binary import BinaryConv2d, Estimator, RPReLU, RSign
-from bnas_bench.nn.network import ListOf
 
 Side = tuple[int, int]
 
@@ -264,29 +263,35 @@ class BiRealBlock(Block):
             yield norm_row(place.outputs, place.pixels)
 
 
-class ReActConv(nn.Module):
-    """RSign, conv, BN. Where the activations are real, they pass RSign by.
+class ReActConvs(nn.Module):
+    """RSign, and behind it convolutions side by side, each with BN: a tuple of maps.
+
+    Where the activations are real, they pass RSign by.
 
     Args:
-        sign: another convolution's, of the same input; by default one of its own.
+        number: of convolutions.
     """
 
     def __init__(
-        self, channels: int, kernel_size: int, stride: int, kit: Kit, sign: RSign | None = None
+        self, channels: int, kernel_size: int, stride: int, kit: Kit, number: int = 1
     ) -> None:
         super().__init__()
-        self.sign = None if kit.real else sign or RSign(channels)
-        self.conv = kit.conv(channels, channels, kernel_size, stride)
-        self.norm = kit.norm(channels)
+        self.sign = None if kit.real else RSign(channels)
+        self.convs = nn.ModuleList(
+            kit.conv(channels, channels, kernel_size, stride) for _ in range(number)
+        )
+        self.norms = nn.ModuleList(kit.norm(channels) for _ in range(number))
 
-    def forward(self, x_BCHW: Tensor) -> Tensor:
+    def forward(self, x_BCHW: Tensor) -> tuple[Tensor, ...]:
         if self.sign is not None and self.binary:
             x_BCHW = self.sign(x_BCHW)
-        return self.norm(self.conv(x_BCHW))
+        pairs = zip(self.convs, self.norms, strict=True)
+        return tuple(norm(conv(x_BCHW)) for conv, norm in pairs)
 
     @property
     def binary(self) -> bool:
-        return isinstance(self.conv, BinaryConv2d) and self.conv.precision.activation_bits == 1
+        conv = self.convs[0]
+        return isinstance(conv, BinaryConv2d) and conv.precision.activation_bits == 1
 
 
 class ReActBlock(Block):
@@ -304,18 +309,16 @@ class ReActBlock(Block):
     def __init__(self, place: Place, kit: Kit) -> None:
         super().__init__(place, kit)
         channels = place.inputs
-        self.spatial = ReActConv(channels, 3, place.stride, kit)
+        self.spatial = ReActConvs(channels, 3, place.stride, kit)
         self.shortcut = halve(place.stride)
         self.activation = RPReLU(channels)
-        self.pointwise = ListOf[ReActConv]()
-        for _ in range(place.outputs // channels):
-            sign = self.pointwise[0].sign if len(self.pointwise) else None
-            self.pointwise.append(ReActConv(channels, 1, 1, kit, sign))
+        self.pointwise = ReActConvs(channels, 1, 1, kit, place.outputs // channels)
         self.last_activation = RPReLU(place.outputs)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        x_BCHW = self.activation(self.spatial(x_BCHW) + self.shortcut(x_BCHW))
-        parts = [pointwise(x_BCHW) + x_BCHW for pointwise in self.pointwise]
+        (y_BCHW,) = self.spatial(x_BCHW)
+        x_BCHW = self.activation(y_BCHW + self.shortcut(x_BCHW))
+        parts = [y_BCHW + x_BCHW for y_BCHW in self.pointwise(x_BCHW)]
         return self.last_activation(cat(parts, dim=1))
 
     @staticmethod
