@@ -30,7 +30,15 @@ IMAGENET, CIFAR, DIGITS = (3, 224, 224), (3, 32, 32), (1, 8, 8)
 MILLION = 1e6
 TABLE_4 = {"bireal-mobilenetv1": 86.20, "bireal-mobilenetv2": 97.48, "bireal-resnet50": 174.62}
 """NAS-BNN: millions of OPs, 100 classes."""
-BINARY = ("xnor-resnet18", "birealnet18", "reactnet-a", "wrn22", "birealnet34", "xnor-resnet34", *TABLE_4)
+BINARY = (
+    "xnor-resnet18",
+    "birealnet18",
+    "reactnet-a",
+    "wrn22",
+    "birealnet34",
+    "xnor-resnet34",
+    *TABLE_4,
+)
 REAL = (
     "resnet18",
     "birealnet18-real",
