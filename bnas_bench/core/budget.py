@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 PRECISIONS = ("W32A32", "W32A1", "W1A32", "W1A1")
 """Bits of weights (W) and activations (A) that a network can run at."""
 
+OPTIMISERS = ("adam", "sgd")
+"""What a network is trained by, with momentum: DCP-NAS' choice and CP-NAS'."""
 
 IMAGENET_SIDE = 64
 """Images of at least this many pixels a side are large: they take the papers' ImageNet stems."""
@@ -58,8 +60,8 @@ class NetworkSpec:
 class Recipe:
     """How a derived network is trained from scratch: the same for every method.
 
-    The defaults are DCP-NAS' section 4.1.3 for CIFAR-10, `imagenet` its own for ImageNet. Optimiser:
-    Adam, cosine to zero.
+    The defaults are DCP-NAS' section 4.1.3 for CIFAR-10, `imagenet` its own for ImageNet. The rate goes
+    to zero along a cosine.
     """
 
     epochs: Count = 600
@@ -75,6 +77,8 @@ class Recipe:
     """Weight of the auxiliary head's loss; 0 builds none."""
     precision: str = "W1A1"
     """One of `PRECISIONS`: what the network is trained, tested and measured at."""
+    optimiser: str = "adam"
+    """One of `OPTIMISERS`."""
 
     @classmethod
     def imagenet(cls) -> Recipe:

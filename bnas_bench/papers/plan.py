@@ -38,6 +38,22 @@ OWN: Mapping[str, str] = {
 SUBSETS: Mapping[str, str] = {"ImageNet-100": "imagenet"}
 """Further ones: which tree holds them only the user knows, who must give it."""
 
+RECIPES: Mapping[tuple[str, str], Mapping[str, str]] = {
+    ("cp-nas", "CIFAR-10"): {
+        "recipe.optimiser": "sgd",
+        "recipe.lr": "0.025",
+        "recipe.weight_decay": "3e-4",
+    },
+    ("cp-nas", "ImageNet"): {
+        "epochs": "250",
+        "train_batch": "256",
+        "recipe.optimiser": "sgd",
+        "recipe.lr": "0.05",
+    },
+}
+"""Of a paper and its images how networks are trained under `paper`, where it says so and it is not how
+every network is here, which is DCP-NAS' way. CP-NAS: section 3.1."""
+
 CIFAR, IMAGENET = (3, 32, 32), (3, 224, 224)
 
 Trials = Mapping[str, list[Trial]]
@@ -162,7 +178,13 @@ def plan(
     rows = tuple(
         {
             name: _trials(
-                artefact, run, asked, _dataset(artefact, row, asked.name, images), seeds, root_seed
+                artefact,
+                row,
+                run,
+                asked,
+                _dataset(artefact, row, asked.name, images),
+                seeds,
+                root_seed,
             )
             for name, run in row.runs.items()
         }
@@ -192,12 +214,21 @@ def _dataset(artefact: Artefact, row: Row, budget: str, asked: str) -> str:
 
 
 def _trials(
-    artefact: Artefact, run: Run, asked: Spec, dataset: str, seeds: int, root_seed: int
+    artefact: Artefact,
+    row: Row,
+    run: Run,
+    asked: Spec,
+    dataset: str,
+    seeds: int,
+    root_seed: int,
 ) -> list[Trial]:
     if asked.name in SMALL:
         run = replace(run, **run.small)
     method = choose("method", run.method)
     space = choose("space", run.space or artefact.space)
+    if asked.name == PAPER:
+        own = RECIPES.get((artefact.paper, artefact.dataset_of(row)), {})
+        asked = replace(asked, options={**own, **asked.options})
     budget = _budget(run, space, asked, shape_of(dataset))
     return expand([method], [space], [dataset], [budget], seeds, root_seed)
 

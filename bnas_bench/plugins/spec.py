@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from typing import Any
 
-from bnas_bench.core.budget import PRECISIONS, Budget, Recipe, Scale
+from bnas_bench.core.budget import OPTIMISERS, PRECISIONS, Budget, Recipe, Scale
 from bnas_bench.core.errors import BadValue, UnknownName, brief
 from bnas_bench.core.options import Form, form_like, form_of, forms_of
 
@@ -148,7 +148,7 @@ def resolve_budget(spec: Spec, presets: Mapping[str, Budget]) -> Budget:
     Its name then carries the fields that differ.
 
     Raises:
-        UnknownName: if there is no such preset, field or precision.
+        UnknownName: if there is no such preset, field, precision or optimiser.
         BadValue: if a value is none that its field takes, or two fields contradict each other.
     """
     if spec.name not in presets:
@@ -157,8 +157,9 @@ def resolve_budget(spec: Spec, presets: Mapping[str, Budget]) -> Budget:
     before = budget_fields(preset)
     after = resolve(spec.options, before, f"field of budget {spec.name}", _budget_forms())
     edits = changed(after, before)
-    if (precision := edits.get(f"{RECIPE}precision") or PRECISIONS[0]) not in PRECISIONS:
-        raise UnknownName("precision", precision, PRECISIONS)
+    for what, known in (("precision", PRECISIONS), ("optimiser", OPTIMISERS)):
+        if (value := edits.get(f"{RECIPE}{what}") or known[0]) not in known:
+            raise UnknownName(what, value, known)
     if edits.keys() & {"search_fraction", "valid_fraction"}:
         _check_fractions(after["search_fraction"], after["valid_fraction"], spec.name)
 

@@ -1,8 +1,8 @@
 """Training a derived network from scratch, by the space's recipe: the same for every method.
 
-DCP-NAS (Li et al., IJCV 2023), https://arxiv.org/abs/2306.15390, section 4.1.3: Adam, the learning
-rate going to zero along a cosine. The rate changes with every step, so that short trainings reach
-zero as well.
+DCP-NAS (Li et al., IJCV 2023), https://arxiv.org/abs/2306.15390, section 4.1.3: Adam, or on demand
+SGD, the learning rate going to zero along a cosine. The rate changes with every step, so that short
+trainings reach zero as well.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from bnas_bench.core.errors import Diverged
 from bnas_bench.data.datasets import Dataset
 from bnas_bench.nn.network import Network
 from bnas_bench.search.checkpoint import Checkpoint
-from bnas_bench.search.learning import adam, cosine, set_lr
+from bnas_bench.search.learning import adam, cosine, set_lr, sgd
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,8 @@ def train(
         Diverged: if the loss of an epoch is no finite number.
     """
     images, size = dataset.train, recipe.batch_size
-    optimiser = adam(network.parameters(), recipe.lr, recipe.weight_decay, recipe.momentum)
+    by = {"adam": adam, "sgd": sgd}[recipe.optimiser]
+    optimiser = by(network.parameters(), recipe.lr, recipe.weight_decay, recipe.momentum)
     state: Mapping[str, Any] = {"network": network, "optimiser": optimiser, "rng": rng}
     saved = checkpoint.load(state) or {"seconds": 0.0, "log": []}
     log, began = list(saved["log"]), time.perf_counter() - saved["seconds"]

@@ -138,6 +138,11 @@ def adam(parameters: Parameters, lr: float, weight_decay: float, momentum: float
     return capturable(Adam(parameters, lr, betas, weight_decay=weight_decay, fused=True))
 
 
+def sgd(parameters: Parameters, lr: float, weight_decay: float, momentum: float = 0.9) -> SGD:
+    """SGD with momentum."""
+    return capturable(SGD(parameters, lr, momentum, weight_decay=weight_decay))
+
+
 @dataclass(kw_only=True)
 class BySGD:
     """Hyperparameters of a search whose weights learn by SGD; the defaults are those of DARTS, section 3.1.
@@ -153,8 +158,7 @@ class BySGD:
     clip: Positive | None = 5.0
 
     def optimiser(self, network: nn.Module) -> Optimizer:
-        parts = groups(network)
-        return capturable(SGD(parts, self.lr, self.momentum, weight_decay=self.weight_decay))
+        return sgd(groups(network), self.lr, self.weight_decay, self.momentum)
 
 
 @dataclass(kw_only=True)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from bnas_bench.analysis.measures import field
+from bnas_bench.core.budget import Budget
 from bnas_bench.core.errors import BadValue, UnknownName
 from bnas_bench.papers import artefact as schema
 from bnas_bench.papers import listing
@@ -160,6 +161,26 @@ def test_widths_precisions_and_recipes_become_budgets() -> None:
     assert (paper.dataset, paper.datasets) == ("", "imagenet")
     assert paper.rows[1]["run"][0].budget.final.channels == 72
     assert paper.rows[5]["run"][0].budget.final.channels == 9 * 54
+
+
+def test_cp_nas_trains_as_it_says() -> None:
+    """Section 3.1: SGD at 0.025 with a decay of 3e-4; on ImageNet 250 epochs of 256 images at 0.05."""
+
+    def budgets(name: str, budget: str) -> list[Budget]:
+        found = plan(load(name), budget, seeds=1)
+        return [trial.budget for trial in found.trials]
+
+    for budget in budgets("cp-nas/table-1", "paper"):
+        training = {key: budget.recipe[key] for key in ("optimiser", "lr", "weight_decay")}
+        assert training == {"optimiser": "sgd", "lr": 0.025, "weight_decay": 3e-4}
+        assert (budget.epochs, budget.train_batch) == (None, None)  # 600 of 96, as in DCP-NAS
+    for budget in budgets("cp-nas/table-2", "paper"):
+        assert (budget.recipe["optimiser"], budget.recipe["lr"]) == ("sgd", 0.05)
+        assert (budget.epochs, budget.train_batch) == (250, 256)
+    short = budgets("cp-nas/table-1", "paper[recipe.lr=0.1]")
+    assert {budget.recipe["lr"] for budget in short} == {0.1}
+    for name, budget in (("cp-nas/table-1", "standard"), ("dcp-nas/table-10", "paper")):
+        assert not any("optimiser" in found.recipe for found in budgets(name, budget))
 
 
 def test_rows_that_are_one_run_share_its_trials() -> None:

@@ -205,6 +205,8 @@ def test_a_budget_replaces_fields_of_the_recipe() -> None:
 def test_values_of_a_recipe_are_checked() -> None:
     with pytest.raises(BadValue, match=r"'recipe\.lr' is 'fast'; it takes a number"):
         resolve_budget(Spec("quick", {"recipe.lr": "fast"}), PRESETS)
+    with pytest.raises(UnknownName, match="unknown optimiser 'sdg'; did you mean sgd"):
+        resolve_budget(Spec("quick", {"recipe.optimiser": "sdg"}), PRESETS)
     with pytest.raises(UnknownName, match="unknown precision 'W1A2'; did you mean"):
         resolve_budget(Spec("quick", {"recipe.precision": "W1A2"}), PRESETS)
     with pytest.raises(UnknownName, match=r"'recipe\.epochs'"):
@@ -227,7 +229,7 @@ def test_budget_fields_cover_the_scales() -> None:
         *("search.cells", "search.channels", "search.image"),
         *("final.cells", "final.channels", "final.image"),
         *("recipe.lr", "recipe.momentum", "recipe.weight_decay", "recipe.clip", "recipe.cutout"),
-        *("recipe.label_smoothing", "recipe.auxiliary", "recipe.precision"),
+        *("recipe.label_smoothing", "recipe.auxiliary", "recipe.precision", "recipe.optimiser"),
     }
 
 

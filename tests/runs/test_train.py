@@ -67,13 +67,17 @@ def rng() -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(5))
 
 
-@pytest.mark.parametrize("auxiliary", [0.0, 0.4])
-def test_training_is_the_recipe_step_by_step(tmp_path: Path, auxiliary: float) -> None:
-    recipe, data = replace(RECIPE, auxiliary=auxiliary), dataset()
+@pytest.mark.parametrize(("auxiliary", "by"), [(0.0, "adam"), (0.4, "adam"), (0.4, "sgd")])
+def test_training_is_the_recipe_step_by_step(tmp_path: Path, auxiliary: float, by: str) -> None:
+    recipe, data = replace(RECIPE, auxiliary=auxiliary, optimiser=by), dataset()
     network, twin = Small(auxiliary > 0), Small(auxiliary > 0)
     result = train(network, data, recipe, rng(), never(tmp_path))
 
-    optimiser = torch.optim.Adam(twin.parameters(), lr=0.02, betas=(0.9, 0.999), weight_decay=0.01)
+    optimiser: torch.optim.Optimizer = (
+        torch.optim.SGD(twin.parameters(), lr=0.02, momentum=0.9, weight_decay=0.01)
+        if by == "sgd"
+        else torch.optim.Adam(twin.parameters(), lr=0.02, betas=(0.9, 0.999), weight_decay=0.01)
+    )
     draws = rng()
     losses: list[float] = []
     for epoch in range(4):
