@@ -67,6 +67,7 @@ def run(
     budget: Texts = "quick",
     seeds: int = 3,
     seed: int = 0,
+    train: bool = False,
     name: str = "local",
     results: Path | str = "results",
     progress: bool = True,
@@ -83,6 +84,7 @@ def run(
             own, `quick[passes=1000]`.
         seeds: trials of each combination.
         seed: what all of them derive from.
+        train: train what a search finds also on a space whose table, in `tables/`, knows what it reaches.
         name: the records are kept in `results/NAME/trials/ID`.
         progress: whether to say on stderr how far it is.
         how: where and how trials run, `jobs=2`, `threads=1`, `device="cuda"`, ...: the fields of
@@ -96,7 +98,7 @@ def run(
     """
     from bnas_bench.analysis.records import to_frame
 
-    trials = requested(methods, space, dataset, budget, seeds, seed)
+    trials = requested(methods, space, dataset, budget, seeds, seed, train=train)
     store = Store(Path(results) / folders.check_name(name))
     with _progress(len(trials), wanted=progress) as show:
         records = run_all(trials, store, How(**how), show)

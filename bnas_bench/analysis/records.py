@@ -30,6 +30,7 @@ STATUS = pd.CategoricalDtype(["ok", "failed", "refused", "damaged", "unfinished"
 FLOATS: Mapping[str, str] = {
     **dict.fromkeys(("test_accuracy", "test_top5_accuracy", "test_error"), "%"),
     **dict.fromkeys(("valid_accuracy", "inherited_test_accuracy"), "%"),
+    **dict.fromkeys(("test_accuracy_sd", "regret", "percentile"), "%"),
     **dict.fromkeys(("search_seconds", "train_seconds", "harness_seconds", "seconds"), "s"),
     **dict.fromkeys(("latency_ms", "latency_lower_ms", "latency_upper_ms"), "ms"),
     **dict.fromkeys(
@@ -41,7 +42,7 @@ FLOATS: Mapping[str, str] = {
 """Numbers with a fraction, and their units."""
 
 COUNTS: Mapping[str, str] = {
-    **dict.fromkeys(("seed", "root_seed", "threads", "classes", "front_size"), ""),
+    **dict.fromkeys(("seed", "root_seed", "threads", "classes", "front_size", "table_seeds"), ""),
     **dict.fromkeys(("train_images", "test_images", "search_images", "valid_images"), "images"),
     "parameters": "",
     "memory_bits": "bits",

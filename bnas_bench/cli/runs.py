@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     metavar="KEY=VALUE",
     help="A hyperparameter of every method.",
 )
+@click.option(
+    "--train", is_flag=True, help="Train what is found also where a table in tables/ knows it."
+)
 @results_name("local", "Name of these results.")
 @RESULTS
 @runs_trials
@@ -52,6 +55,7 @@ def run(
     seeds: int,
     seed: int,
     settings: Sequence[str],
+    train: bool,
     name: str,
     results: Path,
     how: How,
@@ -63,7 +67,7 @@ def run(
     A trial is one method on one space, dataset, budget and seed; each of these options may list
     several, separated by commas. Trials that are done are skipped, those that were killed go on.
     """
-    trials = requested(methods, spaces, datasets, budgets, seeds, seed, settings)
+    trials = requested(methods, spaces, datasets, budgets, seeds, seed, settings, train=train)
     store = Store(results / name)
     if dry_run:
         for trial in trials:

@@ -9,8 +9,7 @@ from __future__ import annotations
 import copy
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,7 +19,7 @@ from torch import nn
 
 from bnas_bench.core import provenance
 from bnas_bench.nn.binary import BinaryConv2d, Precision, sign
-from bnas_bench.nn.network import Counted
+from bnas_bench.nn.network import Counted, uncounted
 from bnas_bench.nn.quantised import QuantConv2d
 from bnas_bench.packed.engine.isa import host
 from bnas_bench.packed.engine.threads import torch_threads
@@ -97,7 +96,7 @@ def latencies(
     a warm-up that is not counted.
     """
     runs = {name: subject.run for name, subject in subjects.items()}
-    with torch_threads(threads), _uncharged():
+    with torch_threads(threads), uncounted():
         times = timed(runs, seconds=seconds, repeats=repeats)
     found = {}
     for name, subject in subjects.items():
@@ -185,14 +184,3 @@ def _forward(network: nn.Module, shape: Shape) -> Callable[[], object]:
             torch.cuda.synchronize(first.device)
 
     return run
-
-
-@contextmanager
-def _uncharged() -> Iterator[None]:
-    """Timing is no search: forwards inside are not told to the meter that is open."""
-    listeners = Counted.listeners[:]
-    Counted.listeners.clear()
-    try:
-        yield
-    finally:
-        Counted.listeners[:] = listeners

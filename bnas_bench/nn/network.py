@@ -92,6 +92,17 @@ class Counted(nn.Module):
         return reconstruction_of(filters, per).to(next(self.parameters()))
 
 
+@contextmanager
+def uncounted() -> Iterator[None]:
+    """No meter that is open is told of forwards within: they are none of the search's own."""
+    listeners = Counted.listeners[:]
+    Counted.listeners.clear()
+    try:
+        yield
+    finally:
+        Counted.listeners[:] = listeners
+
+
 def _count(_: nn.Module, __: Any, logits: Tensor) -> None:
     if not logits.is_meta:  # the ledger's copies compute nothing
         for count in Counted.listeners:

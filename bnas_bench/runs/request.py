@@ -12,7 +12,7 @@ from bnas_bench.plugins.making import Choice, choose
 from bnas_bench.plugins.registry import Kind, names
 from bnas_bench.plugins.spec import Spec, parse_options, parse_specs, resolve_budget
 from bnas_bench.runs.feasible import check_trials
-from bnas_bench.runs.trial import Trial, expand
+from bnas_bench.runs.trial import Trial, expand, judged_by_tables
 
 Texts = str | Sequence[str]
 """One text, or several; each may be a list of its own, split at commas: `random,dcpnas[lam=0]`."""
@@ -26,6 +26,8 @@ def requested(
     seeds: int,
     seed: int = 0,
     settings: Sequence[str] = (),
+    *,
+    train: bool = False,
 ) -> list[Trial]:
     """The trials of a grid, of which each can run here.
 
@@ -33,6 +35,7 @@ def requested(
         methods, spaces: `all` is every one.
         seed: what all seeds derive from.
         settings: options of every method, `key=value` each.
+        train: whether to train what is found also where a table knows what it reaches.
 
     Raises:
         BenchError: if a name or a value is wrong, or a trial makes no sense or does not fit.
@@ -54,7 +57,7 @@ def requested(
         seed,
     )
     check_trials(trials)
-    return trials
+    return trials if train else judged_by_tables(trials)
 
 
 def _listed(texts: Texts) -> Sequence[str]:

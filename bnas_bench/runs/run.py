@@ -34,6 +34,7 @@ from bnas_bench.plugins.source import harness_digest
 from bnas_bench.plugins.spec import label
 from bnas_bench.runs.crashes import TRIES, crashes, packing
 from bnas_bench.runs.heir import Heir, accuracies, front_file
+from bnas_bench.runs.judged import judge_of, judged, task_of
 from bnas_bench.runs.network import about, of_trial
 from bnas_bench.runs.packing import TIMED, packed_record, refused, timed
 from bnas_bench.runs.progress import Progress
@@ -49,6 +50,7 @@ from bnas_bench.search.scores import scored_by_training
 from bnas_bench.search.space import SearchSpace
 from bnas_bench.search.strategy import SearchStrategy
 from bnas_bench.search.untouched import Watched, generators_put_back, untouched
+from bnas_bench.tables.judge import ByTable, Judge
 
 if TYPE_CHECKING:
     from bnas_bench.runs.trial import Trial
@@ -174,7 +176,11 @@ class _Run:
             return
         self.progress.enter("load")
         searched, dataset = self.load(data)
-        arch = self.search(space, lent, method, searched)
+        judge = judge_of(self.trial.table, data) if self.trial.table else None
+        arch = self.search(space, lent, method, searched, judge)
+        if judge:
+            self.record |= judged(judge, space, arch)
+            return
         with untouched("a network of the space"):
             network = self.train(space, arch, dataset)
             heirs = self.deploy(space, searched)
@@ -196,6 +202,7 @@ class _Run:
             dataset = at(self.budget.final.image, lambda _: None)  # the same files
         self.record |= {
             "dataset_fingerprint": dataset.fingerprint,
+            "evaluated": "training",
             "train_images": len(dataset.train),
             "test_images": len(dataset.test),
             "classes": dataset.classes,
@@ -209,7 +216,12 @@ class _Run:
         return searched, dataset
 
     def search(
-        self, space: SearchSpace, lent: SearchSpace, method: SearchStrategy, dataset: Dataset
+        self,
+        space: SearchSpace,
+        lent: SearchSpace,
+        method: SearchStrategy,
+        dataset: Dataset,
+        judge: Judge | None,
     ) -> Architecture:
         """Search, or read what a search that is over has found.
 
@@ -219,13 +231,15 @@ class _Run:
         spec = space.spec(
             space.fit(self.budget.search), dataset.shape, dataset.classes, final=False
         )
-        # One split for all seeds, wherever the images lie.
-        seen = task(dataset, spec, self.budget, generator(0, "split", dataset.fingerprint))
+        if judge:
+            seen = task_of(judge, dataset, spec, self.budget)
+        else:  # one split for all seeds, wherever the images lie
+            seen = task(dataset, spec, self.budget, generator(0, "split", dataset.fingerprint))
         self.record |= {"search_images": len(seen.train), "valid_images": len(seen.valid)}
         began, over = time.perf_counter(), self.checkpoint("found")
         weights: dict[str, Tensor] = {}
         if (found := over.load({"heir": weights})) is None:
-            found = self.find(space, lent, method, seen, weights)
+            found = self.find(space, lent, method, seen, weights, judge)
             over.save({"heir": weights}, found, force=True)
         self.checkpoint("search").remove()
         self.log, front, (lr, epochs) = (found.pop(name) for name in ("log", "front", "finetune"))
@@ -246,6 +260,7 @@ class _Run:
         method: SearchStrategy,
         seen: Task,
         weights: dict[str, Tensor],
+        judge: Judge | None,
     ) -> dict[str, Any]:
         """Run the search; the fields that it adds to the record, its log and its front.
 
@@ -256,7 +271,10 @@ class _Run:
         meter = Meter(self.budget.passes, Watched(self.checkpoint("search"), whole))
         self.progress.enter("search", meter)
         purpose = (self.trial.dataset, self.trial.repetition)  # the same for all methods
-        seen = scored_by_training(seen, lent, self.trial.root_seed, *purpose)
+        if judge:
+            seen = replace(seen, scorer=ByTable(judge, meter, self.trial.root_seed, purpose))
+        else:
+            seen = scored_by_training(seen, lent, self.trial.root_seed, *purpose)
         try:
             with meter, generators_put_back(), untouched("the search", whole):
                 rng = self.rng("search", self.trial.space.name, self.trial.method.name)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import product
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bnas_bench.core.budget import Budget
 from bnas_bench.core.errors import BadValue
@@ -17,6 +17,9 @@ from bnas_bench.core.files import canonical, sha256
 from bnas_bench.plugins.making import Choice
 from bnas_bench.plugins.registry import Plugin
 from bnas_bench.plugins.source import harness_digest
+
+if TYPE_CHECKING:
+    from bnas_bench.tables.judge import Named
 
 CONFIG = 1
 """Version of what an id is hashed from."""
@@ -28,7 +31,11 @@ MOST_TRIALS = 10_000
 
 @dataclass(frozen=True)
 class Trial:
-    """One run of one method: what is run, on what, with which seed."""
+    """One run of one method: what is run, on what, with which seed.
+
+    Attributes:
+        table: judges what the search finds; None is a training from scratch.
+    """
 
     method: Plugin
     method_options: Mapping[str, Any]
@@ -38,6 +45,7 @@ class Trial:
     budget: Budget
     repetition: int
     root_seed: int = 0
+    table: Named | None = None
 
     def config(self) -> dict[str, Any]:
         """All that the numbers follow from, as plain values: what the id is hashed from."""
@@ -49,6 +57,7 @@ class Trial:
             "budget": asdict(self.budget),
             "repetition": self.repetition,
             "root_seed": self.root_seed,
+            **({"table": self.table.definition} if self.table else {}),
         }
 
     @cached_property
@@ -118,3 +127,26 @@ def expand(
             raise BadValue(f"trial {trial.id} is asked for twice: name each configuration once")
         seen.add(trial.id)
     return trials
+
+
+def judged_by_tables(trials: Sequence[Trial]) -> list[Trial]:
+    """The trials, those on a space and a dataset that have a committed table judged by it.
+
+    Raises:
+        Damaged: if such a table is none.
+    """
+    from bnas_bench.tables.judge import table_of
+
+    tables = {
+        pair: table_of(*pair)
+        for pair in {(trial.space.name, trial.dataset) for trial in trials if _is_plain(trial)}
+    }
+    return [
+        replace(trial, table=tables[trial.space.name, trial.dataset]) if _is_plain(trial) else trial
+        for trial in trials
+    ]
+
+
+def _is_plain(trial: Trial) -> bool:
+    """Whether its space is the code base's own, with its defaults: a table is of no other."""
+    return bool(trial.space.module) and trial.space_options == trial.space.defaults

@@ -104,5 +104,8 @@ class Watched(Checkpoint):
     def save(
         self, state: Mapping[str, Any], header: Mapping[str, Any], *, force: bool = False
     ) -> None:
-        require_unchanged("an epoch of the search", self._lent, self._around)
-        self._kept.save(state, header, force=force)
+        if (
+            force or self._kept.due()
+        ):  # nothing is kept in between, and looking takes longer than a query
+            require_unchanged("an epoch of the search", self._lent, self._around)
+            self._kept.save(state, header, force=True)

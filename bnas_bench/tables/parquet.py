@@ -91,6 +91,21 @@ def read(path: Path) -> Contents:
     return contents
 
 
+def definition_of(path: Path) -> Definition:
+    """What a file is a table of; its trainings are not read, and nothing else of it is checked.
+
+    Raises:
+        Damaged: if it says nothing of that.
+    """
+    import pyarrow.parquet as pq
+
+    try:
+        footer = json.loads(pq.read_metadata(path).metadata[KEY.encode()])
+        return Definition.from_json(footer["definition"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Damaged(f"{path} is no table of bnas-bench ({error}): fetch it again") from error
+
+
 def _digest_at(data: bytes) -> int:
     """Where in a file its digest stands; below 0 if it has none."""
     at = data.rfind(MARK)

@@ -104,10 +104,26 @@ class GroundTruth:
 
         The best has 100, the worst 0; one that is alone has nan.
         """
-        columns, mean = self._at(precision), self.query(arch, precision).mean
-        lower, others = columns.sorted_N.searchsorted(mean), len(columns.mean_N) - 1
-        equal = columns.sorted_N.searchsorted(mean, "right") - lower - 1
+        return self.percentile_of(self.query(arch, precision).mean, precision, held=True)
+
+    def percentile_of(self, mean: float, precision: str, *, held: bool) -> float:
+        """The same of a mean test accuracy.
+
+        Args:
+            held: whether it is that of an architecture of the table, which is none of the others.
+        """
+        columns = self._at(precision)
+        lower, others = columns.sorted_N.searchsorted(mean), len(columns.mean_N) - held
+        equal = columns.sorted_N.searchsorted(mean, "right") - lower - held
         return 100.0 * float(lower + equal / 2) / others if others else float("nan")
+
+    def holds(self, arch: Architecture | str, precision: str = "W1A1") -> bool:
+        """Whether `query` has an answer."""
+        return self._known(arch) in self._at(precision).places
+
+    def count(self, precision: str = "W1A1") -> int:
+        """Architectures that it has at a precision."""
+        return len(self._at(precision).texts)
 
     def frame(self, *, curves: bool = False) -> DataFrame:
         """All trainings, a row each; `frame.attrs["units"]` has the columns' units.
@@ -210,15 +226,19 @@ class GroundTruth:
 
     def _place(self, arch: Architecture | str, precision: str) -> int:
         """The architecture's place in the columns of a precision."""
-        if arch not in self._texts:
-            self._texts[arch] = self._text(arch)
-        found, columns = self._texts[arch], self._columns[precision]
+        found, columns = self._known(arch), self._columns[precision]
         if found not in columns.places:
             raise BadValue(
                 f"the table {self.name} holds {len(columns.places):,} of {self.contents.architectures:,} "
                 f"architectures at {precision}, and not {found}: bnas-bench tabulate trains more"
             )
         return columns.places[found]
+
+    def _known(self, arch: Architecture | str) -> str:
+        """The same as `_text`, found once."""
+        if arch not in self._texts:
+            self._texts[arch] = self._text(arch)
+        return self._texts[arch]
 
     def _text(self, arch: Architecture | str) -> str:
         """The text of an architecture's canonical form; one that the table holds is canonical."""

@@ -1,0 +1,163 @@
+"""A table as the judge of searches: it scores what they ask for, and what they have found in the end.
+
+What a table does not hold yet is trained here as the table's definition says: its numbers are those that
+`tabulate` will write.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bnas_bench.core.architecture import Architecture
+from bnas_bench.core.errors import BadValue
+from bnas_bench.core.seeds import generator
+from bnas_bench.nn.network import uncounted
+from bnas_bench.tables import parquet
+from bnas_bench.tables.contents import trainings_of
+from bnas_bench.tables.definition import text
+from bnas_bench.tables.entry import Columns, Entry
+from bnas_bench.tables.truth import COMMITTED, GroundTruth
+
+if TYPE_CHECKING:
+    from bnas_bench.data.datasets import Dataset, Images
+    from bnas_bench.search.meter import Meter
+    from bnas_bench.tables.training import Trainer
+
+PRECISION = "W1A1"
+"""At which searches are judged."""
+
+
+@dataclass(frozen=True)
+class Named:
+    """A table that judges trials.
+
+    Attributes:
+        path: of its file.
+        definition: the digest of what it is a table of.
+    """
+
+    name: str
+    path: Path
+    definition: str
+
+
+def table_of(space: str, dataset: str) -> Named | None:
+    """The committed table of a space and a dataset, `tables/SPACE-DATASET.parquet`; None if there is none.
+
+    Raises:
+        Damaged: if that file is no table.
+    """
+    name = f"{space}-{dataset.partition(':')[0]}"
+    path = COMMITTED / f"{name}{parquet.ENDING}"
+    if not path.is_file():
+        return None
+    how = parquet.definition_of(path)
+    return Named(name, path, how.digest) if how.dataset == dataset else None
+
+
+class Judge:
+    """Answers of a table, completed where it has none.
+
+    Args:
+        dataset: the one that the table is of, at its size, on the CPU.
+
+    Raises:
+        BadValue: if the dataset's images are others than the table's.
+    """
+
+    def __init__(self, truth: GroundTruth, dataset: Dataset) -> None:
+        how = truth.definition
+        if dataset.fingerprint != how.fingerprint:
+            raise BadValue(
+                f"the images of {dataset.name} are others ({dataset.fingerprint}) than those of the table "
+                f"{truth.name} ({how.fingerprint}): give --train, or fetch those that it is of"
+            )
+        self.truth, self.dataset = truth, dataset
+        self._trained: dict[str, Entry] = {}
+
+    @cached_property
+    def _trainer(self) -> Trainer:
+        from bnas_bench.tables.training import Trainer
+
+        return Trainer(self.truth.definition, self.truth.space, self.dataset)
+
+    def entry(self, arch: Architecture) -> Entry:
+        """What an architecture reaches: as the table says, or as a training by its definition gives."""
+        if self.truth.holds(arch, PRECISION):
+            return self.truth.query(arch, PRECISION)
+        space, how = self.truth.space, self.truth.definition
+        canonical = space.canonical(arch)
+        name = text(space, canonical)
+        if name not in self._trained:
+            with uncounted():  # a search is charged for the score alone
+                row = self._trainer.row(canonical, name, PRECISION)
+            self._trained[name] = Columns(trainings_of([row], how), how).entry(0, PRECISION)
+        return self._trained[name]
+
+    def verdict(self, arch: Architecture) -> dict[str, Any]:
+        """What a record says of what a search found.
+
+        `regret` is what the table's best has more, in points; `percentile` how many of what the table
+        holds, beside the architecture itself, are worse, in %.
+        """
+        entry, truth = self.entry(arch), self.truth
+        held = truth.holds(arch, PRECISION)
+        mean = round(entry.mean, 6)
+        return {
+            "evaluated": "table" if held else "by the table's definition",
+            "test_accuracy": mean,
+            "test_error": round(100 - mean, 6),
+            "test_accuracy_sd": round(entry.sd, 6) if truth.definition.seeds > 1 else None,
+            "table_seeds": truth.definition.seeds,
+            "regret": round(truth.best(PRECISION).mean - entry.mean, 6),
+            "percentile": round(truth.percentile_of(entry.mean, PRECISION, held=held), 4),
+            "table": {
+                "name": truth.name,
+                "definition": truth.definition.digest,
+                "held": truth.count(PRECISION),
+                "architectures": truth.contents.architectures,
+            },
+        }
+
+    def parts(self, dataset: Dataset) -> tuple[Images, Images, Images]:
+        """The images that train, validate and test, of the dataset at another size or on another device."""
+        return self.truth.definition.split(dataset)
+
+
+@dataclass(frozen=True)
+class ByTable:
+    """Answers `Task.score` from a table, and charges what the training would have cost.
+
+    An architecture's score is that of one of the table's seeds, the same whenever it is asked for.
+
+    Args:
+        root, purpose: what the seed is drawn from, beside the architecture.
+    """
+
+    judge: Judge
+    meter: Meter
+    root: int
+    purpose: tuple[str | int, ...]
+
+    @property
+    def longest(self) -> int:
+        return self.judge.truth.definition.epochs
+
+    def passes(self, epochs: int) -> float:
+        how = self.judge.truth.definition
+        steps = max(1, how.train_images // how.batch_size)
+        return epochs * steps * min(how.batch_size, how.train_images) + how.valid_images / 3
+
+    def __call__(self, arch: Architecture, epochs: int) -> float:
+        if not 1 <= epochs <= self.longest:
+            raise BadValue(
+                f"the table {self.judge.truth.name} knows no score after {epochs} epochs: ask for 1 to "
+                f"{self.longest}"
+            )
+        self.meter.spend(self.passes(epochs))
+        entry = self.judge.entry(arch)
+        seed = generator(self.root, *self.purpose, "seed", entry.arch).integers(len(entry.test))
+        return float(entry.valid[seed, epochs - 1]) / 100

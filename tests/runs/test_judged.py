@@ -1,0 +1,180 @@
+"""Trials that a table judges: what they ask, what they pay, what their records say."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bnas_bench.core.architecture import Architecture
+from bnas_bench.core.budgets import BUDGETS
+from bnas_bench.core.errors import BadValue, BudgetExceeded, Damaged
+from bnas_bench.data.datasets import Dataset, load
+from bnas_bench.plugins import making
+from bnas_bench.runs.judged import judge_of, task_of
+from bnas_bench.runs.request import requested
+from bnas_bench.runs.run import run_trial
+from bnas_bench.runs.store import Store
+from bnas_bench.search.meter import Meter
+from bnas_bench.search.scores import scored_by_training
+from bnas_bench.tables import judge as judging
+from bnas_bench.tables import parquet
+from bnas_bench.tables.contents import Contents
+from bnas_bench.tables.definition import Definition, defined, text
+from bnas_bench.tables.judge import ByTable, Judge, table_of
+from bnas_bench.tables.training import Trainer
+from tests.helpers.tables import filled, order, row
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+HELD = 30
+TINY = ("epochs=2", "train_images=40", "valid_images=20", "channels=2", "batch_size=16")
+
+
+@pytest.fixture(scope="module")
+def how() -> Definition:
+    return defined("bnas-201", "digits", 2, ("mixed=true", *TINY), Path("data"))
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    return load("digits", image=None, device="cpu", folder=Path("data"))
+
+
+@pytest.fixture
+def committed(how: Definition, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """As `tables/` of a checkout: a table of the first architectures, whose numbers are drawn."""
+    rows = [row(arch, how=how) for arch in order()[:HELD]]
+    folder = tmp_path / "tables"
+    folder.mkdir()
+    contents = Contents.of(filled(tmp_path / "rows", rows, how))
+    parquet.write(contents, folder / "bnas-201-digits.parquet")
+    monkeypatch.setattr(judging, "COMMITTED", folder)
+    return folder
+
+
+@pytest.fixture
+def judge(committed: Path) -> Judge:
+    table = table_of("bnas-201", "digits")
+    assert table is not None
+    assert table.path.parent == committed
+    return judge_of(table, "data")
+
+
+def test_what_is_held_is_looked_up_and_the_rest_trained_as_the_table_is(
+    judge: Judge, how: Definition, digits: Dataset
+) -> None:
+    held, other = order()[3], order()[HELD]
+    wanted = judge.truth.query(held)
+    assert judge.entry(held).mean == wanted.mean
+    space = making.space("bnas-201")
+    trained = Trainer(how, space, digits).row(other, text(space, other), "W1A1")
+    entry = judge.entry(other)
+    assert (entry.test * how.test_images / 100).round(6).tolist() == list(trained.test_hits)
+    assert entry.bytes == trained.bytes
+    assert judge.entry(other) is entry  # once is enough
+
+    best = judge.truth.best().mean
+    for arch, mean, evaluated in (
+        (held, wanted.mean, "table"),
+        (other, entry.mean, "by the table's definition"),
+    ):
+        verdict = judge.verdict(arch)
+        means = [judge.truth.query(a).mean for a in order()[:HELD] if a != arch]
+        worse = np.mean([(m < mean) + (m == mean) / 2 for m in means])
+        assert verdict["evaluated"] == evaluated
+        assert verdict["test_accuracy"] == round(mean, 6)
+        assert verdict["regret"] == pytest.approx(best - mean, abs=1e-6)
+        assert verdict["percentile"] == pytest.approx(100 * worse, abs=1e-4)
+    assert verdict["table"] | {"held": HELD, "architectures": 5044} == verdict["table"]
+
+
+def test_a_score_costs_what_the_training_would(judge: Judge, digits: Dataset) -> None:
+    space, budget = making.space("bnas-201"), replace(BUDGETS["quick"], batch_size=16)
+    spec = judge.truth.definition.spec(space, digits)
+    task, arch = task_of(judge, digits, spec, budget), order()[0]
+    for epochs in (1, 2):
+        with Meter(None) as looked_up:
+            by_table = replace(task, scorer=ByTable(judge, looked_up, 0, ("x",)))
+            score = by_table.score(arch, epochs)
+            assert looked_up.spent == pytest.approx(by_table.passes_of(epochs), abs=0.2)
+        with Meter(None) as trained:
+            scored_by_training(task, space, 0).score(arch, epochs)
+        assert looked_up.spent == trained.spent
+        assert score in judge.truth.query(arch).valid[:, epochs - 1] / 100
+    with Meter(None) as meter:  # it is trained now, which is not the search's business
+        by_table = replace(task, scorer=ByTable(judge, meter, 0, ("x",)))
+        by_table.score(order()[HELD], 2)
+        assert meter.spent == trained.spent
+    with Meter(None) as meter:
+        scores = {ByTable(judge, meter, 0, (seed,))(arch, 2) for seed in range(20)}
+    assert len(scores) == 2  # one a seed of the table
+
+
+def test_what_no_score_answers(judge: Judge, digits: Dataset) -> None:
+    with Meter(50) as meter:
+        scorer = ByTable(judge, meter, 0, ())
+        assert scorer.longest == 2
+        for epochs in (0, 3):
+            with pytest.raises(BadValue, match=r"knows no score after . epochs: ask for 1 to 2"):
+                scorer(order()[0], epochs)
+        with pytest.raises(BudgetExceeded):
+            scorer(order()[0], 2)
+    other = replace(judge.truth.definition, fingerprint="0" * 16)
+    judge.truth.contents = replace(judge.truth.contents, definition=other)
+    with pytest.raises(BadValue, match=r"images of digits are others .* give --train"):
+        Judge(judge.truth, digits)
+
+
+def test_a_search_sees_the_tables_own_images_and_none_that_test(
+    judge: Judge, how: Definition, digits: Dataset
+) -> None:
+    spec = how.spec(making.space("bnas-201"), digits)
+    task = task_of(judge, digits, spec, BUDGETS["quick"])
+    train, valid, test = how.split(digits)
+    assert task.train.digest() == train.digest()
+    assert task.valid.digest() == valid.digest()
+    tested = {image.tobytes() for image in test.pixels.numpy()}  # type: ignore[attr-defined]
+    for part in (task.train, task.valid):
+        assert not tested & {image.tobytes() for image in part.pixels.numpy()}  # type: ignore[attr-defined]
+
+
+@pytest.mark.usefixtures("committed")
+def test_a_trial_is_judged(store: Store, judge: Judge, how: Definition) -> None:
+    arguments = ("random[epochs=2]", "bnas-201", "digits", "quick[passes=200]", 1)
+    (trial,) = requested(*arguments)
+    record = run_trial(trial, store)
+    assert record == store.read(trial.id)
+    assert record["reason"] is None
+    assert record["status"] == "ok"
+    arch = Architecture.from_json(record["architecture"])
+    verdict = judge.verdict(arch)
+    assert {name: record[name] for name in verdict} == verdict
+    each = 2 * 32 + 20 / 3
+    assert record["notes"] == {"candidates": 200 // each}
+    assert record["passes"] == pytest.approx(200 // each * each, abs=0.5)
+    assert (record["search_images"], record["valid_images"]) == (40, 20)
+    assert record["test_images"] == how.test_images
+    assert "latency_ms" not in record
+
+    (trained,) = requested(*arguments, train=True)
+    assert trained.table is None
+    assert trained.id != trial.id
+    (elsewhere,) = requested("random", "bats", "digits", "smoke", 1)
+    assert elsewhere.table is None
+
+
+def test_a_damaged_table_is_told(committed: Path) -> None:
+    (file,) = committed.iterdir()
+    table = table_of("bnas-201", "digits")
+    assert table is not None
+    data = bytearray(file.read_bytes())
+    data[100] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(Damaged, match="truncated or altered"):
+        judge_of(table, "data")
+    file.write_bytes(data[:1000])
+    with pytest.raises(Damaged, match="is no table of bnas-bench"):
+        requested("random", "bnas-201", "digits", "quick", 1)
