@@ -104,8 +104,7 @@ class Watched(Checkpoint):
     def save(
         self, state: Mapping[str, Any], header: Mapping[str, Any], *, force: bool = False
     ) -> None:
-        if (
-            force or self._kept.due()
-        ):  # nothing is kept in between, and looking takes longer than a query
-            require_unchanged("an epoch of the search", self._lent, self._around)
+        require_unchanged("an epoch of the search", self._lent)
+        if force or self._kept.due():  # looking around takes longer than a table's answer
+            require_unchanged("an epoch of the search", self._around)
             self._kept.save(state, header, force=True)
