@@ -34,7 +34,7 @@ PAUSE = 60.0
     help="What to train now; others may follow.",
 )
 @click.option(
-    "--seeds", type=Number(Grid), default=3, show_default=True, help="Trained side by side."
+    "--seeds", type=Number(Grid), default=8, show_default=True, help="Trained side by side."
 )
 @click.option(
     "--set",

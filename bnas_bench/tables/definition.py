@@ -27,7 +27,7 @@ VERSION = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Definition:
-    """How every network of a table is trained and tested.
+    """How every network of a table is trained and tested; the defaults are for the digits (`docs/tables.md`).
 
     Adam, the rate going to zero along a cosine that changes with every step; the seeds of an architecture
     side by side (`bnas_bench.nn.beside`), each with weights and an order of the images of its own. At all
@@ -50,16 +50,16 @@ class Definition:
     dataset: str
     fingerprint: str
     test_images: Count
-    seeds: Grid = 3
+    seeds: Grid = 8
     channels: Width = 8
     cells: Few = 5
     image: Width | None = None
-    train_images: Count = 200
-    valid_images: Count = 400
-    mixed: bool = False
-    epochs: Count = 20
-    batch_size: Batch = 32
-    lr: Amount = 5e-3
+    train_images: Count = 150
+    valid_images: Count = 200
+    mixed: bool = True
+    epochs: Count = 10
+    batch_size: Batch = 16
+    lr: Amount = 1e-2
     momentum: BelowOne = 0.9
     weight_decay: Amount = 0.0
     augmented: bool = False

@@ -16,7 +16,16 @@ from bnas_bench.tables.row import Row
 from bnas_bench.tables.store import TableStore
 
 DEFINITION = Definition(
-    space="bnas-201", dataset="digits", fingerprint="f" * 16, test_images=360, epochs=4
+    space="bnas-201",
+    dataset="digits",
+    fingerprint="f" * 16,
+    test_images=360,
+    seeds=3,
+    train_images=200,
+    valid_images=400,
+    mixed=False,
+    epochs=4,
+    lr=5e-3,
 )
 
 

@@ -22,9 +22,18 @@ from bnas_bench.tables.row import Row, Work
 from bnas_bench.tables.store import TableStore
 
 DEFINITION = Definition(
-    space="bnas-201", dataset="digits", fingerprint="f" * 16, test_images=360, epochs=2
+    space="bnas-201",
+    dataset="digits",
+    fingerprint="f" * 16,
+    test_images=360,
+    seeds=3,
+    train_images=200,
+    valid_images=400,
+    mixed=False,
+    epochs=2,
+    lr=5e-3,
 )
-TINY = ("epochs=2", "train_images=40", "valid_images=40", "channels=2")
+TINY = ("epochs=2", "train_images=40", "valid_images=40", "channels=2", "mixed=false")
 
 
 def row(arch: str = "a", precision: str = "W1A1") -> Row:
@@ -206,7 +215,7 @@ def test_the_split_is_stratified_and_never_shows_the_test_images() -> None:
 
 def test_mixed_parts_hold_every_image_once() -> None:
     digits = load("digits", image=None, device="cpu", folder="data")
-    how = defined("bnas-201", "digits", 2, ("mixed=true", *TINY), Path("data"))
+    how = defined("bnas-201", "digits", 2, (*TINY[:-1], "mixed=true"), Path("data"))
     parts = how.split(digits)
     assert [len(part) for part in parts] == [40, 40, 1717]
     assert how.test_images == 1717
@@ -228,7 +237,7 @@ def test_mixed_parts_hold_every_image_once() -> None:
         (("epoch=3",), "unknown field of a table 'epoch'"),
         (("epochs=0",), "'epochs' is '0'; it takes"),
         (("epochs",), "not of the form key=value"),
-        (("train_images=2000",), "more than the 1437 training images"),
+        (("train_images=2000", "mixed=false"), "more than the 1437 training images"),
         (("cells=4",), "4 cells build no network of bnas-201"),
     ],
 )
