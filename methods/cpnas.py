@@ -224,7 +224,7 @@ class CPNAS(BySGD, SearchStrategy):
                 if name == "child" and self.kernel_loss:
                     loss = loss + filter_error(model.filters(path), self.reconstruction)
                     loss = loss + self.lam * compactness(maps["child"], maps["parent"], y)
-                descend(model, optimiser, loss, self.clip)
+                descend(model, optimiser, loss, self.clip, path=True)
                 losses[f"{name}_loss"] = loss.detach()
         meter.report(**{name: loss.item() for name, loss in losses.items()})
 

@@ -175,7 +175,7 @@ class Evolution(ByAdam, SearchStrategy):
         for step, (x, y) in enumerate(islice(batches, plan.steps)):
             set_lr(optimiser, cosine(self.lr, (epoch + step / plan.steps) / plan.trainings))
             loss = cross_entropy(supernet(x, space.path(space.sample(rng))), y)
-            descend(supernet, optimiser, loss, self.clip)
+            descend(supernet, optimiser, loss, self.clip, path=True)
         return loss.item()
 
     def evaluate(

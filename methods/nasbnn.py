@@ -52,6 +52,7 @@ from bnas_bench.search.learning import (
     divide,
     groups,
     set_lr,
+    step_of_paths,
     steps_per_epoch,
     stretch,
 )
@@ -282,7 +283,7 @@ class NASBNN(SearchStrategy):
             for term in sandwich(y_l, subnets, labels, distil=distil, smoothing=self.smoothing):
                 term.backward()
                 loss += term.detach()
-            optimiser.step()
+            step_of_paths(optimiser)
         learnt = {"loss": loss.item()}
         drawn = [part for k, part in enumerate(right) if k % (1 + self.random_subnets)]
         if drawn:

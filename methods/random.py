@@ -108,7 +108,8 @@ class Random(ByAdam, SearchStrategy):
             path = space.path(space.sample(rng))
             set_lr(optimiser, cosine(self.lr, meter.progress))
             for x, y in task.train.batches(task.batch_size, rng, task.augment, drop_last=True):
-                descend(supernet, optimiser, cross_entropy(supernet(x, path), y), self.clip)
+                loss = cross_entropy(supernet(x, path), y)
+                descend(supernet, optimiser, loss, self.clip, path=True)
             found["valid"] = accuracy(supernet, task.valid, task.batch_size, path)
             for sums, paths, option in zip(found["sums"], found["paths"], path, strict=True):
                 sums[option] += found["valid"]

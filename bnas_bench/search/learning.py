@@ -179,13 +179,55 @@ class ByAdam:
         return adam(groups(network), self.lr, self.weight_decay)
 
 
-def descend(network: nn.Module, optimiser: Optimizer, loss: Tensor, clip: float | None) -> None:
-    """One step of the network's weights against the gradient of `loss`, of norm `clip` at most."""
+def descend(
+    network: nn.Module,
+    optimiser: Optimizer,
+    loss: Tensor,
+    clip: float | None,
+    *,
+    path: bool = False,
+) -> None:
+    """One step of the network's weights against the gradient of `loss`, of norm `clip` at most.
+
+    Args:
+        path: whether `loss` is that of a path, whose weights alone take the step.
+    """
     optimiser.zero_grad()
     loss.backward()
     if clip is not None:
         clip_grad_norm_(network.parameters(), clip)
+    if path:
+        step_of_paths(optimiser)
+    else:
+        optimiser.step()
+
+
+@torch.no_grad()
+def step_of_paths(optimiser: Optimizer) -> None:
+    """A step of those output channels alone that a path has run since gradients were zero.
+
+    The operations that paths leave out are parts of the same bundles: their gradients are zero where
+    they would be absent from operations of their own, and momentum and weight decay would move them on.
+    """
+    weights = [w for group in optimiser.param_groups for w in group["params"] if w.grad is not None]
+    before = [{name: v.clone() for name, v in _moved(optimiser, w).items()} for w in weights]
     optimiser.step()
+    for weight, known in zip(weights, before, strict=True):
+        rests = weight.grad == 0
+        if weight.dim() > 1:
+            rests = rests.all(dim=tuple(range(1, weight.dim())), keepdim=True)
+        for name, value in _moved(optimiser, weight).items():
+            value.copy_(torch.where(rests, known.get(name, torch.zeros_like(value)), value))
+
+
+def _moved(optimiser: Optimizer, weight: Tensor) -> dict[str, Tensor]:
+    """What a step changes of a weight: its value, and what the optimiser keeps of each of its elements."""
+    kept = {
+        name: value
+        for name, value in optimiser.state.get(weight, {}).items()
+        if isinstance(value, Tensor) and value.shape == weight.shape and name != "step"
+    }
+    return {"": weight.data, **kept}
 
 
 def accuracy(network: nn.Module, images: Images, batch_size: int, *args: Any) -> float:

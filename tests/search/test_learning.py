@@ -19,6 +19,7 @@ from bnas_bench.search.learning import (
     ByAdam,
     BySGD,
     Division,
+    descend,
     divide,
     evenly,
     recalibrate,
@@ -214,3 +215,25 @@ def test_reconstruction_errors_are_summed_or_averaged(per: str, expected: float)
         net.first.weight.copy_(torch.tensor([2.0, -2, 0, 0, 2, 2, -2, 3.0]).view(2, 1, 2, 2))
         net.second.weight.fill_(-4.0)
     assert net.reconstruction_error(per).item() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("how", [BySGD(lr=0.1, weight_decay=0.1), ByAdam(lr=0.1, weight_decay=0.1)])
+def test_what_a_path_leaves_out_rests(how) -> None:
+    """A bundle moves as its operations would by themselves, each only when a path runs it."""
+    bundle, alone = nn.Linear(3, 4, bias=False), nn.ModuleList(nn.Linear(3, 2) for _ in range(2))
+    for k, part in enumerate(alone):
+        part.bias = None
+        part.weight.data.copy_(bundle.weight[2 * k : 2 * k + 2])
+    optimisers = [how.optimiser(bundle), *map(how.optimiser, alone)]
+    for step, k in enumerate((0, 0, 1, 0, 1)):
+        x = torch.from_numpy(np.random.default_rng(step).normal(size=(5, 3))).float()
+        rows = slice(2 * k, 2 * k + 2)
+        before = bundle.weight.detach().clone()
+        descend(bundle, optimisers[0], bundle(x)[:, rows].square().sum(), None, path=True)
+        descend(alone[k], optimisers[1 + k], alone[k](x).square().sum(), None)
+        moved = (bundle.weight.detach() != before).all(1)
+        assert moved.tolist() == [row // 2 == k for row in range(4)]
+        if (
+            isinstance(how, BySGD) or step < 2
+        ):  # Adam counts the steps of a bundle, not of its parts
+            torch.testing.assert_close(bundle.weight.detach()[rows], alone[k].weight.detach())
