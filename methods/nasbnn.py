@@ -34,12 +34,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, kl_div
 
+from bnas_bench.core.budget import Protocol
 from bnas_bench.core.errors import BadValue, UnknownName
 from bnas_bench.core.options import Amount, Between, Count, Grid, Share, Whole
 from bnas_bench.nn.binary import Precision
@@ -143,6 +144,10 @@ class NASBNN(SearchStrategy):
             pipeline 2 (the paper: 25, 50, 75, 100; table 5).
         finetune_lr: the initial learning rate of that.
     """
+
+    protocol: ClassVar[Protocol] = Protocol(
+        512, 0.96, 0.04
+    )  # 50 images a class of ImageNet validate
 
     teacher: str = "FWBA"
     random_subnets: Whole = 2

@@ -20,11 +20,12 @@ Open in the paper
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
 
+from bnas_bench.core.budget import Protocol
 from bnas_bench.core.errors import UnknownName
 from bnas_bench.core.options import Amount, BelowOne, Few
 from bnas_bench.nn.binary import Precision
@@ -71,6 +72,8 @@ class PCDARTS(Decoupling, Bilevel):
         lr: of SGD on the weights.
         alpha_lr: of Adam on alpha and beta; else the optimisers and the epochs are those of `Bilevel`.
     """
+
+    protocol: ClassVar[Protocol] = Protocol(256, 0.5, 0.5)
 
     partial: Few = 4
     warmup: BelowOne = 0.3

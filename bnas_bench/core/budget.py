@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from bnas_bench.core.errors import BadValue
 from bnas_bench.core.options import (
     Amount,
     Batch,
@@ -109,13 +110,27 @@ class Scale:
 
 
 @dataclass(frozen=True)
+class Protocol:
+    """How a method's paper searches CIFAR-10, so far as its budget `paper` leaves that open.
+
+    The defaults are those of CP-NAS and DCP-NAS (section 4.1.2).
+
+    Attributes: those of `Budget`.
+    """
+
+    batch_size: int = 512
+    search_fraction: float = 0.5
+    valid_fraction: float = 0.05
+
+
+@dataclass(frozen=True)
 class Budget:
     """What a trial of the comparison may spend, and at which scale; the same for every method.
 
     Attributes:
         passes: one image through one network forward and backward is 1, forward only 1/3. None leaves
             each method its own paper's number of epochs.
-        batch_size: of the search.
+        batch_size: of the search; None, here and in the next two, is that of the method's `Protocol`.
         search_fraction: the part of the training images that trains weights during the search.
         valid_fraction: the part of the training images, disjoint from it, that validates.
         search, final: the scale of the supernets and of the derived network.
@@ -125,15 +140,34 @@ class Budget:
 
     name: str
     passes: Passes | None
-    batch_size: Batch
-    search_fraction: Between = 0.5
-    valid_fraction: Between = 0.05
+    batch_size: Batch | None
+    search_fraction: Between | None = 0.5
+    valid_fraction: Between | None = 0.05
     search: Scale = Scale()
     final: Scale = Scale()
     epochs: Count | None = None
     train_batch: Batch | None = None
     recipe: Mapping[str, float | str] = field(default_factory=dict)
     """Further fields of the space's recipe that the budget replaces (DCP-NAS table 9)."""
+
+    def under(self, protocol: Protocol) -> Budget:
+        """The budget with what it leaves open as a method's paper has it."""
+        left = {key: value for key, value in vars(protocol).items() if getattr(self, key) is None}
+        return replace(self, **left)
+
+    @property
+    def protocol(self) -> Protocol:
+        """Batch and split of the search.
+
+        Raises:
+            BadValue: if they are left to the method.
+        """
+        batch, search, valid = self.batch_size, self.search_fraction, self.valid_fraction
+        if batch is None or search is None or valid is None:
+            raise BadValue(
+                f"budget {self.name} leaves batch and split to the method: ask `under` its protocol first"
+            )
+        return Protocol(batch, search, valid)
 
 
 def next_multiple(number: int | None, step: int) -> int | None:

@@ -1,8 +1,9 @@
 """The named budgets: what a trial may spend, at which scale, and how the winner is trained.
 
-A `smoke` trial takes under 20 s on 2 CPU cores, a `quick` one about two minutes on one (on nas-bnn longer);
-`standard` is meant for an hour on one GPU (not measured yet); `paper` leaves every method its paper's
-number of epochs, and every space its paper's scale.
+A `smoke` trial takes under 20 s on 2 CPU cores, a `quick` one under three minutes on one (on nas-bnn longer);
+`standard` is meant for an hour on one GPU (not measured yet). `paper` leaves every method its paper's epochs,
+batches and split, and every space its paper's scale; `common` the same but for one batch and split for all,
+those of CP-NAS and DCP-NAS.
 """
 
 from bnas_bench.core.budget import Budget, Scale
@@ -38,6 +39,13 @@ BUDGETS: dict[str, Budget] = {
             final=Scale(cells=10, channels=54),
             epochs=100,
         ),
-        Budget(name="paper", passes=None, batch_size=512),
+        Budget(name="common", passes=None, batch_size=512),
+        Budget(
+            name="paper",
+            passes=None,
+            batch_size=None,
+            search_fraction=None,
+            valid_fraction=None,
+        ),
     )
 }

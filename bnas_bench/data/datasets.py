@@ -158,7 +158,8 @@ def task(dataset: Dataset, spec: NetworkSpec, budget: Budget, rng: np.random.Gen
         BadValue: if the budget's fractions are not parts of one whole, or leave a class without an
             image to train on or to validate on.
     """
-    search, valid, images = budget.search_fraction, budget.valid_fraction, len(dataset.train)
+    how, images = budget.protocol, len(dataset.train)
+    search, valid = how.search_fraction, how.valid_fraction
     if not (0 < search < 1 and 0 < valid < 1 and search + valid <= 1 + 1e-9):
         raise BadValue(
             f"search_fraction {search} and valid_fraction {valid} are to be two parts of the "
@@ -181,7 +182,7 @@ def task(dataset: Dataset, spec: NetworkSpec, budget: Budget, rng: np.random.Gen
         classes=dataset.classes,
         shape=dataset.shape,
         spec=spec,
-        batch_size=budget.batch_size,
+        batch_size=how.batch_size,
         device=dataset.train.device,
         augment=dataset.augment(),
     )

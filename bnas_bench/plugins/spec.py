@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from typing import Any
 
-from bnas_bench.core.budget import OPTIMISERS, PRECISIONS, Budget, Recipe, Scale
+from bnas_bench.core.budget import OPTIMISERS, PRECISIONS, Budget, Protocol, Recipe, Scale
 from bnas_bench.core.errors import BadValue, UnknownName, brief
 from bnas_bench.core.options import Form, form_like, form_of, forms_of
 
@@ -155,7 +155,14 @@ def resolve_budget(spec: Spec, presets: Mapping[str, Budget]) -> Budget:
         raise UnknownName("budget", spec.name, presets)
     preset = presets[spec.name]
     before = budget_fields(preset)
-    after = resolve(spec.options, before, f"field of budget {spec.name}", _budget_forms())
+    forms = {
+        # One batch and split for all methods, where the preset does not leave them to each.
+        key: replace(
+            form, may_be_none=form.may_be_none and (key not in SPLIT or before[key] is None)
+        )
+        for key, form in _budget_forms().items()
+    }
+    after = resolve(spec.options, before, f"field of budget {spec.name}", forms)
     edits = changed(after, before)
     for what, known in (("precision", PRECISIONS), ("optimiser", OPTIMISERS)):
         if (value := edits.get(f"{RECIPE}{what}") or known[0]) not in known:
@@ -176,8 +183,9 @@ def resolve_budget(spec: Spec, presets: Mapping[str, Budget]) -> Budget:
     )
 
 
-def _check_fractions(search: float, valid: float, budget: str) -> None:
-    if search + valid > 1 + 1e-9:  # 0.9 + 0.1 may be a little more, as in `data.task`
+def _check_fractions(search: float | None, valid: float | None, budget: str) -> None:
+    # 0.9 + 0.1 may be a little more than 1, as in `data.task`.
+    if search is not None and valid is not None and search + valid > 1 + 1e-9:
         raise BadValue(
             f"search_fraction {search} and valid_fraction {valid} of budget {budget} are two parts "
             "of the training images: give 1 at most together"
@@ -212,6 +220,7 @@ def budget_fields(budget: Budget) -> dict[str, Any]:
 
 
 RECIPE, STAGES = "recipe.", ("search", "final")
+SPLIT = tuple(field.name for field in fields(Protocol))
 
 
 def _recipe() -> list[str]:

@@ -38,7 +38,7 @@ def task_of(judge: Judge, dataset: Dataset, spec: NetworkSpec, budget: Budget) -
         classes=dataset.classes,
         shape=dataset.shape,
         spec=spec,
-        batch_size=budget.batch_size,
+        batch_size=budget.protocol.batch_size,
         device=train.device,
         augment=dataset.augment(),
     )

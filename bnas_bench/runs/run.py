@@ -171,6 +171,7 @@ class _Run:
             method: SearchStrategy = self.trial.method.make(self.trial.method_options)
         with untouched("`refuses`", Lent(lent)):
             reason = method.refuses(lent)
+        self.budget = self.budget.under(method.protocol)
         if reason:
             self.record |= {"status": "refused", "reason": " ".join(str(reason).split())}
             return

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from torch.autograd import grad
 from torch.nn.functional import cross_entropy
 from torch.optim import Adam, Optimizer
 
+from bnas_bench.core.budget import Protocol
 from bnas_bench.core.options import Amount, Count
 from bnas_bench.nn.binary import Precision
 from bnas_bench.search.decoupled import Backtracker, Decoupling
@@ -221,6 +222,8 @@ class Bilevel(BySGD, SearchStrategy):
         alpha_lr, alpha_decay: of Adam on the parameters, whose first decay rate is 0.5.
         epochs: where the budget sets no limit.
     """
+
+    protocol: ClassVar[Protocol] = Protocol(64, 0.5, 0.5)
 
     alpha_lr: Amount = 3e-4
     alpha_decay: Amount = 1e-3

@@ -6,9 +6,10 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from bnas_bench.core.architecture import Architecture
+from bnas_bench.core.budget import Protocol
 from bnas_bench.search.space import SearchSpace
 
 if TYPE_CHECKING:
@@ -63,7 +64,12 @@ class SearchStrategy(ABC):
     paper's. (A constructor that takes them by keyword and only stores them does as well.) Annotations say
     what they take (`bnas_bench.core.options`), `validate` what ties them. The strategy owns its loop; the
     meter owns the clock and counts the passes of every network itself.
+
+    Attributes:
+        protocol: how its paper searches, for the budget `paper`.
     """
+
+    protocol: ClassVar[Protocol] = Protocol()
 
     @abstractmethod
     def search(

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from bnas_bench.core.architecture import Architecture
 from bnas_bench.core.errors import BadValue
 from bnas_bench.core.seeds import generator
-from bnas_bench.nn.network import uncounted
 from bnas_bench.tables import parquet
 from bnas_bench.tables.contents import trainings_of
 from bnas_bench.tables.definition import text
@@ -86,6 +85,8 @@ class Judge:
 
     def entry(self, arch: Architecture) -> Entry:
         """What an architecture reaches: as the table says, or as a training by its definition gives."""
+        from bnas_bench.nn.network import uncounted
+
         if self.truth.holds(arch, PRECISION):
             return self.truth.query(arch, PRECISION)
         space, how = self.truth.space, self.truth.definition

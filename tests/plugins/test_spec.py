@@ -261,5 +261,20 @@ def test_a_field_that_may_be_open_can_be_opened() -> None:
     budget = resolve_budget(spec, BUDGETS)
     assert (budget.search.image, budget.passes) == (None, None)
     assert budget.final == BUDGETS["quick"].final
-    with pytest.raises(BadValue, match="batch_size"):
-        resolve_budget(parse_specs("quick[batch_size=none]")[0], BUDGETS)
+    for field in ("batch_size", "search_fraction", "valid_fraction"):
+        with pytest.raises(
+            BadValue, match=f"'{field}' is 'none'; it takes a [a-z ]*number [a-z0-9 ,]*$"
+        ):
+            resolve_budget(parse_specs(f"quick[{field}=none]")[0], BUDGETS)
+
+
+def test_paper_leaves_batch_and_split_to_the_method_and_common_does_not() -> None:
+    from bnas_bench.core.budget import Protocol
+
+    paper, common = BUDGETS["paper"], BUDGETS["common"]
+    with pytest.raises(BadValue, match="budget paper leaves batch and split to the method"):
+        paper.protocol  # noqa: B018
+    assert paper.under(Protocol(64, 0.5, 0.5)).protocol == Protocol(64, 0.5, 0.5)
+    assert common.under(Protocol(64, 0.5, 0.5)).protocol == Protocol(512, 0.5, 0.05)
+    (spec,) = parse_specs("paper[batch_size=96]")
+    assert resolve_budget(spec, BUDGETS).under(Protocol(64, 0.5, 0.5)).batch_size == 96
