@@ -29,6 +29,9 @@ from bnas_bench.search.strategy import SearchStrategy, options_of
 Kind = Literal["method", "space"]
 
 PACKAGES: dict[Kind, str] = {"method": "bnas_bench.methods", "space": "bnas_bench.spaces"}
+UNLISTED: Mapping[tuple[Kind, str], str] = {("method", "given"): "bnas_bench.methods._given"}
+"""What can be named and stands in no list, with its module: it does not search."""
+
 BASES: dict[Kind, type] = {"method": SearchStrategy, "space": SearchSpace}
 
 
@@ -156,6 +159,8 @@ def known(kind: Kind, name: str) -> Plugin:
             f"{kind} '{name}' is code in a file, and nothing that came with results is run: name "
             f"the file yourself, with --{kind}, if you trust it"
         )
+    if module := UNLISTED.get((kind, name)):
+        return _read(kind, name, _Place(module))
     places = _places(kind)
     if name not in places:
         raise UnknownName(kind, name, places)
