@@ -61,6 +61,9 @@ if TYPE_CHECKING:
 
 PAPER_CELLS, PAPER_CHANNELS = 17, 16
 
+SHAPE = (len(OPERATIONS),) * len(EDGES)
+"""Of an array with a number for every member."""
+
 
 class Bnas201(SearchSpace):
     """Cells of six edges with five operations each, in three stages; all but the ends 1-bit."""
@@ -119,20 +122,16 @@ class Bnas201(SearchSpace):
 
         Of those the one that has the fewest convolutions and pools, then the fewest edges; then the first.
         """
-        return self._representatives[canonical_form(self.operations(arch)).text]
-
-    @property
-    def representatives(self) -> tuple[Architecture, ...]:
-        """One member of every class, in the order of the members."""
-        return tuple(self._representatives.values())
+        return self._at(int(classes()[np.ravel_multi_index(self.path(arch), SHAPE)]))
 
     @cached_property
-    def _representatives(self) -> dict[str, Architecture]:
-        found: dict[str, tuple[str, ...]] = {}
-        for operations in product(OPERATIONS, repeat=len(EDGES)):
-            text = canonical_form(operations).text
-            found[text] = min(found.get(text, operations), operations, key=_work)
-        return {text: self.member(operations) for text, operations in found.items()}
+    def representatives(self) -> tuple[Architecture, ...]:
+        """One member of every class, in the order of the members."""
+        return tuple(map(self._at, dict.fromkeys(classes().tolist())))
+
+    def _at(self, place: int) -> Architecture:
+        """The member at a place in the order of all."""
+        return self.architecture([int(k) for k in np.unravel_index(place, SHAPE)])
 
     def largest(self) -> Architecture:
         return self.member([CONV_3X3] * len(EDGES))
@@ -199,7 +198,7 @@ class Bnas201(SearchSpace):
         fixed = cost(
             spec.shape[0], spec.channels, kernel, pixels(spec.shape, early // 2), 32, 32
         ) + linear_ops(spec.channels << STAGES - 1, spec.classes, convention=convention)
-        per_cell = np.zeros([len(OPERATIONS)] * len(EDGES))
+        per_cell = np.zeros(SHAPE)
         for place in skeleton(spec):
             c, area = place.outputs, pixels(spec.shape, early + place.halvings)
             if place.reduces:
@@ -225,6 +224,26 @@ class Bnas201(SearchSpace):
         draw_cells({"cell": pairs}, path, inputs=1)
 
 
+@cache
+def classes() -> np.ndarray:
+    """Per member, in their order, the place of the one that stands for it, shape (15,625,).
+
+    Read from a file, as finding them takes longer than a search that a table answers; `found_classes`
+    finds them.
+    """
+    return np.load(Path(cell.__file__).with_name("classes.npy"))
+
+
+def found_classes() -> np.ndarray:
+    """The same, found by the cells' canonical forms."""
+    members = list(product(OPERATIONS, repeat=len(EDGES)))
+    texts = [canonical_form(operations).text for operations in members]
+    found: dict[str, int] = {}
+    for place, text in enumerate(texts):
+        found[text] = min(found.get(text, place), place, key=lambda k: (_work(members[k]), k))
+    return np.array([found[text] for text in texts], np.uint16)
+
+
 def edge_name(i: int, j: int) -> str:
     return f"edge({i},{j})"
 
@@ -243,6 +262,6 @@ def _work(operations: Sequence[str]) -> tuple[int, int]:
 @cache
 def live_number(operation: str) -> np.ndarray:
     """How many live edges of every cell have that operation, shape (5, 5, 5, 5, 5, 5)."""
-    chosen = np.indices([len(OPERATIONS)] * len(EDGES))
+    chosen = np.indices(SHAPE)
     alive = np.array(live(list(chosen != OPERATIONS.index(NONE))))
     return (alive & (chosen == OPERATIONS.index(operation))).sum(0)

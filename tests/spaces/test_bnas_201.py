@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from bnas_bench.spaces.bnas_201 import Bnas201
+from bnas_bench.spaces.bnas_201 import Bnas201, classes, found_classes
 
 from bnas_bench.core.budget import NetworkSpec, Scale
 from bnas_bench.core.errors import BadValue, InvalidArchitecture
@@ -196,6 +196,7 @@ def test_every_class_has_one_representative_without_what_it_can_do_without(space
     chosen = {member: space.canonical(member) for member in members}
     assert len(space.representatives) == len(set(chosen.values())) == 5_044
     assert set(space.representatives) == set(chosen.values())
+    assert classes().tolist() == found_classes().tolist()
     for member, one in chosen.items():
         form, own = canonical_form(space.operations(one)), canonical_form(space.operations(member))
         assert form.text == own.text
