@@ -14,7 +14,15 @@ from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from typing import Any
 
-from bnas_bench.core.budget import OPTIMISERS, PRECISIONS, Budget, Protocol, Recipe, Scale
+from bnas_bench.core.budget import (
+    OPTIMISERS,
+    PRECISIONS,
+    TEACHERS,
+    Budget,
+    Protocol,
+    Recipe,
+    Scale,
+)
 from bnas_bench.core.errors import BadValue, UnknownName, brief
 from bnas_bench.core.options import Form, form_like, form_of, forms_of
 
@@ -164,7 +172,7 @@ def resolve_budget(spec: Spec, presets: Mapping[str, Budget]) -> Budget:
     }
     after = resolve(spec.options, before, f"field of budget {spec.name}", forms)
     edits = changed(after, before)
-    for what, known in (("precision", PRECISIONS), ("optimiser", OPTIMISERS)):
+    for what, known in NAMED.items():
         if (value := edits.get(f"{RECIPE}{what}") or known[0]) not in known:
             raise UnknownName(what, value, known)
     if edits.keys() & {"search_fraction", "valid_fraction"}:
@@ -220,6 +228,13 @@ def budget_fields(budget: Budget) -> dict[str, Any]:
 
 
 RECIPE, STAGES = "recipe.", ("search", "final")
+NAMED = {
+    "precision": PRECISIONS,
+    "optimiser": OPTIMISERS,
+    "first": ("none", *PRECISIONS),
+    "teacher": TEACHERS,
+}
+"""What fields of a recipe are named by."""
 SPLIT = tuple(field.name for field in fields(Protocol))
 
 

@@ -294,11 +294,16 @@ class _Run:
         recipe = replace(recipe, epochs=self.budget.epochs or recipe.epochs)
         spec = space.spec(space.fit(self.budget.final), dataset.shape, dataset.classes, final=True)
         spec = replace(spec, auxiliary=recipe.auxiliary > 0)
+
         # Neither the method nor the space is part of these purposes: all train alike.
-        network = space.network(arch, spec, self.rng("initialise", self.trial.dataset))
-        network.precision = Precision(recipe.precision)
+        def build(precision: str) -> Network:
+            network = space.network(arch, spec, self.rng("initialise", self.trial.dataset))
+            network.precision = Precision(precision)
+            return network.to(self.device)
+
+        network = build(recipe.precision)
         self.record |= costs(ledger(network, dataset.shape))
-        result = self.fit(network.to(self.device), dataset, recipe, "train")
+        result = self.follow(recipe, network, build, dataset)
         self.record |= {
             "recipe": asdict(recipe),
             "train_loss": result.loss,
@@ -347,12 +352,47 @@ class _Run:
         size = self.budget.train_batch or recipe.batch_size
         return replace(recipe, batch_size=size, **self.budget.recipe)  # type: ignore[arg-type]
 
-    def fit(self, network: Network, dataset: Dataset, recipe: Recipe, name: str) -> TrainResult:
+    def follow(
+        self, recipe: Recipe, network: Network, build: Callable[[str], Network], dataset: Dataset
+    ) -> TrainResult:
+        """Train a network by a recipe, behind a teacher and in two steps where it says so.
+
+        Args:
+            build: the network as it starts, at a precision.
+        """
+        teacher, seconds = None, 0.0
+        if recipe.teacher == "twin":
+            teacher = build("W32A32")
+            seconds += self.fit(teacher, dataset, recipe, "teacher").seconds
+        if recipe.first != "none":
+            network.precision = Precision(recipe.first)
+            seconds += self.fit(network, dataset, recipe, "first", teacher).seconds
+            network.precision = Precision(recipe.precision)
+            recipe = replace(recipe, weight_decay=0.0)
+        result = self.fit(network, dataset, recipe, "train", teacher)
+        return replace(result, seconds=seconds + result.seconds)
+
+    def fit(
+        self,
+        network: Network,
+        dataset: Dataset,
+        recipe: Recipe,
+        name: str,
+        teacher: Network | None = None,
+    ) -> TrainResult:
         """Train a network, or go on with its training that was killed."""
         self.progress.enter(name)
         began = time.perf_counter()
         order, checkpoint = self.rng(name, self.trial.dataset), self.checkpoint(name)
-        result = train(network, dataset, recipe, order, checkpoint, tell=self.progress.advance)
+        result = train(
+            network,
+            dataset,
+            recipe,
+            order,
+            checkpoint,
+            teacher=teacher,
+            tell=self.progress.advance,
+        )
         self.began -= result.seconds - (time.perf_counter() - began)
         self.log += [{"phase": name, **entry} for entry in result.log]
         return result

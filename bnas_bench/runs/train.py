@@ -42,10 +42,23 @@ class TrainResult:
 
 
 def loss(
-    logits_BN: Tensor, auxiliary_BN: Tensor | None, y_B: Tensor, smoothing: float, weight: float
+    logits_BN: Tensor,
+    auxiliary_BN: Tensor | None,
+    y_B: Tensor,
+    smoothing: float,
+    weight: float,
+    teacher_BN: Tensor | None = None,
 ) -> Tensor:
-    """Cross-entropy with label smoothing, plus the auxiliary head's at `weight`; a scalar."""
-    total = F.cross_entropy(logits_BN, y_B, label_smoothing=smoothing)
+    """Cross-entropy with label smoothing, plus the auxiliary head's at `weight`; a scalar.
+
+    Args:
+        teacher_BN: a teacher's logits, whose distribution then takes the place of the labels (ReActNet's
+            distributional loss).
+    """
+    if teacher_BN is None:
+        total = F.cross_entropy(logits_BN, y_B, label_smoothing=smoothing)
+    else:
+        total = F.kl_div(logits_BN.log_softmax(1), teacher_BN.softmax(1), reduction="batchmean")
     if auxiliary_BN is None:
         return total
     return total + weight * F.cross_entropy(auxiliary_BN, y_B, label_smoothing=smoothing)
@@ -58,6 +71,7 @@ def train(
     rng: np.random.Generator,
     checkpoint: Checkpoint,
     *,
+    teacher: Network | None = None,
     tell: Callable[[float], None] = lambda _: None,
 ) -> TrainResult:
     """Train `network`, at the precision it has, on all of the dataset's training images.
@@ -66,6 +80,7 @@ def train(
 
     Args:
         rng: draws the order of the images and their augmentation.
+        teacher: a network in evaluation mode to learn from.
         tell: is told after every batch which part of the training is done.
 
     Raises:
@@ -89,7 +104,11 @@ def train(
         for step, (x_BCHW, y_B) in enumerate(augmented, epoch * batches):
             set_lr(optimiser, cosine(recipe.lr, step / steps))
             optimiser.zero_grad()
-            error = loss(*network.both(x_BCHW), y_B, recipe.label_smoothing, recipe.auxiliary)
+            with torch.no_grad():
+                target_BN = teacher(x_BCHW) if teacher else None
+            error = loss(
+                *network.both(x_BCHW), y_B, recipe.label_smoothing, recipe.auxiliary, target_BN
+            )
             error.backward()
             if recipe.clip:
                 nn.utils.clip_grad_norm_(network.parameters(), recipe.clip)

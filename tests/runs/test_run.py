@@ -14,18 +14,20 @@ import safetensors.torch
 import torch
 
 from bnas_bench.core.architecture import Architecture
-from bnas_bench.core.budget import NetworkSpec, Scale
+from bnas_bench.core.budget import NetworkSpec, Recipe, Scale
 from bnas_bench.core.errors import BadValue, BudgetExceeded, MissingData
 from bnas_bench.core.files import canonical
 from bnas_bench.core.seeds import generator
 from bnas_bench.cost import costs, ledger
 from bnas_bench.data import datasets as data_module
 from bnas_bench.data.datasets import Dataset
+from bnas_bench.nn.network import Network
 from bnas_bench.plugins.registry import find
 from bnas_bench.runs import run as run_module
 from bnas_bench.runs.progress import Progress
 from bnas_bench.runs.run import run_trial
 from bnas_bench.runs.store import Store
+from bnas_bench.runs.train import train
 from bnas_bench.runs.trial import Trial
 from bnas_bench.search.learning import accuracy
 from bnas_bench.search.lent import Lent
@@ -442,3 +444,38 @@ def test_a_budget_can_change_the_recipe_and_the_precision(store: Store) -> None:
     assert set(real["macs"]) == {"W32A32"}
     assert plain["test_accuracy"] != real["test_accuracy"]
     assert plain["test_accuracy"] <= plain["test_top5_accuracy"] <= 100
+
+
+@pytest.mark.slow
+def test_two_steps_and_a_teacher_are_trainings_of_their_own(
+    store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    trained: list[tuple[str, float, bool]] = []
+
+    def watched(network: Network, dataset: Dataset, recipe: Recipe, *rest: Any, **how: Any) -> Any:
+        trained.append((network.precision, recipe.weight_decay, how["teacher"] is not None))
+        return train(network, dataset, recipe, *rest, **how)
+
+    class Killed(BaseException):
+        pass
+
+    def killed(network: Network, *rest: Any, **how: Any) -> Any:
+        if network.precision == "W1A1":
+            raise Killed
+        return train(network, *rest, **how)
+
+    recipe = {"first": "W32A1", "teacher": "twin", "weight_decay": 0.01}
+    trial = toy_trial(budget=replace(BUDGET, recipe=recipe))
+    monkeypatch.setattr(run_module, "train", watched)
+    record = run_trial(trial, store)
+    assert trained == [("W32A32", 0.01, False), ("W32A1", 0.01, True), ("W1A1", 0.0, True)]
+    phases = [entry["phase"] for entry in read_log(store, trial)]
+    assert list(dict.fromkeys(phases)) == ["search", "teacher", "first", "train"]
+    assert record["recipe"]["first"] == "W32A1"
+
+    monkeypatch.setattr(run_module, "train", killed)
+    again = Store(tmp_path / "killed")
+    with pytest.raises(Killed):
+        run_trial(trial, again)
+    monkeypatch.setattr(run_module, "train", train)
+    assert lasting(run_trial(trial, again)) == lasting(record)

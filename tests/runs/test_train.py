@@ -42,6 +42,7 @@ class Small(Network):
         self.body = nn.Sequential(
             nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), BinaryConv2d(4, 4, 3), nn.BatchNorm2d(4)
         )
+        self.body[2].weight.data *= 3  # away from zero, where rounding would decide signs
         self.head = nn.Linear(4, 3)
         self.auxiliary = nn.Linear(4, 3) if auxiliary else None
 
@@ -172,3 +173,11 @@ def test_the_auxiliary_loss_is_weighted_and_smoothed() -> None:
     assert loss(logits, logits, y, 0.0, 0.4).item() == pytest.approx(1.4 * main)
     smooth = 0.9 * main + 0.1 * (main + 2)
     assert loss(logits, None, y, 0.2, 0.4).item() == pytest.approx(smooth)
+
+
+def test_a_teachers_distribution_takes_the_place_of_the_labels() -> None:
+    logits, teacher = torch.tensor([[2.0, 0.0], [0.0, 1.0]]), torch.tensor([[0.0, 3.0], [0.0, 0.0]])
+    p, q = teacher.softmax(1), logits.softmax(1)
+    kl = float((p * (p / q).log()).sum(1).mean())
+    assert loss(logits, None, torch.tensor([0, 0]), 0.1, 0.0, teacher).item() == pytest.approx(kl)
+    assert loss(teacher, None, torch.tensor([0, 0]), 0.1, 0.0, teacher).item() == pytest.approx(0, abs=1e-6)
