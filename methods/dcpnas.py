@@ -102,12 +102,16 @@ def cosine_distance(u: Tensor, tangent: Tensor) -> Tensor:
 DISTANCES = {"frobenius": frobenius, "l1": l1, "cosine": cosine_distance}
 
 
-def pull_of(distance: Callable[[Tensor, Tensor], Tensor], tangent: Tensor) -> Pull:
-    """dD/du; for Eq. (13) that is the 2 (dG/dalpha - df/dalpha) of Eq. (15)."""
+def pull_of(distance: Callable[[Tensor, Tensor], Tensor], tangent: Tensor, images: int = 1) -> Pull:
+    """dD/du; for Eq. (13) that is the 2 (dG/dalpha - df/dalpha) of Eq. (15).
+
+    Args:
+        images: by how much longer the directions are than given: sums over so many, given as means.
+    """
 
     def pull(u: Tensor) -> Tensor:
-        u = u.detach().requires_grad_()
-        return grad(distance(u, tangent), u)[0]
+        u = (images * u.detach()).requires_grad_()
+        return grad(distance(u, images * tangent), u)[0]
 
     return pull
 
@@ -225,6 +229,8 @@ class DCPNAS(ByAdam, Decoupling, SearchStrategy):
         lam, mu: weights of D and of the reconstruction error in Eq. (14).
         reconstruction: how Eq. (7), printed for one layer, becomes a number for the supernet: `filter`,
             the sum of its filters' means as in CP-NAS; `weight`, the mean over all weights; or `sum`.
+        images: whether f and G are the `mean` over the images of a batch or their `sum`, beside which D
+            weighs more and the reconstruction error less.
         distance: of Eq. (13), `frobenius`, `l1` or `cosine` (table 5).
         hessian: the form of H_G in Eq. (15): `fisher` (Eqs. 18 to 23, the paper's GGN), `ggn`,
             `exact-hvp` or `exact-matrix`.
@@ -239,6 +245,7 @@ class DCPNAS(ByAdam, Decoupling, SearchStrategy):
     lam: Amount = 1e-4
     mu: Amount = 0.2
     reconstruction: str = "filter"
+    images: str = "mean"
     distance: str = "frobenius"
     hessian: str = "fisher"
     decoupled: bool = True
@@ -252,6 +259,7 @@ class DCPNAS(ByAdam, Decoupling, SearchStrategy):
             ("distance", self.distance, DISTANCES),
             ("hessian", self.hessian, HESSIANS),
             ("reconstruction", self.reconstruction, RECONSTRUCTIONS),
+            ("images", self.images, ("mean", "sum")),
         ):
             if name not in known:
                 raise UnknownName(f"{kind} of dcpnas", name, known)
@@ -332,7 +340,8 @@ class DCPNAS(ByAdam, Decoupling, SearchStrategy):
         """
         share = right = torch.zeros((), device=task.device)
         seen = 0
-        pull = pull_of(DISTANCES[self.distance], tangent)
+        together = min(task.batch_size, len(task.valid)) if self.images == "sum" else 1
+        pull = pull_of(DISTANCES[self.distance], tangent, together)
         second = self.tangent and self.lam and self.hessian in ("exact-hvp", "exact-matrix")
         child.anneal(meter.progress)
         for (x, _), (x_valid, y_valid) in paired_batches(task, rng, steps):
@@ -340,6 +349,7 @@ class DCPNAS(ByAdam, Decoupling, SearchStrategy):
                 p, p_valid = (parent.logits(images).log_softmax(1) for images in (x, x_valid))
             loss = -agreement(child.logits(x), p)
             error = self.mu * child.supernet.reconstruction_error(self.reconstruction)
+            error = error / (len(x) if self.images == "sum" else 1)  # so that G is a mean as well
             child.step_w(loss + error)
 
             with plain() if second else nullcontext():

@@ -135,6 +135,20 @@ def test_the_exact_form_is_the_derivative_of_eq_13(child) -> None:
         assert product[k].item() == pytest.approx(numeric.item(), rel=1e-4, abs=1e-7)
 
 
+@pytest.mark.parametrize("name", DISTANCES)
+def test_sums_over_images_are_the_derivative_of_eq_13_of_sums(child, name) -> None:
+    """The whole objective of sums, Eq. (14), by autograd; what a step takes is that by the images."""
+    supernet, logits, alpha, tangent, parent = child
+    supernet.precision = "W32A32"
+    total = 8 * agreement(logits(alpha), parent)
+    (u,) = torch.autograd.grad(total, alpha, create_graph=True)
+    objective = -total + 0.1 * DISTANCES[name](u, 8 * tangent)
+    (expected,) = torch.autograd.grad(objective, alpha)
+    pull = pull_of(DISTANCES[name], tangent, 8)
+    mean, product = HESSIANS["exact-hvp"](logits, logits(alpha), alpha, parent, pull)
+    torch.testing.assert_close(-mean + 0.1 * product, expected / 8, rtol=1e-9, atol=1e-12)
+
+
 def test_fisher_and_ggn_against_explicit_jacobians(child) -> None:
     """Eqs. (18) to (23) written out: one outer product per image and class."""
     supernet, logits, alpha, tangent, parent = child

@@ -180,4 +180,6 @@ def test_a_teachers_distribution_takes_the_place_of_the_labels() -> None:
     p, q = teacher.softmax(1), logits.softmax(1)
     kl = float((p * (p / q).log()).sum(1).mean())
     assert loss(logits, None, torch.tensor([0, 0]), 0.1, 0.0, teacher).item() == pytest.approx(kl)
-    assert loss(teacher, None, torch.tensor([0, 0]), 0.1, 0.0, teacher).item() == pytest.approx(0, abs=1e-6)
+    assert loss(teacher, None, torch.tensor([0, 0]), 0.1, 0.0, teacher).item() == pytest.approx(
+        0, abs=1e-6
+    )
