@@ -1,9 +1,10 @@
 """The named budgets: what a trial may spend, at which scale, and how the winner is trained.
 
-A `smoke` trial takes under 20 s on 2 CPU cores, a `quick` one under three minutes on one (on nas-bnn longer);
-`standard` is meant for an hour on one GPU (not measured yet). `paper` leaves every method its paper's epochs,
-batches and split, and every space its paper's scale; `common` the same but for one batch and split for all,
-those of CP-NAS and DCP-NAS.
+A `smoke` trial takes under 20 s on 2 CPU cores, a `quick` one under three minutes on one (on nas-bnn
+longer); `standard` has the passes of DARTS' own 50 epochs, in batches that leave DARTS, CP-NAS and DCP-NAS
+at least half of their papers' steps, and is meant for an hour on one GPU (not measured yet). `paper` leaves
+every method its paper's epochs, batches and split, and every space its paper's scale; `common` the same but
+for one batch and split for all, those of CP-NAS and DCP-NAS.
 """
 
 from bnas_bench.core.budget import Budget, Scale
@@ -34,7 +35,7 @@ BUDGETS: dict[str, Budget] = {
         Budget(
             name="standard",
             passes=2_500_000,
-            batch_size=256,
+            batch_size=128,
             search=Scale(cells=6, channels=16),
             final=Scale(cells=10, channels=54),
             epochs=100,
