@@ -44,12 +44,14 @@ class Column:
         unit: of the printed values; empty for texts.
         better: which way is better, where one is.
         record: path of a record's field, as `test_accuracy` or `ops.dcp-nas`; a path ending in
-            `@N` takes the N-th smallest key of a mapping of numbers (`finetuned_test_accuracy.@1`).
+            `@N` takes the N-th smallest key of a mapping of numbers (`finetuned_test_accuracy.@1`);
+            `log_mean.FIELD` is the mean of a field of the search's log.
             Empty where the column is a text, or derived.
         scale: what the record's value is divided by to be in `record_unit`.
         record_unit: where ours differs from the paper's: seconds for GPU days.
         run: which of a row's runs the column shows; empty is `run`.
         difference: (a, b): this column is column a minus column b, seed by seed.
+        fall: (column, row): that row's value in that column minus this row's, seed by seed.
         ratio: (column, row): this column is that row's value in that column, divided by this row's.
     """
 
@@ -62,12 +64,13 @@ class Column:
     record_unit: str = ""
     run: str = ""
     difference: tuple[str, ...] = ()
+    fall: tuple[str, ...] = ()
     ratio: tuple[str, ...] = ()
 
     @property
     def is_number(self) -> bool:
         """Whether the column can be regenerated."""
-        return bool(self.record or self.difference or self.ratio)
+        return bool(self.record or self.difference or self.fall or self.ratio)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +148,7 @@ class FigureSpec:
     """What is drawn of an artefact's rows.
 
     Attributes:
-        form: `sweep` (column y against the rows' `x`, a line per `series`), `bars` (y of each row),
+        form: `sweep` (column y against the rows' `x`, a line per `series`), `bars` (each y of each row),
             `scatter` (column y against column x), `curves` (fields y of the search's log against its
             progress), `distribution` (of the log's field y, one per row) or `cells` (the drawings).
         x, y: columns' keys, or for `curves` and `distribution` fields of the log.
@@ -346,8 +349,9 @@ def _check(artefact: Artefact) -> None:
     for column in artefact.columns:
         if column.difference and not set(column.difference) <= set(keys):
             raise wrong(f"column '{column.key}' is a difference of unknown columns")
-        if column.ratio and not (column.ratio[0] in keys and column.ratio[1] in names):
-            raise wrong(f"column '{column.key}' is a ratio to an unknown column or row")
+        for other, what in ((column.ratio, "ratio to"), (column.fall, "fall from")):
+            if other and not (other[0] in keys and other[1] in names):
+                raise wrong(f"column '{column.key}' is a {what} an unknown column or row")
     for row in artefact.rows:
         if not (row.runs or row.count or row.quoted):
             raise wrong(f"row '{row.name}' has neither a run nor a count, and no reason (`quoted`)")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from statistics import fmean
 
 from matplotlib.figure import Figure
 
@@ -21,6 +22,9 @@ from bnas_bench.report.style import Look, Titles, looks
 from bnas_bench.runs.store import Record, Store
 
 Points = dict[str, list[Point]]
+
+ANNOTATED = 60
+"""Points, ours and the paper's, that may have their names beside them."""
 
 
 def draw(
@@ -45,6 +49,7 @@ def draw(
                 titles,
                 paper=paper,
                 joined=spec.form == "sweep",
+                annotated=ANNOTATED,
                 log_x=spec.log_x,
                 known=_looks(artefact, _series_name),
             )
@@ -97,17 +102,19 @@ def drawn(
 
 
 def _bars(artefact: Artefact, spec: FigureSpec, reader: Reader, title: str) -> Figure | None:
-    column = artefact.column(spec.y[0])
     runs, paper = {}, {}
     for row in artefact.rows:
-        if (printed := number(row.paper.get(column.key, ""))) is not None:
-            paper[row.name] = printed
-        if (point := _point(reader, row, column)) is not None:
-            runs[row.name] = list(reader.by_seed(row, column).values()) or [point.y]
+        for key, name in zip(spec.y, _names(row, artefact, spec), strict=True):
+            column = artefact.column(key)
+            if (printed := number(row.paper.get(key, ""))) is not None:
+                paper[name] = printed
+            if (point := _point(reader, row, column)) is not None:
+                runs[name] = list(reader.by_seed(row, column).values()) or [point.y]
     if not runs:
         return None
     titles = Titles(title=title, x=_y_title(artefact, spec))
-    return bars(runs, titles, paper=paper, known=_looks(artefact, _name))
+    known = _looks(artefact, lambda row: _names(row, artefact, spec))
+    return bars(runs, titles, paper=paper, known=known)
 
 
 def _points(artefact: Artefact, spec: FigureSpec, reader: Reader) -> tuple[Points, Points]:
@@ -125,7 +132,7 @@ def _points(artefact: Artefact, spec: FigureSpec, reader: Reader) -> tuple[Point
             here.setdefault(series, []).append(point)
         printed = number(row.paper.get(column.key, ""))
         if x_paper is not None and printed is not None:
-            paper.setdefault(series, []).append(Point(x=x_paper, y=printed))
+            paper.setdefault(series, []).append(Point(x=x_paper, y=printed, label=row.name))
     return here, paper
 
 
@@ -152,6 +159,16 @@ def _logs(
                 yield name, found
 
 
+def means(record: Record, store: Store) -> dict[str, float]:
+    """The mean of each number that a trial's search logged."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for entry in log_entries((store.file(record, "log.jsonl") or b"").splitlines()):
+        for name, value in entry.items():
+            if entry.get("phase") == "search" and isinstance(value, int | float):
+                found[name].append(value)
+    return {name: fmean(values) for name, values in found.items()}
+
+
 def _series(record: Record, field: str, store: Store) -> tuple[list[float], list[float]] | None:
     entries = log_entries((store.file(record, "log.jsonl") or b"").splitlines())
     points = [(e["passes"], e[field]) for e in entries if e.get("phase") == "search" and field in e]
@@ -161,8 +178,10 @@ def _series(record: Record, field: str, store: Store) -> tuple[list[float], list
     return [passes / spent for passes, _ in points], [float(y) for _, y in points]
 
 
-def _name(row: Row) -> list[str]:
-    return [row.name]
+def _names(row: Row, artefact: Artefact, spec: FigureSpec) -> list[str]:
+    """Of a row's bars: one, or with the column's title one for each."""
+    titles = [artefact.column(key).title for key in spec.y]
+    return [f"{row.name}, {title}" for title in titles] if len(titles) > 1 else [row.name]
 
 
 def _series_name(row: Row) -> list[str]:

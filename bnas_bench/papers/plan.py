@@ -23,7 +23,7 @@ SMALL = ("smoke", "quick")
 """Budgets below `standard`: a run's `small` holds what differs under them."""
 
 PAPER = "paper"
-"""The budget under which each row runs on the paper's own images."""
+"""The budget under which all is the paper's, the final training too."""
 
 STAND_INS: Mapping[str, str] = {"smoke": "digits", "quick": "digits", "standard": "cifar10"}
 """What stands in for the paper's dataset under a budget that is not the paper's."""
@@ -114,11 +114,16 @@ class Plan:
                     yield f"{trial.dataset} for {printed or 'images that are not named'}"
                 if _frames(trial, asked) != _frames(trial, own):
                     yield "networks of another size"
-        length = ("passes", "batch_size", "search_fraction", "valid_fraction")
-        if any(getattr(asked, field) != getattr(own, field) for field in length):
-            yield "searches of another length"
+                if _search(trial, asked) != _search(trial, own):
+                    yield "searches of another length, batch or split"
         if (asked.epochs, asked.train_batch, asked.recipe) != (None, None, {}):
             yield "another final training"
+
+
+def _search(trial: Trial, budget: Budget) -> tuple[object, ...]:
+    """How a trial's method searches under a budget."""
+    budget = budget.under(trial.method.load().protocol)  # type: ignore[attr-defined]
+    return budget.passes, budget.protocol
 
 
 def _frames(trial: Trial, budget: Budget) -> tuple[object, ...]:
@@ -200,10 +205,10 @@ def is_own(printed: str, dataset: str) -> bool:
 
 
 def _dataset(artefact: Artefact, row: Row, budget: str, asked: str) -> str:
-    """What a row runs on: what was asked for, but under `paper` no other row's images."""
+    """What a row runs on: what was asked for, but not another row's images where no stand-ins run."""
     printed = artefact.dataset_of(row)
     others = {artefact.dataset_of(other) for other in artefact.rows} - {printed}
-    if asked and not (budget == PAPER and any(is_own(other, asked) for other in others)):
+    if asked and (budget in STAND_INS or not any(is_own(other, asked) for other in others)):
         return asked
     if printed in OWN:
         return OWN[printed]

@@ -11,7 +11,7 @@ from pathlib import Path
 from bnas_bench.analysis.frame import states
 from bnas_bench.analysis.table import Table
 from bnas_bench.papers.artefact import Artefact
-from bnas_bench.papers.figures import draw, drawn
+from bnas_bench.papers.figures import draw, drawn, means
 from bnas_bench.papers.plan import Plan
 from bnas_bench.papers.tables import caption, heading, quoted, table
 from bnas_bench.papers.values import Runs
@@ -53,10 +53,17 @@ def write(
         store: of the trials.
         results: the folder that the store is in, as on the command line.
     """
-    by_id = {record["id"]: record for record in records}
+    by_id = {record["id"]: _logged(record, store) for record in records}
     origin = Origin(store.root.name, str(results), defaults)
     for plan in plans:
         yield _write(plan, by_id, store, origin, Path(reports) / plan.artefact.id)
+
+
+def _logged(record: Record, store: Store) -> Record:
+    """A record with the means of its search's log beside it."""
+    if record.get("status") != "ok":
+        return record
+    return {**record, "log_mean": means(record, store)}
 
 
 def _write(

@@ -49,6 +49,8 @@ class Reader:
             return self._ratio(row, column, self.value)
         if row.count and not row.runs:
             return self.counted(row, column)
+        if column.fall and row.name == column.fall[1]:
+            return Value(text="")
         if not row.runs or (column.run and column.run not in row.runs):
             return Value(text="")
         by_seed = self.by_seed(row, column)
@@ -81,6 +83,10 @@ class Reader:
                 self.by_seed(row, self.artefact.column(key)) for key in column.difference
             )
             return {seed: first[seed] - second[seed] for seed in first if seed in second}
+        if column.fall:
+            part, base = self.artefact.column(column.fall[0]), self.artefact.row(column.fall[1])
+            above, below = self.by_seed(base, part), self.by_seed(row, part)
+            return {seed: above[seed] - below[seed] for seed in above if seed in below}
         return {
             record["seed"]: value / column.scale
             for record in self._of(row, column.run)
@@ -89,6 +95,10 @@ class Reader:
 
     def records(self, row: Row, column: Column) -> list[Record]:
         """The records behind a column, each once."""
+        if column.fall:
+            part, base = self.artefact.column(column.fall[0]), self.artefact.row(column.fall[1])
+            found = [*self.records(base, part), *self.records(row, part)]
+            return list({record["id"]: record for record in found}.values())
         names = [self.artefact.column(key).run for key in column.difference] or [column.run]
         found = [record for name in names for record in self._of(row, name)]
         return list({record["id"]: record for record in found}.values())

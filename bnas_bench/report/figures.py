@@ -81,22 +81,25 @@ def points(
     *,
     paper: Series | None = None,
     joined: bool = False,
+    annotated: int = ANNOTATED,
     front: bool = False,
     log_x: bool = False,
     known: Mapping[str, Look] | None = None,
 ) -> Figure:
-    """The points of each series, those of a paper hollow.
+    """The points of each series with their intervals, those of a paper hollow.
 
     Args:
         paper: the printed points, by the series that they belong to.
-        joined: draw a line through each series by rising x, and the points' intervals; else up to
-            `ANNOTATED` labels stand beside their points.
+        joined: draw a line through each series by rising x; else the labels stand beside their points.
+        annotated: so many labels at most; with more than `ANNOTATED` the axes are twice as high.
         front: whether to draw the front of the points (not the paper's) of least x and most y.
         known: how the series look elsewhere.
     """
     with style():
-        figure, axes = canvas(titles, AXES)
         paper = paper or {}
+        labelled = [p for own in (*series.values(), *paper.values()) for p in own if p.label]
+        beside = not joined and 0 < len(labelled) <= annotated
+        figure, axes = canvas(titles, 2 * AXES if beside and len(labelled) > ANNOTATED else AXES)
         if joined:
             series, paper = _rising(series), _rising(paper)
         found = known or looks([*series, *paper])
@@ -111,8 +114,7 @@ def points(
                 edge = dict[str, Any]() if joined else EDGE
                 x, y = [point.x for point in here], [point.y for point in here]
                 axes.plot(x, y, color=look.colour, label=name, **line, **edge)
-                if joined:
-                    ends = _errors(here)
+                if (ends := _errors(here)) is not None:
                     axes.errorbar(
                         x, y, ends, color=look.colour, fmt="none", capsize=2, elinewidth=0.8
                     )
@@ -124,11 +126,10 @@ def points(
                     "linewidth": 0.6,
                 }
                 axes.plot(x, y, label=f"{name} (paper)", **line, **hollow)
-        labelled = [p for points in (*series.values(), *paper.values()) for p in points if p.label]
         if log_x:
             logarithmic(axes)
         legend(figure, axes)
-        if not joined and 0 < len(labelled) <= ANNOTATED:
+        if beside:
             annotate(figure, axes, [(point.label, point.x, point.y) for point in labelled])
         return figure
 
@@ -224,7 +225,7 @@ def lines(
 
 
 def distribution(series: Mapping[str, Sequence[float]], titles: Titles) -> Figure:
-    """A row per series: its values as dots, and from `FEWEST` on their quartiles as a box.
+    """A row per series: its values as dots, and from `FEWEST` on their quartiles and mean.
 
     Args:
         titles: `x` is the axis of the values.
@@ -240,6 +241,13 @@ def distribution(series: Mapping[str, Sequence[float]], titles: Titles) -> Figur
                     widths=0.3,
                     orientation="horizontal",
                     showfliers=False,
+                    showmeans=True,
+                    meanprops={
+                        "marker": "D",
+                        "markersize": 4,
+                        "markerfacecolor": ACCENT,
+                        "markeredgecolor": "white",
+                    },
                     boxprops=colour,
                     whiskerprops=colour,
                     capprops=colour,

@@ -354,6 +354,39 @@ def test_figure_1_of_bars_shows_table_2() -> None:
         assert ours.runs == theirs.runs
 
 
+def test_figure_4_of_bars_shows_table_2() -> None:
+    """What is printed and run there, of the CIFAR-10 rows whose three numbers are both."""
+    figure, table = load("bars/figure-4"), load("bars/table-2")
+    rows = [
+        row
+        for row in table.rows
+        if row.group == "CIFAR-10" and row.runs and number(row.paper["params"])
+    ]
+    assert [row.name for row in figure.rows] == [row.name for row in rows]
+    for ours, theirs in zip(figure.rows, rows, strict=True):
+        assert ours.paper == {key: theirs.paper[key] for key in ("flops", "params")}
+        assert (ours.runs, ours.count) == (theirs.runs, theirs.count)
+    biops = figure.column("biops")
+    assert biops.scale == 64 * table.column("biops").scale
+
+
+def test_figure_3_of_nas_bnn_has_the_falls_of_the_text() -> None:
+    """Sections 4.4.2 to 4.4.4: about 1.5 % without ND, WN and KD, about 2 % without the transformation."""
+    printed = {
+        (name[-1], row.name): row.paper["fall"]
+        for name in ids()
+        if name.startswith("nas-bnn/figure-3")
+        for row in load(name).rows
+        if row.paper
+    }
+    assert printed == {
+        ("a", "w/o ND"): "~1.5%",
+        ("b", "w/o Weight Normalization"): "~1.5%",
+        ("b", "w/o Bi-Transformation"): "~2%",
+        ("c", "w/ Bi-Teacher, w/o KD"): "~1.5%",
+    }
+
+
 def logged(method_text: str, space_text: str) -> Iterator[str]:
     """The fields that a very short search logs."""
     images = load_data("digits", image=8, device="cpu", folder=Path())

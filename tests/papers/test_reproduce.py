@@ -14,6 +14,7 @@ import pytest
 from bnas_bench.analysis.measures import field
 from bnas_bench.core.budget import Budget
 from bnas_bench.core.errors import BadValue, UnknownName
+from bnas_bench.core.files import sha256
 from bnas_bench.papers import artefact as schema
 from bnas_bench.papers import listing
 from bnas_bench.papers.artefact import (
@@ -29,12 +30,12 @@ from bnas_bench.papers.artefact import (
     number,
 )
 from bnas_bench.papers.counted import counted
-from bnas_bench.papers.figures import _looks, _points, _series_name
+from bnas_bench.papers.figures import _looks, _points, _series_name, means
 from bnas_bench.papers.plan import Plan, plan
 from bnas_bench.papers.tables import table
 from bnas_bench.papers.values import Reader
 from bnas_bench.report.style import LOOKS
-from bnas_bench.runs.store import Record
+from bnas_bench.runs.store import Record, Store
 from tests.helpers.cli import invoke, succeed
 
 ROOT = Path(__file__).parents[2]
@@ -236,11 +237,12 @@ def test_each_row_runs_on_its_own_images_at_the_papers_budget() -> None:
         ("paper", None, ()),
         ("paper", "imagenet:/x", ()),
         ("paper", "cifar10", ("cifar10 for ImageNet",)),
-        ("paper[passes=100]", "imagenet:/x", ("searches of another length",)),
+        ("paper[passes=100]", "imagenet:/x", ("searches of another length, batch or split",)),
         ("paper[final.channels=54]", "imagenet:/x", ()),  # which DCP-NAS-S has
         ("paper[final.channels=60]", "imagenet:/x", ("networks of another size",)),
         ("paper[final.image=64]", "imagenet:/x", ("networks of another size",)),
         ("paper[recipe.cutout=0.5]", "imagenet:/x", ("another final training",)),
+        ("common", "imagenet:/x", ()),  # whose batch and split are DCP-NAS'
         ("standard[passes=none,batch_size=512]", "imagenet:/x", ("another final training",)),
         (
             "quick",
@@ -248,7 +250,7 @@ def test_each_row_runs_on_its_own_images_at_the_papers_budget() -> None:
             (
                 "digits for ImageNet",
                 "networks of another size",
-                "searches of another length",
+                "searches of another length, batch or split",
                 "another final training",
             ),
         ),
@@ -369,6 +371,42 @@ def test_differences_are_taken_seed_by_seed() -> None:
     value = Reader(subject, [found]).value(row, columns[2])
     assert (value.number, value.n) == (-1.5, 2)  # of -2 and -1; seed 2 has one side only
     assert {"real-0", "one-0"} <= set(value.runs)
+
+
+def test_a_fall_is_from_the_row_that_is_named_seed_by_seed() -> None:
+    columns = (
+        Column(key="mean", title="Mean", unit="%", record="log_mean.subnet_valid", scale=0.01),
+        Column(key="fall", title="Fall", unit="%", fall=("mean", "with")),
+    )
+    rows = [Row(name=name, runs={"run": Run(method="nasbnn")}) for name in ("with", "without")]
+    rows[1] = replace(rows[1], paper={"fall": "~1.5%"})
+    subject = artefact(*rows, columns=columns)
+    runs = [
+        {"run": [record(s, id=f"{name}-{s}", log_mean={"subnet_valid": v}) for s, v in seeds]}
+        for name, seeds in (("with", [(0, 0.5), (1, 0.6)]), ("without", [(0, 0.45), (1, 0.52)]))
+    ]
+    reader = Reader(subject, runs)
+    assert reader.value(rows[0], columns[0]).text == "55.00"
+    fall = reader.value(rows[1], columns[1])
+    assert fall.number == pytest.approx(6.5)  # of 5 and 8
+    assert (fall.kind, fall.n) == ("measured", 2)
+    assert {*fall.runs} == {"with-0", "with-1", "without-0", "without-1"}
+    assert reader.value(rows[0], columns[1]).text == ""
+
+
+def test_the_means_of_a_log_are_of_its_search(tmp_path: Path) -> None:
+    log = [
+        {"phase": "search", "passes": 1, "subnet_valid": 0.25},
+        {"phase": "search", "passes": 2, "subnet_valid": 0.75},
+        {"phase": "train", "passes": 3, "subnet_valid": 9.0},
+    ]
+    store = Store(tmp_path)
+    folder = store.folder("a-trial")
+    folder.mkdir(parents=True)
+    data = "".join(f"{json.dumps(entry)}\n" for entry in log).encode()
+    (folder / "log.jsonl").write_bytes(data)
+    found = record(0, id="a-trial", log_sha256=sha256(data))
+    assert means(found, store)["subnet_valid"] == 0.5
 
 
 def test_ratios_are_to_the_row_that_is_named() -> None:

@@ -128,7 +128,18 @@ def test_a_scatter_with_its_front_and_labels() -> None:
 
 def test_many_labels_are_left_to_the_legend() -> None:
     points = [Point(x=k, y=k, label=str(k)) for k in range(figures.ANNOTATED + 1)]
-    assert len(figures.points({"a": points}, TITLES).axes[0].texts) == 0
+    plain = figures.points({"a": points}, TITLES)
+    assert len(plain.axes[0].texts) == 0
+    asked = figures.points({"a": points}, TITLES, annotated=len(points))
+    assert len(asked.axes[0].texts) == len(points)
+    assert asked.get_figheight() - plain.get_figheight() == pytest.approx(figures.AXES)
+
+
+def test_a_scatter_shows_intervals() -> None:
+    points = [Point(x=1, y=50, lower=45, upper=60), Point(x=3, y=40)]
+    (bars,) = figures.points({"a": points}, TITLES).axes[0].collections
+    ends = [segment[:, 1].tolist() for segment in bars.get_segments()]  # type: ignore[attr-defined]
+    assert ends == [[45, 60], [40, 40]]
 
 
 def test_labels_of_one_place_hide_each_other_nowhere() -> None:
