@@ -172,7 +172,12 @@ def _text(number: float, digits: int) -> str:
 def _where(row: Row) -> str:
     assert row.count is not None
     size = "x".join(map(str, row.count.input))
-    return f"{row.count.arch} at {size}, {row.count.classes} classes"
+    of = (
+        f" of {row.count.space}"
+        if "[" in row.count.space and row.count.arch not in row.count.space
+        else ""
+    )
+    return f"{row.count.arch}{of} at {size}, {row.count.classes} classes"
 
 
 def _why(records: Sequence[Record], column: Column) -> str:
