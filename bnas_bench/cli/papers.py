@@ -56,7 +56,9 @@ def papers(artefact: str | None, as_markdown: bool) -> None:
 @click.option(
     "--budget", default="quick", show_default=True, help="smoke, quick, standard or paper."
 )
-@click.option("--dataset", help="[default: digits below standard, then cifar10, then the paper's]")
+@click.option(
+    "--dataset", help="[default: digits below standard, cifar10 at it, then each row's own]"
+)
 @click.option("--seeds", type=Number(Grid), default=3, show_default=True)
 @click.option(
     "--seed", type=Number(Seed), default=0, show_default=True, help="What all seeds derive from."
@@ -83,8 +85,8 @@ def reproduce(
     """Run a paper's table or figure, and set our numbers beside the paper's.
 
     ARTEFACT is PAPER/NAME, as dcp-nas/table-4, or PAPER for all of its. Trials that two artefacts share
-    run once; an interrupted command goes on where it was. Under a budget other than `paper`, or on other
-    images, the numbers compare the rows with each other; they reproduce no paper's numbers.
+    run once; an interrupted command goes on where it was. The caption says in what the runs depart from the
+    paper's: where they do, the numbers compare the rows with each other, not with the paper's.
     """
     from bnas_bench.papers.plan import plans
 

@@ -167,7 +167,7 @@ def plan(
 
     Args:
         budget: as on the command line, `quick` or `quick[passes=5000]`.
-        dataset: None is the budget's stand-in, or under `paper` the paper's own.
+        dataset: None is the budget's stand-in, or where it has none each row's own.
 
     Raises:
         BadValue: if the paper's dataset has no name here, or the budget or dataset does not parse.
