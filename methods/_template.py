@@ -63,7 +63,7 @@ class Template(SearchStrategy):
         # As in the other methods: where a budget has fewer steps, those of 1-bit weights are longer.
         valid = (self.candidates + 1) * len(task.valid) / 3
         epoch = steps_per_epoch(task) * min(task.batch_size, len(task.train)) + valid
-        steps = planned_steps(task, meter, self.epochs, epoch)
+        steps = planned_steps(task, meter.passes, self.epochs, epoch)
         stretch(optimiser, self.epochs * PAPER_EPOCH / steps)
         best: dict[str, Any] = {}
         # What the epochs change: after a kill the meter puts it back, and the search goes on.

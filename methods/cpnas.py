@@ -18,24 +18,23 @@ Open in the paper
     lam means the same at every batch size and width; the mean feature maps are the Parent's, per class
     within the batch. The filters are the sampled Child's.
     Gradients are clipped in the evaluation stage of section 3.1 alone (`clip`). The abstract puts the
-    kernel-level loss into "the training stage"; here it trains the Child while searching, and the
-    final training is the space's recipe, the same for all methods.
+    kernel-level loss into "the training stage"; here it trains the Child while searching, and final
+    networks where a budget asks for it (`recipe.teacher=parent`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from math import floor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from bnas_bench.core.errors import BudgetExceeded, UnknownName
 from bnas_bench.core.options import Amount, Few, Positive
-from bnas_bench.nn.binary import RECONSTRUCTIONS, Filters, Precision, reconstruction_of
+from bnas_bench.nn.binary import RECONSTRUCTIONS, Precision
+from bnas_bench.search.kernel_loss import LAM, compactness, filter_error
 from bnas_bench.search.learning import (
     PAPER_EPOCH,
     BySGD,
@@ -71,29 +70,6 @@ def evaluation(z: list[list[float]]) -> np.ndarray:
     return e / e.sum()
 
 
-def filter_error(filters: Iterable[Filters], per: str) -> Tensor:
-    """First term of Eq. (3): over layers l and filters c, MSE(H_c, beta_c sign(H_c)).
-
-    Args:
-        per: `filter` is the sum that the paper prints; one of `RECONSTRUCTIONS`.
-    """
-    return reconstruction_of(filters, per)  # 0 of a real-valued twin
-
-
-def compactness(child: Tensor, parent: Tensor, labels: Tensor) -> Tensor:
-    """Second term of Eq. (3) without lam: 1/2 ||f_s(child) - mean f(parent) of s's class||^2.
-
-    The mean over the images s and the maps' elements, where the paper has the sum.
-
-    Args:
-        child, parent: feature maps of the last layer, shape (B, C, H, W), of the same images.
-        labels: their classes, shape (B,).
-    """
-    same = (labels[:, None] == labels[None, :]).to(parent.dtype)
-    means = (same / same.sum(1, keepdim=True)) @ parent.detach().flatten(1)
-    return 0.5 * (child.flatten(1) - means).square().mean()
-
-
 @dataclass(kw_only=True)
 class CPNAS(BySGD, SearchStrategy):
     """Drop the worst operation of every edge, judged by a 1-bit Child and its real-valued Parent.
@@ -112,7 +88,7 @@ class CPNAS(BySGD, SearchStrategy):
     repeats: Few = 3
     kernel_loss: bool = True
     reconstruction: str = "weight"
-    lam: Amount = 0.1
+    lam: Amount = LAM
     weight_decay: Amount = 5e-4
     clip: Positive | None = None
 

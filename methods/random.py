@@ -90,7 +90,7 @@ class Random(ByAdam, SearchStrategy):
         optimiser = self.optimiser(supernet)
         batch = min(task.batch_size, len(task.train))
         epoch = steps_per_epoch(task) * batch + len(task.valid) / 3
-        steps = planned_steps(task, meter, self.candidates, epoch)
+        steps = planned_steps(task, meter.passes, self.candidates, epoch)
         stretch(optimiser, self.candidates * PAPER_EPOCH / steps)
         options = [len(decision.options) for decision in space.decisions]
         found: dict[str, Any] = {

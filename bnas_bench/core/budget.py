@@ -29,8 +29,9 @@ PRECISIONS = ("W32A32", "W32A1", "W1A32", "W1A1")
 OPTIMISERS = ("adam", "sgd")
 """What a network is trained by, with momentum: DCP-NAS' choice and CP-NAS'."""
 
-TEACHERS = ("none", "twin")
-"""What a network learns from in place of labels: nothing, or its real-valued twin, trained by that recipe."""
+TEACHERS = ("none", "twin", "parent")
+"""What a network learns from beside labels: nothing; in their place the distribution of its real-valued twin,
+trained by the same recipe; or such a twin as CP-NAS' Parent, by the kernel-level loss."""
 
 IMAGENET_SIDE = 64
 """Images of at least this many pixels a side are large: they take the papers' ImageNet stems."""
@@ -87,7 +88,7 @@ class Recipe:
     """A precision (W32A1, say) for two steps, as the authors of ReActNet and DCP-NAS train: one at it leaves
     the weights that the training itself starts from, which then has no weight decay."""
     teacher: str = "none"
-    """One of `TEACHERS`: a twin's distribution over the classes takes the place of the labels (ReActNet)."""
+    """One of `TEACHERS`: `twin` as in ReActNet, `parent` as in CP-NAS."""
 
     @classmethod
     def imagenet(cls) -> Recipe:

@@ -175,6 +175,11 @@ def resolve_budget(spec: Spec, presets: Mapping[str, Budget]) -> Budget:
     for what, known in NAMED.items():
         if (value := edits.get(f"{RECIPE}{what}") or known[0]) not in known:
             raise UnknownName(what, value, known)
+    if after[f"{RECIPE}teacher"] == "parent" and after[f"{RECIPE}auxiliary"]:
+        raise BadValue(
+            f"recipe.auxiliary of budget {spec.name} is {after[f'{RECIPE}auxiliary']}, and CP-NAS' loss "
+            "behind recipe.teacher=parent knows no auxiliary head: leave one of them out"
+        )
     if edits.keys() & {"search_fraction", "valid_fraction"}:
         _check_fractions(after["search_fraction"], after["valid_fraction"], spec.name)
 

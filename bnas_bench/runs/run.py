@@ -361,7 +361,7 @@ class _Run:
             build: the network as it starts, at a precision.
         """
         teacher, seconds = None, 0.0
-        if recipe.teacher == "twin":
+        if recipe.teacher != "none":
             teacher = build("W32A32")
             seconds += self.fit(teacher, dataset, recipe, "teacher").seconds
         if recipe.first != "none":

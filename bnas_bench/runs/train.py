@@ -23,6 +23,7 @@ from bnas_bench.core.errors import Diverged
 from bnas_bench.data.datasets import Dataset
 from bnas_bench.nn.network import Network
 from bnas_bench.search.checkpoint import Checkpoint
+from bnas_bench.search.kernel_loss import LAM, compactness
 from bnas_bench.search.learning import adam, cosine, set_lr, sgd
 
 
@@ -62,6 +63,22 @@ def loss(
     if auxiliary_BN is None:
         return total
     return total + weight * F.cross_entropy(auxiliary_BN, y_B, label_smoothing=smoothing)
+
+
+def error_of(
+    network: Network, x_BCHW: Tensor, y_B: Tensor, recipe: Recipe, teacher: Network | None
+) -> Tensor:
+    """What a step of a training makes smaller, a scalar."""
+    how = recipe.label_smoothing, recipe.auxiliary
+    if teacher is None:
+        return loss(*network.both(x_BCHW), y_B, *how)
+    with torch.no_grad():
+        target_BN, parent_BCHW = teacher.logits_and_features(x_BCHW)
+    if recipe.teacher == "twin":
+        return loss(*network.both(x_BCHW), y_B, *how, target_BN)
+    logits_BN, child_BCHW = network.logits_and_features(x_BCHW)
+    error = loss(logits_BN, None, y_B, *how) + network.reconstruction_error("filter")
+    return error + LAM * compactness(child_BCHW, parent_BCHW, y_B)
 
 
 def train(
@@ -104,11 +121,7 @@ def train(
         for step, (x_BCHW, y_B) in enumerate(augmented, epoch * batches):
             set_lr(optimiser, cosine(recipe.lr, step / steps))
             optimiser.zero_grad()
-            with torch.no_grad():
-                target_BN = teacher(x_BCHW) if teacher else None
-            error = loss(
-                *network.both(x_BCHW), y_B, recipe.label_smoothing, recipe.auxiliary, target_BN
-            )
+            error = error_of(network, x_BCHW, y_B, recipe, teacher)
             error.backward()
             if recipe.clip:
                 nn.utils.clip_grad_norm_(network.parameters(), recipe.clip)

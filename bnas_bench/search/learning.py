@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from bnas_bench.data.datasets import Augment, Images, Task
     from bnas_bench.nn.network import Network
-    from bnas_bench.search.meter import Meter
 
 
 def cosine(lr: float, progress: float) -> float:
@@ -73,15 +72,16 @@ def steps_per_epoch(task: Task) -> int:
     return max(1, len(task.train) // task.batch_size)
 
 
-def planned_steps(task: Task, meter: Meter, epochs: int, epoch: float) -> float:
+def planned_steps(task: Task, passes: float | None, epochs: int, epoch: float) -> float:
     """Steps of the weights that the budget holds; of the paper's epochs without a budget.
 
     Args:
+        passes: the budget; None is none.
         epochs: the paper's.
         epoch: what one costs, in passes.
     """
     whole = steps_per_epoch(task)
-    return whole * (epochs if meter.passes is None else meter.passes / epoch)
+    return whole * (epochs if passes is None else passes / epoch)
 
 
 PAPER_EPOCH = 25_000 // 512

@@ -253,7 +253,7 @@ def epoch_passes(task: Task) -> int:
 
 def paired_steps(task: Task, meter: Meter, epochs: int) -> float:
     """`planned_steps` of epochs in which both weights and alpha learn."""
-    return planned_steps(task, meter, epochs, epoch_passes(task))
+    return planned_steps(task, meter.passes, epochs, epoch_passes(task))
 
 
 def paired_batches(

@@ -17,7 +17,7 @@ from bnas_bench.core.errors import Diverged
 from bnas_bench.data.datasets import Augment, Dataset, TensorImages
 from bnas_bench.nn.binary import BinaryConv2d
 from bnas_bench.nn.network import Network
-from bnas_bench.runs.train import loss, train
+from bnas_bench.runs.train import error_of, loss, train
 from bnas_bench.search.checkpoint import Checkpoint
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -54,6 +54,17 @@ class Small(Network):
             return super().both(x_BCHW)
         features = self.body(x_BCHW).mean((2, 3))
         return self.head(features), self.auxiliary(features)
+
+
+class Mapped(Small):
+    """With its maps as other networks have them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+
+    def features(self, x_BCHW: Tensor) -> Tensor:
+        return self.body(x_BCHW)
 
 
 def never(tmp_path: Path) -> Checkpoint:
@@ -173,6 +184,19 @@ def test_the_auxiliary_loss_is_weighted_and_smoothed() -> None:
     assert loss(logits, logits, y, 0.0, 0.4).item() == pytest.approx(1.4 * main)
     smooth = 0.9 * main + 0.1 * (main + 2)
     assert loss(logits, None, y, 0.2, 0.4).item() == pytest.approx(smooth)
+
+
+def test_a_parent_adds_the_kernel_level_loss() -> None:
+    """CP-NAS Eqs. (3) and (4), beside the labels."""
+    x, y = torch.randn(6, 1, 8, 8, generator=torch.Generator().manual_seed(0)), torch.arange(6) % 3
+    child, parent = Mapped(), Mapped()
+    recipe = replace(RECIPE, teacher="parent")
+    logits, maps = child.logits_and_features(x)
+    w, beta = child.body[2].filters()
+    filters = ((w - beta * w.sign()) ** 2).flatten(1).mean(1).sum()
+    means = torch.stack([parent.features(x)[y == k].mean(0) for k in range(3)])[y]
+    expected = loss(logits, None, y, 0.1, 0.0) + filters + 0.05 * ((maps - means) ** 2).mean()
+    assert error_of(child, x, y, recipe, parent).item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_a_teachers_distribution_takes_the_place_of_the_labels() -> None:
