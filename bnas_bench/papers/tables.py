@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from bnas_bench.analysis.stats import Interval, NotEnough, winner
+from bnas_bench.analysis.stats import NotEnough, summary, winner
+from bnas_bench.analysis.stats.values import Better
 from bnas_bench.analysis.summary import machine
 from bnas_bench.analysis.table import Column, Table, Value
 from bnas_bench.papers.artefact import Artefact, Row, number, title_of
@@ -36,7 +37,7 @@ def table(plan: Plan, records: Sequence[Runs], commands: Sequence[str]) -> Table
             for place, (row, runs) in enumerate(zip(artefact.rows, records, strict=True))
             for line in _lines(artefact, row, runs, reader, plan.twins.get(place, ""))
         ],
-        notes=[*artefact.notes, *_verdicts(artefact, reader)],
+        notes=[*artefact.notes, *_verdicts(plan, reader)],
         commands=commands,
     )
 
@@ -163,28 +164,35 @@ def caption(plan: Plan, records: Iterable[Runs]) -> str:
     return "; ".join(facts) + "."
 
 
-def _verdicts(artefact: Artefact, reader: Reader) -> list[str]:
-    """Whether a row is best in an accuracy that was measured, or why none is named."""
-    found = []
+def _verdicts(plan: Plan, reader: Reader) -> Iterator[str]:
+    """Which row is best in an accuracy that was measured, among those of the same images, or why none is."""
+    artefact = plan.artefact
     for column in artefact.columns:
         if not column.better or not column.record.startswith("test"):
             continue
-        intervals: dict[str, Interval | NotEnough] = {}
-        for row in artefact.rows:
-            value = reader.value(row, column)
-            if value.kind != "measured":
-                continue
-            name = f"{row.group} {row.name}".strip() if row.group else row.name
-            intervals[name] = (
-                NotEnough(f"n is {value.n}")
-                if value.lower is None or value.upper is None
-                else Interval(value.lower, value.upper)
-            )
-        best = winner(intervals, better=column.better)
-        if isinstance(best, NotEnough):
-            found.append(f"No row is named best in {column.title}: {best.reason}.")
-        else:
-            found.append(
-                f"Best in {column.title} here: {best}, whose interval is clear of all others'."
-            )
-    return found
+        found: dict[str, dict[tuple[str, ...], tuple[str, list[float]]]] = {}
+        for row, runs in zip(artefact.rows, plan.rows, strict=True):
+            trials = next(iter(runs.values()), []) if not column.run else runs.get(column.run, [])
+            if trials:
+                name = f"{row.group} {row.name}" if row.group else row.name
+                alike = found.setdefault(trials[0].dataset, {})
+                ids = tuple(trial.id for trial in trials)
+                names = f"{alike[ids][0]} (and {name})" if ids in alike else name
+                alike[ids] = names, list(reader.by_seed(row, column).values())
+        for dataset, scores in found.items():
+            where = f"{column.title} on {dataset}" if len(found) > 1 else column.title
+            yield _best(dict(scores.values()), plan.seeds, where, column.better)
+
+
+def _best(scores: Mapping[str, Sequence[float]], seeds: int, where: str, better: Better) -> str:
+    lacking = [f"{name} has {len(v)} of {seeds}" for name, v in scores.items() if len(v) < seeds]
+    if lacking:
+        return f"No row is named best in {where}: that needs all trials, and {', '.join(lacking)}."
+    intervals = {}
+    for name, values in scores.items():
+        found = summary(values)
+        intervals[name] = found if isinstance(found, NotEnough) else found.interval
+    best = winner(intervals, better=better)
+    if isinstance(best, NotEnough):
+        return f"No row is named best in {where}: {best.reason}."
+    return f"Best in {where} here: {best}, whose interval is clear of all others'."

@@ -314,7 +314,8 @@ def test_a_mean_has_students_interval() -> None:
 
 
 def test_trials_that_lack_are_said_in_the_table() -> None:
-    rows = [Row(name=name, runs={"run": Run(method="dcpnas")}) for name in "abc"]
+    names = zip("abc", ("dcpnas", "cpnas", "bnas"), strict=True)
+    rows = [Row(name=name, runs={"run": Run(method=method)}) for name, method in names]
     subject = artefact(*rows)
     good = [record(seed, test_accuracy=50.0 + seed) for seed in range(3)]
     bad = record(1, status="failed", reason="Diverged: the loss is nan")
@@ -333,13 +334,17 @@ def test_trials_that_lack_are_said_in_the_table() -> None:
     assert (second["top1_here"].text, second["top1_here"].lower) == ("50.00", None)
     assert third["top1_here"].kind == "missing"
     assert third["top1_here"].note == "seed 0 failed: Diverged: the loss is nan"
-    assert "No row is named best in Top-1: b: n is 1." in made.notes
+    assert (
+        "No row is named best in Top-1: that needs all trials, and b has 1 of 3, c has 0 of 3."
+        in made.notes
+    )
     for words in ("ImageNet", "digits", "budget quick", "3 seeds", "not a reproduction", "a CPU"):
         assert words in made.caption
 
 
 def test_a_row_is_named_best_only_if_its_interval_is_clear() -> None:
-    rows = [Row(name=name, runs={"run": Run(method="dcpnas")}) for name in "ab"]
+    names = zip("ab", ("dcpnas", "cpnas"), strict=True)
+    rows = [Row(name=name, runs={"run": Run(method=method)}) for name, method in names]
     subject = artefact(*rows)
 
     def notes(shift: float) -> Sequence[str]:
@@ -351,6 +356,28 @@ def test_a_row_is_named_best_only_if_its_interval_is_clear() -> None:
 
     assert notes(20.0) == ["Best in Top-1 here: b, whose interval is clear of all others'."]
     assert notes(1.0) == ["No row is named best in Top-1: the intervals of b and a overlap."]
+
+
+def test_rows_of_other_images_are_not_held_against_each_other() -> None:
+    """Under `paper` those of the two halves of a table; and two names of one run are one contender."""
+    halves = {"C": "CIFAR-10", "c": "CIFAR-10", "I": "ImageNet", "i": "ImageNet"}
+    rows = [
+        Row(name=name, dataset=dataset, runs={"run": Run(method=method)})
+        for (name, dataset), method in zip(
+            halves.items(), ("dcpnas", "dcpnas", "dcpnas", "cpnas"), strict=True
+        )
+    ]
+    subject = replace(artefact(*rows), dataset="")
+    found = plan(subject, "paper", seeds=3)
+    runs = [
+        {"run": [record(seed, test_accuracy=base + seed) for seed in range(3)]}
+        for base in (90.0, 90.0, 50.0, 70.0)
+    ]
+    notes = table(found, runs, []).notes
+    assert notes == [
+        "No row is named best in Top-1 on cifar10: nothing to compare with.",
+        "Best in Top-1 on imagenet here: i, whose interval is clear of all others'.",
+    ]
 
 
 def test_differences_are_taken_seed_by_seed() -> None:
