@@ -50,6 +50,7 @@ def draw(
                 paper=paper,
                 joined=spec.form == "sweep",
                 annotated=ANNOTATED,
+                within=_within(artefact.column(spec.y[0])),
                 log_x=spec.log_x,
                 known=_looks(artefact, _series_name),
             )
@@ -114,7 +115,8 @@ def _bars(artefact: Artefact, spec: FigureSpec, reader: Reader, title: str) -> F
         return None
     titles = Titles(title=title, x=_y_title(artefact, spec))
     known = _looks(artefact, lambda row: _names(row, artefact, spec))
-    return bars(runs, titles, paper=paper, known=known)
+    within = _within(artefact.column(spec.y[0]))
+    return bars(runs, titles, paper=paper, within=within, log_x=spec.log_x, known=known)
 
 
 def _points(artefact: Artefact, spec: FigureSpec, reader: Reader) -> tuple[Points, Points]:
@@ -221,6 +223,11 @@ def _shared(methods: Iterable[str]) -> str:
     """What is before the options, where it is the same for all; empty elsewhere."""
     plain = {method.partition("[")[0] for method in methods}
     return plain.pop() if len(plain) == 1 else ""
+
+
+def _within(column: Column) -> tuple[float, float] | None:
+    """What an axis of the column's values does not go beyond: intervals of few runs leave percentages."""
+    return (0.0, 100.0) if column.unit == "%" and column.record.startswith("test") else None
 
 
 def _y_title(artefact: Artefact, spec: FigureSpec) -> str:

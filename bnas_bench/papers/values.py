@@ -117,7 +117,7 @@ class Reader:
         notes = [
             self._foreign(row, records),
             "at the budget's scale" if counts else "",
-            _why(records, column) if len(values) < len(records) else "",
+            _why(records, column) if len(values) < len({r["seed"] for r in records}) else "",
         ]
         return Value(
             text=_text(found.mean, self._decimals(column)),
@@ -187,7 +187,7 @@ def _why(records: Sequence[Record], column: Column) -> str:
         if record.get("status") != "ok":
             reason = record.get("reason")
             what = record.get("status", "has not run") + (f": {reason}" if reason else "")
-        elif field(record, column.record) is None:
+        elif column.record and field(record, column.record) is None:
             own = record.get("packed_reason") if column.record.startswith("packed") else ""
             what = f"has no {column.record}" + (f": {own}" if own else "")
         else:

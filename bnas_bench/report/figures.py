@@ -82,6 +82,7 @@ def points(
     paper: Series | None = None,
     joined: bool = False,
     annotated: int = ANNOTATED,
+    within: tuple[float, float] | None = None,
     front: bool = False,
     log_x: bool = False,
     known: Mapping[str, Look] | None = None,
@@ -91,6 +92,7 @@ def points(
     Args:
         paper: the printed points, by the series that they belong to.
         joined: draw a line through each series by rising x; else the labels stand beside their points.
+        within: what the y axis does not go beyond, as the intervals of few runs may.
         annotated: so many labels at most; with more than `ANNOTATED` the axes are twice as high.
         front: whether to draw the front of the points (not the paper's) of least x and most y.
         known: how the series look elsewhere.
@@ -128,6 +130,9 @@ def points(
                 axes.plot(x, y, label=f"{name} (paper)", **line, **hollow)
         if log_x:
             logarithmic(axes)
+        if within:
+            low, high = axes.get_ylim()
+            axes.set_ylim(max(low, within[0]), min(high, within[1]))
         legend(figure, axes)
         if beside:
             annotate(figure, axes, [(point.label, point.x, point.y) for point in labelled])
@@ -140,6 +145,7 @@ def bars(
     *,
     paper: Mapping[str, float] | None = None,
     within: tuple[float, float] | None = None,
+    log_x: bool = False,
     known: Mapping[str, Look] | None = None,
 ) -> Figure:
     """A row per name: the mean of its runs with the 95 % t interval, the runs as dots, the paper's value.
@@ -175,6 +181,8 @@ def bars(
         if within:
             left, right = axes.get_xlim()
             axes.set_xlim(max(left, within[0]), min(right, within[1]))
+        if log_x:
+            logarithmic(axes)
         _key(figure, axes, runs=not tidy.empty, paper=bool(paper))
         return figure
 

@@ -418,6 +418,10 @@ def test_a_fall_is_from_the_row_that_is_named_seed_by_seed() -> None:
     assert fall.number == pytest.approx(6.5)  # of 5 and 8
     assert (fall.kind, fall.n) == ("measured", 2)
     assert {*fall.runs} == {"with-0", "with-1", "without-0", "without-1"}
+    assert fall.note == ""
+    lost = [runs[0], {"run": [runs[1]["run"][0], record(1, id="x", status="failed", reason="why")]}]
+    fall = Reader(subject, lost).value(rows[1], columns[1])
+    assert (fall.number, fall.n, fall.note) == (pytest.approx(5), 1, "seed 1 failed: why")
     assert reader.value(rows[0], columns[1]).text == ""
 
 

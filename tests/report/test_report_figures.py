@@ -135,6 +135,15 @@ def test_many_labels_are_left_to_the_legend() -> None:
     assert asked.get_figheight() - plain.get_figheight() == pytest.approx(figures.AXES)
 
 
+def test_axes_keep_to_what_they_may_show() -> None:
+    """An interval of two runs may reach below 0 %; the axis does not."""
+    points = [Point(x=1, y=50, lower=-40, upper=140), Point(x=3, y=40)]
+    figure = figures.points({"a": points}, TITLES, within=(0, 100))
+    assert figure.axes[0].get_ylim() == (0, 100)
+    log = figures.bars({"a": [0.001, 0.002], "b": [100.0]}, TITLES, log_x=True)
+    assert log.axes[0].get_xscale() == "log"
+
+
 def test_a_scatter_shows_intervals() -> None:
     points = [Point(x=1, y=50, lower=45, upper=60), Point(x=3, y=40)]
     (bars,) = figures.points({"a": points}, TITLES).axes[0].collections
