@@ -34,7 +34,7 @@ from torch.nn.functional import cross_entropy
 from bnas_bench.core.errors import BudgetExceeded, UnknownName
 from bnas_bench.core.options import Amount, Few, Positive
 from bnas_bench.nn.binary import RECONSTRUCTIONS, Precision
-from bnas_bench.search.kernel_loss import LAM, compactness, filter_error
+from bnas_bench.search.kernel_loss import compactness, filter_error
 from bnas_bench.search.learning import (
     PAPER_EPOCH,
     BySGD,
@@ -88,7 +88,7 @@ class CPNAS(BySGD, SearchStrategy):
     repeats: Few = 3
     kernel_loss: bool = True
     reconstruction: str = "weight"
-    lam: Amount = LAM
+    lam: Amount = 0.1
     weight_decay: Amount = 5e-4
     clip: Positive | None = None
 

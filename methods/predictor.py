@@ -12,7 +12,7 @@ Deviations
     Half of the candidates are drawn at random, so that no region is out of reach.
     Beyond `most` scores the process sees the latest ones, as its cost grows with their cube.
 
-Open in the papers
+Open in the paper
     The kernel: a Matern kernel of smoothness 5/2 on the distances between encodings, and white noise, as the
     score of one seed is a noisy one; both fitted to the scores by their likelihood.
 """

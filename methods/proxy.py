@@ -18,7 +18,7 @@ Deviations
     The papers rank a space, or warm up another search; here the best of the random architectures that the
     budget holds is taken.
 
-Open in the papers
+Open in the paper
     A score that is no finite number, of a cell that computes nothing, is the lowest of all.
 """
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from bnas_bench.nn.binary import Filters, reconstruction_of
 
 LAM = 0.1
-"""lambda of Eq. (3), which has no value in the paper."""
+"""lambda of Eq. (3) in a final training, as `cpnas` has it; the paper gives no value."""
 
 
 def filter_error(filters: Iterable[Filters], per: str) -> Tensor:

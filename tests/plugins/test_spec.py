@@ -230,6 +230,7 @@ def test_budget_fields_cover_the_scales() -> None:
         *("final.cells", "final.channels", "final.image"),
         *("recipe.lr", "recipe.momentum", "recipe.weight_decay", "recipe.clip", "recipe.cutout"),
         *("recipe.label_smoothing", "recipe.auxiliary", "recipe.precision", "recipe.optimiser"),
+        *("recipe.first", "recipe.teacher"),
     }
 
 
