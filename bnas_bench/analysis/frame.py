@@ -24,6 +24,9 @@ from bnas_bench.analysis.summary import SAME, Defaults, machine
 from bnas_bench.core.options import Form, Range
 from bnas_bench.runs.store import SHOWN, Record, State, Store
 
+DRAWS = "random[form=draw]"
+"""Architectures drawn at random, of which the relative improvement takes the average."""
+
 Seed = tuple[int, int]
 """The root seed and the repetition: two runs with the same one are a pair."""
 
@@ -36,6 +39,8 @@ class Run:
         values: by the names of `MEASURES`; None where the record has none.
         facts: the fields of `SAME`, `machine` and `code`.
         classes: of the dataset.
+        test_images: of the dataset; 0 where the record does not say it.
+        architecture: the id of what the search found; empty where the record does not say it.
         front_size: members of its `front.json`; 0 if it has none.
         packed_reason: why its network could not be packed.
         learned: of `search.learned`, where the record says it.
@@ -46,6 +51,8 @@ class Run:
     values: Mapping[str, float | None]
     facts: Mapping[str, str]
     classes: int
+    test_images: int = 0
+    architecture: str = ""
     front_size: int = 0
     packed_reason: str = ""
     learned: Mapping[str, Any] = field_of(default_factory=dict)
@@ -92,6 +99,26 @@ class Row:
     @property
     def ids(self) -> list[str]:
         return [run.id for run in self.runs]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every planned trial finished: what is left of others are their survivors."""
+        return bool(self.runs) and not self.missing
+
+    @property
+    def refused(self) -> bool:
+        """Whether the method cannot run here at all, as its trials said before they began."""
+        return not self.runs and all(trial.state == "refused" for trial in self.missing)
+
+    def accuracies(self) -> list[float]:
+        """Of the runs that finished, in per cent of the test images, by seed."""
+        return list(self.by_seed("test_accuracy").values())
+
+    def with_chance(self, chance: float) -> list[float] | None:
+        """The accuracies, where each trial that failed has that of chance; None if others are missing."""
+        if {trial.state for trial in self.missing} - {"failed"}:
+            return None
+        return [*self.accuracies(), *[chance] * len(self.missing)]
 
     @property
     def seeds(self) -> list[Seed]:
@@ -187,6 +214,8 @@ def _trial(record: Record) -> Run | Missing:
         values=values,
         facts={name: intern(str(value)) for name, value in facts.items()},
         classes=int(record["classes"]),
+        test_images=int(record.get("test_images") or 0),
+        architecture=str(record.get("architecture_id") or ""),
         front_size=int(record.get("front_size") or 0),
         packed_reason=str(record.get("packed_reason") or ""),
         learned=record.get("learned") or {},
@@ -240,8 +269,11 @@ def _rows(
     trials: Mapping[Key, Sequence[Run | Missing]],
     examples: Mapping[Key, Record],
 ) -> list[Row]:
-    """The rows of a setting, with the trials that a complete grid would have."""
-    seeds = {trial.seed for key in keys.values() for trial in trials[key]}
+    """The rows of a setting, with the trials that a complete grid would have.
+
+    The draws that others are measured by (`DRAWS`) may have more seeds than these.
+    """
+    seeds = {trial.seed for name, key in keys.items() if name != DRAWS for trial in trials[key]}
     rows = []
     for method in sorted(keys, key=lambda name: (name.partition("[")[0] != "random", name)):
         known = trials[keys[method]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Literal
 
 from bnas_bench.analysis.table import Column, Kind
@@ -17,6 +18,7 @@ class Measure:
         field: its path in a record, and its column in a frame.
         form: a format for it in units of `unit`.
         short: its title in the table of the command line; empty where that leaves it out.
+        most: the end of its scale, which begins at 0 and which no interval passes.
     """
 
     title: str
@@ -26,6 +28,7 @@ class Measure:
     unit: float = 1
     better: Literal["higher", "lower", ""] = "lower"
     short: str = ""
+    most: float = inf
 
     def column(self, key: str) -> Column:
         return Column(key=key, title=self.title, better=self.better)
@@ -36,6 +39,7 @@ MEASURES: Mapping[str, Measure] = {
         *("test accuracy (%)", "test_accuracy", "measured", ".2f"),
         better="higher",
         short="test accuracy %",
+        most=100,
     ),
     "parameters": Measure("parameters", "parameters", "counted", ",.0f", short="params"),
     "ops": Measure(
@@ -58,7 +62,7 @@ MEASURES: Mapping[str, Measure] = {
     "train_seconds": Measure("training (s)", "train_seconds", "measured", ",.1f", short="train s"),
     "search_step_mib": Measure("search step (MiB)", "search_step_mib", "measured", ",.1f"),
     "valid_accuracy": Measure(
-        "valid accuracy (%)", "valid_accuracy", "measured", ".2f", better="higher"
+        "valid accuracy (%)", "valid_accuracy", "measured", ".2f", better="higher", most=100
     ),
 }
 """By the name that values and columns go by; the table of a comparison shows all but the last."""

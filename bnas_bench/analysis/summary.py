@@ -7,6 +7,7 @@ the seeds that finished. A trial that has not run, or failed, is counted and nam
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from math import nan
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from pandas import DataFrame
 from scipy import stats
 
 from bnas_bench.analysis.measures import MEASURES, Measure
+from bnas_bench.analysis.stats import NotEnough, summary
+from bnas_bench.analysis.stats.means import FEWEST
 from bnas_bench.analysis.table import Column, Table, Value
 from bnas_bench.plugins.spec import changed, label
 from bnas_bench.runs.store import Record
@@ -39,8 +42,9 @@ def summarise(frame: DataFrame) -> DataFrame:
     """Mean, sample standard deviation and 95 % t interval over the seeds, a row per configuration.
 
     Rows stand in the order in which they first appear; runs of a method or a space whose code has
-    changed since are runs of another, and say by which code. A single seed has no deviation, and what
-    one of its seeds lacks has no mean.
+    changed since are runs of another, and say by which code. A single seed has no deviation, fewer than
+    three and equal ones no interval, and what one of its seeds lacks has no mean. Intervals end where
+    their scale does.
 
     Args:
         frame: records, as `run` and `load_results` give them; damaged ones, of which nobody knows
@@ -61,8 +65,10 @@ def summarise(frame: DataFrame) -> DataFrame:
     mean, sd = (
         found.reindex(planned.index).where(whole) for found in (by_row.mean(), by_row.std())
     )
-    half = sd.mul(stats.t.ppf(0.975, n - 1) / np.sqrt(n), axis=0)
-    found = dict(zip(STATISTICS, (mean, sd, mean - half, mean + half), strict=True))
+    half = sd.where(sd > 0).mul((stats.t.ppf(0.975, n - 1) / np.sqrt(n)).where(n >= FEWEST), axis=0)
+    most = [column.most for column in COLUMNS.values()]
+    lower, upper = (mean - half).clip(lower=0), (mean + half).clip(upper=most, axis=1)
+    found = dict(zip(STATISTICS, (mean, sd, lower, upper), strict=True))
     measures = pd.concat(found, axis=1).swaplevel(axis=1)
     order = pd.MultiIndex.from_product([fields, STATISTICS])
     trials = pd.concat({"trials": pd.concat([n, planned], axis=1)}, axis=1)
@@ -72,11 +78,12 @@ def summarise(frame: DataFrame) -> DataFrame:
 def interval(values: Sequence[float]) -> tuple[float, float]:
     """The 95 % t interval of a mean, for seaborn: `sns.pointplot(..., errorbar=bb.interval)`.
 
-    It is (nan, nan) where there are fewer than two values.
+    It is (nan, nan) where there are fewer than three values, or all are equal.
     """
-    found = np.asarray(values, float)
-    half = stats.t.ppf(0.975, len(found) - 1) * stats.sem(found) if len(found) > 1 else np.nan
-    return float(found.mean() - half), float(found.mean() + half)
+    found = summary(values)
+    if isinstance(found, NotEnough) or isinstance(found.interval, NotEnough):
+        return nan, nan
+    return found.interval.lower, found.interval.upper
 
 
 def as_json(frame: DataFrame) -> list[dict[str, Any]]:

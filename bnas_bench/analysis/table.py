@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-Kind = Literal["text", "measured", "simulated", "predicted", "counted", "quoted", "missing"]
-"""`counted` follows from the network alone (MACs, parameters); `missing` says why in `note`."""
+Kind = Literal[
+    "text", "measured", "computed", "simulated", "predicted", "counted", "quoted", "missing"
+]
+"""`computed` is a statistic of what was measured, such as p; `counted` follows from the network alone
+(MACs, parameters); `missing` says why in `note`."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from bnas_bench.analysis.frame import Results, Row, Setting, read, states
 from bnas_bench.analysis.table import Table
 from bnas_bench.core.errors import BadValue
 from bnas_bench.report.commands import Origin
-from bnas_bench.report.contrasts import RANDOM, against_random, front_table, rank_table
+from bnas_bench.report.contrasts import RANDOM, against_random, gain_table
 from bnas_bench.report.datasets import Family, dataset_table, difference_in_words, families
 from bnas_bench.report.folder import replaced, write_page, write_tables, write_texts
 from bnas_bench.report.learned import learned_table
@@ -62,7 +62,7 @@ def build(store: Store, origin: Origin, folder: Path | str) -> None:
         pictures = Pictures(results, store, new / "figures", slugs)
         planned = pictures.plan(found)
         with aside(pictures.draw):
-            tables = list(_tables(results, store, origin, found, slugs))
+            tables = list(_tables(results, origin, found, slugs))
             write_tables(tables, new)
             draw_cells(finished[:DRAWN], store, new / "cells")
             drawn = {file.stem: file.read_text("utf-8") for file in (new / "cells").glob("*.svg")}
@@ -133,7 +133,6 @@ def _slugs(settings: Mapping[Setting, Sequence[Row]]) -> dict[Setting, str]:
 
 def _tables(
     results: Results,
-    store: Store,
     origin: Origin,
     found: Sequence[Family],
     slugs: Mapping[Setting, str],
@@ -145,8 +144,7 @@ def _tables(
         yield comparison(setting, rows, f"main-{slug}", origin.rows(rows))
         for made in (
             against_random(setting, rows, f"random-{slug}"),
-            rank_table(setting, rows, f"ranks-{slug}"),
-            front_table(setting, rows, f"fronts-{slug}", store),
+            gain_table(setting, rows, f"gain-{slug}"),
             learned_table(setting, rows, f"learned-{slug}"),
         ):
             if made:
@@ -169,8 +167,9 @@ def _facts(results: Results, found: Sequence[Family], drawn: int) -> Iterator[st
             "numbers."
         )
     yield (
-        "Numbers are means over seeds, intervals of level 95 %. Nothing is pooled over budgets, and where "
-        "intervals overlap no winner is named."
+        "Numbers are means over seeds, intervals of level 95 %. Nothing is pooled over budgets. A method is "
+        "the best where all others are shown to be worse, at a level of 5 % for all of them together, and "
+        "every trial is there (docs/statistics.md)."
     )
     without = [
         str(setting)

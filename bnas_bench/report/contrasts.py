@@ -1,229 +1,200 @@
-"""Tables of statistics over the seeds of a setting: against `random`, of ranks, of fronts."""
+"""Tables of statistics over the seeds of a setting: against `random`, and of accuracy and OPs at once."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from math import isfinite
+from collections.abc import Sequence
+from statistics import fmean
 
-from bnas_bench.analysis.frame import Row, Setting
-from bnas_bench.analysis.searches import NO_LOG
+from bnas_bench.analysis.frame import DRAWS, Row, Setting
 from bnas_bench.analysis.stats import (
+    POWER,
+    Contrast,
     Estimate,
     NotEnough,
-    Paired,
+    contrast,
     holm,
     hypervolume,
-    improvement_over_random,
-    paired,
     probability_of_improvement,
-    rank_correlation,
+    rank_sum,
+    relative,
+    seeds_pair,
 )
 from bnas_bench.analysis.table import Column, Table, Value, missing
-from bnas_bench.core.files import read_regular
 from bnas_bench.report.tables import METHOD, N, circumstances, warnings
 from bnas_bench.report.values import average, counted, estimate, p_value
-from bnas_bench.runs.store import Store
+from bnas_bench.report.verdict import MARGIN, contenders
 
 RANDOM = "random"
 """The method that all others are compared with."""
 
-BEYOND = 1.1
-"""OPs of the reference point, as a multiple of the dearest network's, so that this one counts too."""
+DRAWN = 20
+"""Drawn architectures that a relative improvement is taken of."""
 
-Front = tuple[Sequence[float], Sequence[float]]
-"""Accuracies in per cent, and OPs."""
-
-PAIRED = {
+CONTRASTED = {
     "n": "n",
     "difference": "difference (points)",
-    "t": "p of t test",
-    "holm": "p of t test (Holm)",
-    "wilcoxon": "p of Wilcoxon",
-    "least": "least p of Wilcoxon",
+    "p": "p",
+    "holm": "p (Holm)",
+    "ranks": "p of rank sum",
+    "ranks_holm": "p of rank sum (Holm)",
+    "least": "least p of rank sum",
+    "equal": f"p of not equal within {MARGIN:g} point",
+    "detectable": "least difference that shows (points)",
 }
 
 
 def against_random(setting: Setting, rows: Sequence[Row], name: str) -> Table | None:
-    """Every method against `random` on the seeds that both have; None without two to compare."""
+    """Every method against `random`, where all trials of both are there; None without two to compare."""
     base = next((row for row in rows if row.method == RANDOM and row.runs), None)
-    others = [row for row in rows if row is not base and row.runs]
+    others = [row for row in contenders(rows) if row is not base]
     if base is None or not others:
         return None
-    found = {
-        row.method: paired(row.by_seed("test_accuracy"), base.by_seed("test_accuracy"))
-        for row in others
-    }
-    tested = {
-        method: pair.t_p
-        for method, pair in found.items()
-        if isinstance(pair, Paired) and isinstance(pair.t_p, float)
-    }
-    adjusted = holm(tested)
+    tested = [row for row in [base, *others] if row.complete]
+    pair = seeds_pair([row.by_seed("test_accuracy") for row in tested])
+    found = {row.method: _contrast(row, base, pair=pair) for row in others}
+    p_values = {method: c if isinstance(c, NotEnough) else c.p for method, c in found.items()}
+    sums = {row.method: _ranks(row, base) for row in others}
+    adjusted = (
+        holm(p_values),
+        holm({m: r if isinstance(r, NotEnough) else r[0] for m, r in sums.items()}),
+    )
     columns = {
-        **{key: Column(key=key, title=title) for key, title in PAIRED.items()},
+        **{key: Column(key=key, title=title) for key, title in CONTRASTED.items()},
         "improvement": Column(key="improvement", title="P(better)", better="higher"),
         "relative": Column(key="relative", title="RI (%)", better="higher"),
     }
+    draws = next((row for row in rows if row.method == DRAWS), None)
     return Table(
         name=name,
         title=f"Against random on {setting}",
         caption=(
-            f"{circumstances(setting, rows)}. Test accuracy minus that of random, on the n seeds that "
-            "both have: mean [95 % t interval]; p of the paired t test, by itself and with Holm's "
-            f"correction for {len(tested)} comparisons; p of the exact Wilcoxon test, and the least that "
-            "it can give for n. On all seeds of both [95 % bootstrap interval]: the probability that a run "
-            "is better than one of random, and RI = 100 (accuracy - random) / random."
+            f"{circumstances(setting, rows)}. Test accuracy minus that of random: mean [95 % t interval] "
+            f"and p, {PAIRED if pair else WELCH}; p of the exact rank-sum test, and the least that it can "
+            f"give for these n and ties; Holm's corrections are for {len(others)} comparisons. Two one-sided "
+            f"tests: below 0.05 the difference is shown to be less than {MARGIN:g} point. The least "
+            f"difference that such runs show with a chance of {100 * POWER:g} %, before a correction. "
+            "P(better): the probability that a run is better than one of random [95 % interval]. RI = "
+            "100 (accuracy - average) / average, of at least "
+            f"{DRAWN} architectures of {DRAWS} [95 % interval of Fieller]."
         ),
         columns=[METHOD, *columns.values()],
         rows=[
             {"method": Value(text=row.method)}
-            | _tests(found[row.method], adjusted.get(row.method), [*row.ids, *base.ids])
-            | _improvements(row, base)
+            | _tests(found[row.method], adjusted[0][row.method], [*row.ids, *base.ids])
+            | _rank_tests(sums[row.method], adjusted[1][row.method], [*row.ids, *base.ids])
+            | _improvements(row, base, draws)
             for row in others
         ],
         notes=warnings(rows),
     )
 
 
+WELCH = "of Welch's t test on all runs, as pairing by seed gains nothing here"
+PAIRED = "of the t test paired by seed, as the seeds move all methods alike"
+
+
+def _lacking(*rows: Row) -> NotEnough | None:
+    """Why nothing is said of rows whose survivors alone would speak."""
+    words = [
+        f"{row.method} has {len(row.runs)} of {row.planned} trials"
+        for row in rows
+        if not row.complete
+    ]
+    return NotEnough(f"a contrast needs all trials, and {' and '.join(words)}") if words else None
+
+
+def _contrast(row: Row, base: Row, *, pair: bool) -> Contrast | NotEnough:
+    scores = (side.by_seed("test_accuracy") for side in (row, base))
+    return _lacking(row, base) or contrast(*scores, pair=pair)
+
+
+def _ranks(row: Row, base: Row) -> tuple[float, float] | NotEnough:
+    return _lacking(row, base) or rank_sum(row.accuracies(), base.accuracies())
+
+
 def _tests(
-    pair: Paired | NotEnough, adjusted: float | None, ids: Sequence[str]
+    found: Contrast | NotEnough, adjusted: float | NotEnough, ids: Sequence[str]
 ) -> dict[str, Value]:
-    if isinstance(pair, NotEnough):
-        return {key: missing(pair.reason) for key in PAIRED}
+    if isinstance(found, NotEnough):
+        keys = ("n", "difference", "p", "holm", "equal", "detectable")
+        return {key: missing(found.reason) for key in keys}
+    n, m = found.n
+    least = found.detectable()
     return {
-        "n": Value(text=str(pair.n), number=pair.n, runs=ids),
-        "difference": estimate(Estimate(pair.difference, pair.interval), ids, pair.n, "+.2f"),
-        "t": p_value(pair.t_p, ids, pair.n),
-        "holm": p_value(pair.t_p if adjusted is None else adjusted, ids, pair.n),
-        "wilcoxon": p_value(pair.wilcoxon_p, ids, pair.n),
-        "least": p_value(pair.smallest_p, ids, pair.n),
+        "n": Value(text=f"{n}" if n == m else f"{n}, {m}", number=n, runs=ids),
+        "difference": estimate(
+            Estimate(found.difference, found.interval), ids, n + m, "+.2f", kind="measured"
+        ),
+        "p": p_value(found.p, ids, n + m),
+        "holm": p_value(adjusted, ids, n + m),
+        "equal": p_value(found.equal(MARGIN), ids, n + m),
+        "detectable": missing(least.reason)
+        if isinstance(least, NotEnough)
+        else Value(text=f"{least:.2f}", kind="computed", number=least, n=n + m, runs=ids),
     }
 
 
-def _improvements(row: Row, base: Row) -> dict[str, Value]:
-    x, y = (list(side.by_seed("test_accuracy").values()) for side in (row, base))
+def _rank_tests(
+    found: tuple[float, float] | NotEnough, adjusted: float | NotEnough, ids: Sequence[str]
+) -> dict[str, Value]:
+    if isinstance(found, NotEnough):
+        return {key: missing(found.reason) for key in ("ranks", "ranks_holm", "least")}
+    return {
+        "ranks": p_value(found[0], ids, len(ids)),
+        "ranks_holm": p_value(adjusted, ids, len(ids)),
+        "least": p_value(found[1], ids, len(ids)),
+    }
+
+
+def _improvements(row: Row, base: Row, draws: Row | None) -> dict[str, Value]:
     ids = [*row.ids, *base.ids]
-    better = probability_of_improvement({"": x}, {"": y})
+    better = _lacking(row, base) or probability_of_improvement(
+        {"": row.accuracies()}, {"": base.accuracies()}
+    )
+    drawn = 0 if draws is None else len(draws.runs)
+    if row is draws:
+        return {"improvement": estimate(better, ids, len(ids)), "relative": Value(text="")}
+    if draws is None or drawn < DRAWN:
+        return {
+            "improvement": estimate(better, ids, len(ids)),
+            "relative": missing(f"it needs {DRAWN} runs of {DRAWS}, there are {drawn}"),
+        }
+    of_draws = [*row.ids, *draws.ids]
+    improved = _lacking(row, draws) or relative(row.accuracies(), draws.accuracies())
     return {
         "improvement": estimate(better, ids, len(ids)),
-        "relative": estimate(improvement_over_random(x, y), ids, len(ids), "+.2f"),
+        "relative": estimate(improved, of_draws, len(of_draws), "+.2f"),
     }
 
 
-def rank_table(setting: Setting, rows: Sequence[Row], name: str) -> Table | None:
-    """How well a search's own estimate ranks what it finds; None if no search has one.
-
-    Methods are not pooled: they estimate by different means (on a supernet's weights, after short
-    trainings), and a correlation over all of them would compare the means.
-    """
-    lines = [line for row in rows if (line := _ranks(row))]
-    if not lines:
+def gain_table(setting: Setting, rows: Sequence[Row], name: str) -> Table | None:
+    """How much better than `random` the runs are in accuracy and OPs at once; None without it."""
+    base = next((row for row in rows if row.method == RANDOM and row.complete), None)
+    others = [row for row in rows if row.runs and row is not base]
+    if base is None or not others:
         return None
-    return Table(
-        name=name,
-        title=f"Estimate of the search against test accuracy on {setting}",
-        caption=(
-            f"{circumstances(setting, rows)}. Rank correlation [95 % bootstrap interval], over the n seeds "
-            "of a method, between the validation accuracy that its search saw (on inherited weights, where "
-            "it trains a supernet) and the test accuracy after training from scratch. Methods are not "
-            "pooled, as they estimate by different means."
-        ),
-        columns=[
-            METHOD,
-            N,
-            Column(key="tau", title="Kendall's tau-b", better="higher"),
-            Column(key="rho", title="Spearman's rho", better="higher"),
-        ],
-        rows=lines,
-        notes=warnings(rows),
-    )
-
-
-def _ranks(row: Row) -> Mapping[str, Value] | None:
-    pairs = {
-        run.id: (valid, run.values["test_accuracy"])
-        for run in row.runs
-        if (valid := run.values["valid_accuracy"]) is not None
-    }
-    if not pairs:
-        return None
-    ids, n = list(pairs), len(pairs)
-    found = rank_correlation(*zip(*pairs.values(), strict=True))
-    tau, rho = (found, found) if isinstance(found, NotEnough) else (found.tau, found.rho)
-    return {
-        "method": Value(text=row.method),
-        "n": Value(text=str(n), number=n, runs=ids),
-        "tau": estimate(tau, ids, n),
-        "rho": estimate(rho, ids, n),
-    }
-
-
-def front_table(setting: Setting, rows: Sequence[Row], name: str, store: Store) -> Table | None:
-    """The hypervolumes of each method's front of runs and of its searches' fronts.
-
-    None if no run finished.
-    """
-    runs = [run for row in rows for run in row.runs]
-    if not runs:
-        return None
-    chance = 100 / runs[0].classes
-    of_runs = {
-        row.method: (
-            list(row.by_seed("test_accuracy").values()),
-            list(row.by_seed("ops").values()),
-        )
-        for row in rows
-    }
-    searched = {run.id: read_front(store, run.id) for run in runs if run.front_size}
-    corner, searched_corner = (
-        (chance, BEYOND * max((ops for _, front in fronts for ops in front), default=1.0))
-        for fronts in (of_runs.values(), searched.values())
-    )
+    least, most = (fmean(base.by_seed(key).values()) for key in ("test_accuracy", "ops"))
     lines = []
-    for row in rows:
-        line = {"method": Value(text=row.method), "n": counted(row)}
-        if row.runs:
-            volume = _volume(of_runs[row.method], corner)
-            line["front"] = average([volume], row.ids, n=len(row.runs))
-        if ids := [run.id for run in row.runs if run.front_size]:
-            volumes = [_volume(searched[run], searched_corner) for run in ids]
-            line["searches"] = average(volumes, ids, spread=True)
-        lines.append(line)
-    columns = [Column(key="front", title="front of the runs (%)", better="higher")]
-    caption = (
-        f"{circumstances(setting, rows)}. Hypervolume in per cent of the rectangle from the reference "
-        f"point to 100 % at no OPs. Front of the runs: of test accuracy and OPs (nas-bnn), reference "
-        f"{chance:g} % and {corner[1] / 1e6:,.3f} M OPs; it can only grow with n."
-    )
-    if searched:
-        columns.append(Column(key="searches", title="fronts of the searches (%)", better="higher"))
-        caption += (
-            " Fronts of the searches: of validation accuracy and OPs at the search's scale, as each "
-            "search estimates them, mean ± sample standard deviation [95 % t interval], reference "
-            f"{chance:g} % and {searched_corner[1] / 1e6:,.3f} M OPs."
+    for row in others:
+        volumes = [
+            100 * hypervolume([accuracy], [ops], (least, most)) / ((100 - least) * most)
+            for accuracy, ops in zip(row.accuracies(), row.by_seed("ops").values(), strict=True)
+        ]
+        gain = average(volumes, row.ids, kind="computed", spread=True, most=100)
+        lines.append(
+            {"method": Value(text=row.method), "n": counted(row)}
+            | {"gain": gain if row.complete else missing("trials are missing")}
         )
     return Table(
         name=name,
-        title=f"Fronts of accuracy and OPs on {setting}",
-        caption=caption,
-        columns=[METHOD, N, *columns],
+        title=f"Better than random in accuracy and OPs on {setting}",
+        caption=(
+            f"{circumstances(setting, rows)}. Hypervolume of each run, in per cent of the rectangle from the "
+            f"mean of random ({least:.2f} %, {most / 1e6:,.3f} M OPs of nas-bnn) to 100 % at no OPs: 0 for a "
+            "run that is not better in both, so that cheap networks alone gain nothing. Mean ± sample "
+            "standard deviation over the seeds [95 % t interval]; the reference is taken as it is."
+        ),
+        columns=[METHOD, N, Column(key="gain", title="gain (%)", better="higher")],
         rows=lines,
         notes=warnings(rows),
     )
-
-
-def _volume(front: Front, corner: tuple[float, float]) -> float:
-    """In per cent of the largest."""
-    chance, ops = corner
-    return 100 * hypervolume(*front, corner) / ((100 - chance) * ops)
-
-
-def read_front(store: Store, run: str) -> Front:
-    """The members of a search's front; none if the file is gone or cannot be read."""
-    try:
-        members = json.loads(read_regular(store.folder(run) / "front.json"))
-        front = [float(m["valid_accuracy"]) for m in members], [float(m["ops"]) for m in members]
-    except (OSError, *NO_LOG):
-        return [], []
-    return front if all(map(isfinite, front[0] + front[1])) else ([], [])

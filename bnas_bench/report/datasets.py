@@ -45,9 +45,11 @@ class Family:
 
     @cached_property
     def complete(self) -> dict[str, Mapping[str, Row]]:
-        """The methods that have runs on every dataset."""
+        """The methods all of whose trials finished on every dataset."""
         return {
-            method: rows for method, rows in self.rows.items() if len(rows) == len(self.datasets)
+            method: rows
+            for method, rows in self.rows.items()
+            if len(rows) == len(self.datasets) and all(row.complete for row in rows.values())
         }
 
     def critical(self) -> CriticalDifference | NotEnough:
@@ -114,7 +116,7 @@ def dataset_table(family: Family, name: str) -> Table | None:
             )
         if rank := ranks.get(method):
             ids = [run for row in rows.values() for run in row.ids]
-            line["rank"] = Value(text=f"{rank:.2f}", kind="measured", number=rank, runs=ids)
+            line["rank"] = Value(text=f"{rank:.2f}", kind="computed", number=rank, runs=ids)
         lines.append(line)
     return Table(
         name=name,
@@ -145,7 +147,7 @@ def difference_in_words(family: Family, found: CriticalDifference | NotEnough) -
         f"ranks that differ by {found.difference:.2f} differ (Nemenyi, alpha {found.alpha:g})."
     )
     if left_out := [method for method in family.rows if method not in found.ranks]:
-        words += f" Not ranked, as a dataset lacks them: {', '.join(left_out)}."
+        words += f" Not ranked, as trials of them are missing: {', '.join(left_out)}."
     return words
 
 

@@ -34,6 +34,7 @@ PLAIN = 200
 
 MEANINGS: Mapping[Kind, str] = {
     "measured": "comes from runs of this benchmark.",
+    "computed": "is a statistic of what runs of this benchmark measured.",
     "simulated": "is of the floating-point simulation of a binary network, not of its bits.",
     "predicted": "is computed by a model of the machine, not measured on it.",
     "counted": "follows from the network alone.",

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from bnas_bench.analysis.frame import Results, Row, Run, Setting
 from bnas_bench.analysis.searches import incumbents
-from bnas_bench.analysis.stats import NotEnough
+from bnas_bench.analysis.stats import FEWEST_RUNS, NotEnough
 from bnas_bench.core.architecture import Architecture
 from bnas_bench.core.errors import BenchError
 from bnas_bench.core.files import Unwritable
@@ -87,7 +87,7 @@ class Pictures:
             f"accuracy-{self.slugs[setting]}",
             f"Test accuracy on {setting}",
             f"{circumstances(setting, rows)}. Dots are seeds, marks their means with the 95 % t interval, "
-            "from two seeds on; the axis ends at 0 and 100 %, where an interval may not.",
+            "from three seeds on; the axis ends at 0 and 100 %, where an interval may not.",
             rows,
         )
 
@@ -143,8 +143,8 @@ class Pictures:
 
         caption = (
             f"Space {family.space}, budget {family.budget}, datasets {', '.join(family.datasets)}. The part "
-            "of a method's runs, over all datasets, whose test accuracy is above x; bands are 95 % bootstrap "
-            "intervals, point by point."
+            "of a method's runs whose test accuracy is above x, on average over the datasets; bands, from "
+            f"{FEWEST_RUNS} runs of each on, are 95 % bootstrap intervals, point by point."
         )
         name = f"profile-{self.slug(family)}"
         yield self.picture(make, name, f"Performance profiles on {family}", caption, rows)

@@ -4,15 +4,27 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from math import sqrt
 
 from bnas_bench.analysis.frame import Missing, Results, Row, Setting, differing
 from bnas_bench.analysis.measures import MEASURES
-from bnas_bench.analysis.stats import NotEnough, summary, winner
-from bnas_bench.analysis.table import Column, Table, Value
-from bnas_bench.report.values import IQM_RUNS, counted, mean, middle, seed_text, short
+from bnas_bench.analysis.stats import NotEnough, Standing
+from bnas_bench.analysis.table import Column, Table, Value, missing
+from bnas_bench.report.values import (
+    IQM_RUNS,
+    average,
+    counted,
+    mean,
+    middle,
+    p_text,
+    seed_text,
+    short,
+)
+from bnas_bench.report.verdict import chance_of, standing_of, verdict
 
 METHOD = Column(key="method", title="method", numeric=False)
 N = Column(key="n", title="n")
+CHANCE = Column(key="chance", title="accuracy, failures as chance (%)", better="higher")
 
 
 def comparison(setting: Setting, rows: Sequence[Row], name: str, commands: Sequence[str]) -> Table:
@@ -20,22 +32,65 @@ def comparison(setting: Setting, rows: Sequence[Row], name: str, commands: Seque
     shown = {key: measure for key, measure in MEASURES.items() if key != "valid_accuracy"}
     accuracy, *others = (measure.column(key) for key, measure in shown.items())
     iqm = Column(key="iqm", title="IQM (%)", better="higher")
+    chance, known = chance_of(rows), standing_of(rows)
+    place = [Column(key="best", title="as best", numeric=False)] * isinstance(known, Standing)
+    lacking = [] if chance is None or all(row.complete for row in rows) else [CHANCE]
     return Table(
         name=name,
         title=f"Comparison on {setting}",
         caption=(
             f"{circumstances(setting, rows)}. Accuracy: mean ± sample standard deviation over n seeds "
-            f"[95 % t interval]; IQM: interquartile mean [95 % bootstrap interval], from {IQM_RUNS} "
-            "seeds on; all else: means over the seeds."
+            f"[95 % t interval]; IQM: interquartile mean [95 % t interval], from {IQM_RUNS} seeds on; all "
+            f"else: means over the seeds.{images_error(rows)}"
         ),
-        columns=[METHOD, N, accuracy, iqm, *others],
+        columns=[METHOD, N, accuracy, *place, *lacking, iqm, *others],
         rows=[
             {"method": Value(text=row.method), "n": counted(row), "iqm": middle(row)}
             | {key: mean(row, key, measure) for key, measure in shown.items()}
+            | _standing(row, known)
+            | ({CHANCE.key: _with_chance(row, chance)} if chance is not None and lacking else {})
             for row in rows
         ],
-        notes=[*warnings(rows), best(rows)],
+        notes=[*warnings(rows), *verdict(rows)],
         commands=commands,
+    )
+
+
+def _standing(row: Row, known: Standing | NotEnough) -> dict[str, Value]:
+    """Whether the row may be the best."""
+    if isinstance(known, NotEnough):
+        return {}
+    if row.method in known.kept:
+        return {"best": Value(text="not excluded" if len(known.kept) > 1 else "shown best")}
+    p = known.excluded.get(row.method)
+    if p is None:
+        return {}
+    text = f"excluded, p = {p_text(p)}"
+    return {"best": Value(text=text, kind="computed", number=p, n=len(row.runs), runs=row.ids)}
+
+
+def _with_chance(row: Row, chance: float) -> Value:
+    """The mean accuracy where a trial that failed has that of chance."""
+    if row.refused:
+        return missing("it cannot run here")
+    values = row.with_chance(chance)
+    if values is None:
+        return missing("trials are not over")
+    return average(values, row.ids, kind="computed")
+
+
+def images_error(rows: Iterable[Row]) -> str:
+    """What the test images alone make uncertain, as a sentence; empty where their number is unknown."""
+    runs = [run for row in rows for run in row.runs]
+    images = {run.test_images for run in runs}
+    known = [v for run in runs if (v := run.values["test_accuracy"]) is not None]
+    if len(images) != 1 or not (n := images.pop()) or not known:
+        return ""
+    share = sum(known) / len(known) / 100
+    return (
+        f" That there are {n:,} test images leaves each accuracy a standard error of "
+        f"{100 * sqrt(share * (1 - share) / n):.1f} points, the same images for all: no interval here "
+        "has it."
     )
 
 
@@ -50,21 +105,6 @@ def circumstances(setting: Setting, rows: Iterable[Row]) -> str:
     if setting.budget != "paper":
         words += "; a budget other than paper reproduces no paper's numbers"
     return words
-
-
-def best(rows: Iterable[Row]) -> str:
-    """Which method has the best test accuracy, or why none is said to have."""
-    compared = [row for row in rows if row.runs]
-    if unlike := list(differing([run for row in compared for run in row.runs])):
-        return f"No winner is named: the runs differ in {' and '.join(unlike)}."
-    intervals = {}
-    for row in compared:
-        known = summary(list(row.by_seed("test_accuracy").values()))
-        intervals[row.method] = known if isinstance(known, NotEnough) else known.interval
-    found = winner(intervals)
-    if isinstance(found, NotEnough):
-        return f"No winner is named: {found.reason}."
-    return f"Best test accuracy: {found}, whose 95 % t interval lies clear of all others."
 
 
 def warnings(rows: Sequence[Row]) -> list[str]:

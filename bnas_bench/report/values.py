@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from math import inf
 
 import numpy as np
 
@@ -33,7 +34,10 @@ def mean(row: Row, name: str, measure: Measure) -> Value:
         return missing(_lacking(lacking, name))
     values = [value / measure.unit for value in row.by_seed(name).values()]
     accuracy = name == "test_accuracy"
-    return average(values, row.ids, kind=measure.kind, form=measure.form, spread=accuracy)
+    most = measure.most
+    return average(
+        values, row.ids, kind=measure.kind, form=measure.form, spread=accuracy, most=most
+    )
 
 
 def average(
@@ -44,12 +48,14 @@ def average(
     kind: Kind = "measured",
     form: str = ".2f",
     spread: bool = False,
+    most: float = inf,
 ) -> Value:
     """The mean of values, one from each run.
 
     Args:
         n: of the runs, where a single value comes from several.
         spread: whether to show the standard deviation and the interval.
+        most: the end of the values' scale, which begins at 0.
     """
     if not values:
         return missing("there are no values")
@@ -57,7 +63,7 @@ def average(
     text, lower, upper = f"{number:{form}}", None, None
     if spread and not isinstance(found := summary(values), NotEnough):
         text += f" ± {f'{found.sd:{form}}' if isinstance(found.sd, float) else '-'}"
-        lower, upper = ends(found.interval)
+        lower, upper = ends(found.interval, 0, most)
     return Value(
         text=text,
         kind=kind,
@@ -71,21 +77,35 @@ def average(
 
 def middle(row: Row) -> Value:
     """The interquartile mean of the test accuracy; empty where it is the mean."""
-    values = list(row.by_seed("test_accuracy").values())
+    values = row.accuracies()
     if len(values) < IQM_RUNS:
         return Value(text="")
-    return estimate(interquartile_mean({"": values}), row.ids, len(values))
+    return estimate(
+        interquartile_mean({"": values}), row.ids, len(values), kind="measured", most=100
+    )
 
 
-def estimate(found: Estimate | NotEnough, ids: Sequence[str], n: int, form: str = ".2f") -> Value:
-    """A statistic of n runs, and its interval."""
+def estimate(
+    found: Estimate | NotEnough,
+    ids: Sequence[str],
+    n: int,
+    form: str = ".2f",
+    *,
+    kind: Kind = "computed",
+    most: float | None = None,
+) -> Value:
+    """A statistic of n runs, and its interval.
+
+    Args:
+        most: the end of its scale, if that begins at 0 and ends.
+    """
     if isinstance(found, NotEnough):
         return missing(found.reason)
     reason = found.interval.reason if isinstance(found.interval, NotEnough) else ""
-    lower, upper = ends(found.interval)
+    lower, upper = ends(found.interval) if most is None else ends(found.interval, 0, most)
     return Value(
         text=f"{found.value:{form}}",
-        kind="measured",
+        kind=kind,
         number=found.value,
         n=n,
         runs=ids,
@@ -95,18 +115,23 @@ def estimate(found: Estimate | NotEnough, ids: Sequence[str], n: int, form: str 
     )
 
 
-def ends(interval: Interval | NotEnough) -> tuple[float | None, float | None]:
-    """The ends of an interval, where there is one."""
+def ends(
+    interval: Interval | NotEnough, least: float = -inf, most: float = inf
+) -> tuple[float | None, float | None]:
+    """The ends of an interval, where there is one; a scale from `least` to `most` cuts them off."""
     if isinstance(interval, NotEnough):
         return None, None
-    return interval.lower, interval.upper
+    return max(interval.lower, least), min(interval.upper, most)
 
 
 def p_value(found: float | NotEnough, ids: Sequence[str], n: int) -> Value:
     if isinstance(found, NotEnough):
         return missing(found.reason)
-    text = f"{found:.3f}" if found >= 0.0005 else f"{found:.0e}"
-    return Value(text=text, kind="measured", number=found, n=n, runs=ids)
+    return Value(text=p_text(found), kind="computed", number=found, n=n, runs=ids)
+
+
+def p_text(p: float) -> str:
+    return f"{p:.3f}" if p >= 0.0005 else f"{p:.0e}"
 
 
 def befell(trials: Iterable[Missing]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations
 from math import inf, nan, sqrt
 from typing import Any
 
@@ -15,24 +16,30 @@ from scipy import stats as scipy_stats
 from bnas_bench.analysis.stats import (
     RESAMPLES,
     Band,
+    Contrast,
     CriticalDifference,
     Curve,
     Estimate,
     Interval,
     NotEnough,
-    Paired,
     RankCorrelation,
+    Standing,
     Summary,
     anytime,
+    contrast,
     critical_difference,
+    detectable,
     holm,
     hypervolume,
-    improvement_over_random,
     interquartile_mean,
-    paired,
     performance_profile,
     probability_of_improvement,
     rank_correlation,
+    rank_sum,
+    relative,
+    seeds_needed,
+    seeds_pair,
+    standing,
     summary,
     winner,
 )
@@ -109,6 +116,12 @@ def test_summaries_that_lack_something() -> None:
     assert (one.n, one.mean) == (1, 0.7)
     assert reason(one.sd) == "one value has no spread"
     assert reason(one.interval) == "one value has no interval"
+    two = summary([0.2, 0.4])
+    assert isinstance(two, Summary)
+    assert (two.sd, reason(two.interval)) == (
+        pytest.approx(0.1 * sqrt(2)),
+        "2 values, an interval needs 3",
+    )
     assert (same.mean, same.sd) == (pytest.approx(0.1), 0.0)
     assert reason(same.interval) == "all 3 values are equal"
 
@@ -134,53 +147,119 @@ def test_no_winner_where_intervals_overlap_or_lack() -> None:
     assert reason(winner({"dcpnas": Interval(1, 2)})) == "nothing to compare with"
 
 
-def test_paired_by_hand() -> None:
+def test_contrast_as_scipy() -> None:
+    rng = np.random.default_rng(2)
+    x, y = rng.normal(0.90, 0.02, 5), rng.normal(0.89, 0.06, 9)
+    found = contrast(dict(enumerate(x)), dict(enumerate(y)), pair=False)
+    assert isinstance(found, Contrast)
+    welch = scipy_stats.ttest_ind(x, y, equal_var=False)
+    assert (found.n, found.paired, found.p) == ((5, 9), False, pytest.approx(welch.pvalue))
+    assert ends(found.interval) == pytest.approx(tuple(welch.confidence_interval()))
+    margin = 0.03
+    sides = (
+        scipy_stats.ttest_ind(x + margin, y, equal_var=False, alternative="greater").pvalue,
+        scipy_stats.ttest_ind(x - margin, y, equal_var=False, alternative="less").pvalue,
+    )
+    assert found.equal(margin) == pytest.approx(max(sides))
+
+
+def test_paired_contrast_by_hand() -> None:
     """Differences 1, 2, 3; with 2 degrees of freedom p = 1 - t / sqrt(2 + t^2)."""
-    found = paired({0: 5, 1: 7, 2: 9, 7: 1}, {2: 6, 1: 5, 0: 4, 8: 2, 9: 3})
-    assert isinstance(found, Paired)
-    assert (found.n, found.difference) == (3, 2.0)
+    found = contrast({0: 5, 1: 7, 2: 9, 7: 1}, {2: 6, 1: 5, 0: 4, 8: 2, 9: 3}, pair=True)
+    assert isinstance(found, Contrast)
+    assert (found.n, found.difference) == ((3, 3), 2.0)
     half, t = 4.302653 / sqrt(3), 2 * sqrt(3)
     assert ends(found.interval) == pytest.approx((2 - half, 2 + half), rel=1e-6)
-    assert found.t_p == pytest.approx(1 - t / sqrt(2 + t * t))
-    assert found.wilcoxon_p == found.smallest_p == 0.25
+    assert found.p == pytest.approx(1 - t / sqrt(2 + t * t))
 
 
-@pytest.mark.parametrize("n", [2, 5, 9, 20])
-def test_paired_as_scipy(n: int) -> None:
+def test_contrasts_without_spread() -> None:
+    same = contrast({0: 0.9, 1: 0.9}, {0: 0.9, 1: 0.9}, pair=False)
+    apart = contrast({0: 0.9, 1: 0.8, 2: 0.7}, {0: 0.8, 1: 0.7, 2: 0.6}, pair=True)
+    assert isinstance(same, Contrast)
+    assert isinstance(apart, Contrast)
+    assert (same.difference, same.p) == (0, 1)
+    for found in (apart.p, apart.interval, apart.equal(1), same.interval, same.detectable()):
+        assert reason(found) == "the runs do not spread"
+    assert reason(contrast({0: 1.0}, {0: 2.0, 1: 3.0}, pair=False)).startswith("1 and 2 runs")
+    assert reason(contrast({0: 1.0}, {1: 2.0}, pair=True)) == "pairs need two shared seeds"
+
+
+def test_what_n_could_show_is_what_it_shows() -> None:
+    """4.05 points at 5 seeds of sd 2, by drawing; and as statsmodels' TTestIndPower has it (2.0244)."""
+    assert detectable(2, 5) == pytest.approx(2 * 2.0244, abs=2e-3)
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(0, 2, (2, 20_000, 5)) + np.array([detectable(2, 5, 3), 0])[:, None, None]
+    p = scipy_stats.ttest_ind(x, y, axis=1).pvalue
+    assert np.mean(p < 0.05 / 3) == pytest.approx(0.8, abs=0.012)
+    assert seeds_needed(2, detectable(2, 7)) == 7
+    assert seeds_needed(2, detectable(2, 7) - 1e-6) == 8
+    assert reason(seeds_needed(50, 0.01)) == "more than 100,000 seeds would be needed"
+
+
+def test_pairs_only_where_seeds_explain_more_than_pairing_costs() -> None:
+    rng = np.random.default_rng(0)
+    seeds = rng.normal(size=6)
+    rows = [dict(enumerate(seeds + 0.2 * rng.normal(size=6))) for _ in range(4)]
+    assert seeds_pair(rows)
+    assert not seeds_pair([dict(enumerate(rng.normal(size=6))) for _ in range(4)])
+    assert not seeds_pair(rows[:1])
+    assert not seeds_pair([{0: 1.0, 1: 2.0}, {0: 2.0, 1: 3.0}])
+
+
+@pytest.mark.parametrize(("n", "m"), [(3, 3), (5, 8), (10, 10)])
+def test_rank_sum_as_scipy(n: int, m: int) -> None:
     rng = np.random.default_rng(n)
-    x, y = rng.normal(0.90, 0.02, n), rng.normal(0.89, 0.02, n)
-    found = paired(dict(enumerate(x)), dict(enumerate(y)))
-    assert isinstance(found, Paired)
-    assert found.t_p == pytest.approx(scipy_stats.ttest_rel(x, y).pvalue)
-    exact = scipy_stats.wilcoxon(x - y, method="exact").pvalue
-    assert found.wilcoxon_p == pytest.approx(exact)
+    x, y = rng.normal(size=n), rng.normal(size=m) + 0.5
+    p, least = rank_sum(x, y)
+    assert p == pytest.approx(scipy_stats.mannwhitneyu(x, y, method="exact").pvalue)
+    assert least == pytest.approx(2 / scipy_stats.binom(n + m, 0.5).pmf(n) / 2 ** (n + m))
 
 
-@pytest.mark.parametrize("d", [[1, 1, 2, -1, 3, 0, 0, 2, -2], [1, -1], [2, 2, 2, 2, 2, -1]])
-def test_wilcoxon_with_ties_and_zeros(d: list[float]) -> None:
-    """scipy goes through all signs one by one. Hundredths make sure that rounding breaks no tie."""
-    found = paired(
-        {i: 0.9 + v / 100 + i / 10 for i, v in enumerate(d)}, {i: 0.9 + i / 10 for i in range(9)}
-    )
-    assert isinstance(found, Paired)
-    every_sign = scipy_stats.PermutationMethod(n_resamples=inf)
-    assert found.wilcoxon_p == pytest.approx(scipy_stats.wilcoxon(d, method=every_sign).pvalue)
+def test_rank_sum_with_ties_by_dealing_them_all() -> None:
+    """Of 10 ways to deal 1, 1, 1, 2, 3 as two and three, 3 give 1, 1 and 1 gives 2, 3, which is as far."""
+    assert rank_sum([1, 1], [1, 2, 3]) == (pytest.approx(0.4), pytest.approx(0.1))
+    values = [1, 1, 2, 2, 2, 3, 4, 4]
+    dealt = [sum(scipy_stats.rankdata(values)[list(c)]) for c in combinations(range(8), 3)]
+    x = [1, 2, 2]
+    far = np.abs(np.array(dealt) - np.mean(dealt))
+    seen = abs(sum(scipy_stats.rankdata(values)[[0, 2, 3]]) - np.mean(dealt))
+    p, least = rank_sum(x, [1, 2, 3, 4, 4])
+    assert p == pytest.approx(np.mean(far >= seen - 1e-9))
+    assert least == pytest.approx(np.mean(far >= far.max() - 1e-9))
+    assert rank_sum([1, 1], [1, 1]) == (1, 1)
 
 
-def test_pairs_that_do_not_differ_or_all_alike() -> None:
-    same = paired({0: 0.9, 1: 0.8, 2: 0.7}, {0: 0.9, 1: 0.8, 2: 0.7})
-    assert isinstance(same, Paired)
-    assert (same.difference, same.t_p, same.wilcoxon_p) == (0, 1, 1)
-    assert reason(same.interval) == "all 3 differences are equal"
-    shifted = paired({0: 0.9, 1: 0.8, 2: 0.7}, {0: 0.8, 1: 0.7, 2: 0.6})
-    assert isinstance(shifted, Paired)
-    assert reason(shifted.t_p) == "all 3 differences are equal"
-    assert shifted.wilcoxon_p == 0.25
-    one = paired({0: 0.9}, {0: 0.8})
-    assert isinstance(one, Paired)
-    assert reason(one.interval) == reason(one.t_p) == "one pair has no spread"
-    assert one.wilcoxon_p == one.smallest_p == 1
-    assert reason(paired({0: 0.9}, {1: 0.8})) == "no seed is shared"
+def test_standing_excludes_the_worst_and_keeps_the_alike() -> None:
+    scores = {
+        "collapsed": [10.0] * 5,
+        "a": [95.0, 96.0, 94.5, 95.5, 96.5],
+        "worse": [90.0, 91.0, 89.0, 90.5, 88.0],
+        "b": [95.2, 95.8, 96.2, 94.9, 95.1],
+    }
+    found = standing(scores)
+    assert isinstance(found, Standing)
+    assert found.kept == ("a", "b")
+    assert list(found.excluded) == ["collapsed", "worse"]
+    assert max(found.excluded.values()) <= 0.05 < found.p
+    assert found.winner is None
+    alike = scipy_stats.kruskal(*scores.values()).pvalue
+    assert found.alike == pytest.approx(alike)
+    assert standing(scores) == found
+    back = standing({name: [-x for x in values] for name, values in scores.items()}, better="lower")
+    assert isinstance(back, Standing)
+    assert (back.kept, list(back.excluded)) == (found.kept, list(found.excluded))
+    best = standing({name: scores[name] for name in ("a", "worse", "collapsed")})
+    assert isinstance(best, Standing)
+    assert best.winner == "a"
+
+
+def test_standing_without_spread_or_runs() -> None:
+    same = standing({"a": [10.0] * 3, "b": [10.0] * 3})
+    assert isinstance(same, Standing)
+    assert (same.kept, same.p, same.alike) == (("a", "b"), 1, 1)
+    assert reason(standing({"a": [1, 2]})) == "nothing to compare with"
+    assert reason(standing({"a": [1, 2], "b": [1]})) == "one run of b: a comparison needs 2"
 
 
 def test_holm() -> None:
@@ -193,82 +272,122 @@ def test_holm() -> None:
     assert [name for name, p in demsar.items() if p < 0.05] == ["C4.5+m+cf", "C4.5+m"]
     assert holm({"a": 0.9, "b": 0.8}) == {"a": 1, "b": 1}
     assert holm({}) == {}
+    lacking = NotEnough("the runs do not spread")
+    assert holm({"a": 0.01, "b": lacking, "c": 0.03}) == {
+        "a": pytest.approx(0.03),
+        "b": lacking,
+        "c": pytest.approx(0.06),
+    }
 
 
 def test_interquartile_mean_as_scipy_and_rliable() -> None:
-    value, lower, upper = estimated(interquartile_mean(X))
-    assert value == scipy_stats.trim_mean(np.concatenate(list(X.values())), 0.25)
-    assert value == pytest.approx(0.8963)  # rliable's
-    assert (lower, upper) == pytest.approx((0.8893, 0.9025), abs=4e-4)  # its 50,000 resamples
+    found = interquartile_mean(X)
+    assert isinstance(found, Estimate)
+    assert found.value == scipy_stats.trim_mean(np.concatenate(list(X.values())), 0.25)
+    assert found.value == pytest.approx(0.8963)  # rliable's
+    assert reason(found.interval).startswith("fewer than 10 runs of a, b, c")
+    rng = np.random.default_rng(0)
+    many = {task: rng.normal(size=12) for task in "abc"}
     scipys = scipy_stats.bootstrap(
-        tuple(map(np.array, X.values())),
+        tuple(many.values()),
         lambda *runs, axis: scipy_stats.trim_mean(np.concatenate(runs, axis), 0.25, axis),
         n_resamples=RESAMPLES,
         method="percentile",
         rng=0,
     )
+    _, lower, upper = estimated(interquartile_mean(many))
     assert (lower, upper) == pytest.approx(tuple(scipys.confidence_interval), rel=1e-12)
-    uneven = {"a": [1.0, 2.0, 9.0], "b": [3.0, 4.0, 5.0, 6.0, 100.0]}
-    assert estimated(interquartile_mean(uneven))[0] == (3 + 4 + 5 + 6) / 4
+
+
+def test_tasks_count_alike_whatever_their_runs() -> None:
+    """Two runs at 95 and many at 66: each task has half of the weight, and the quarters cut are of each."""
+    for n in (2, 6, 30):
+        found = interquartile_mean({"a": [95.0] * 2, "b": [66.0] * n})
+        assert isinstance(found, Estimate)
+        assert found.value == pytest.approx(80.5)
+        curve = performance_profile({"a": [95.0] * 2, "b": [66.0] * n}, [70])
+        assert isinstance(curve, Curve)
+        assert curve.y == pytest.approx([0.5])
+
+
+def test_interval_of_a_trimmed_mean_by_hand() -> None:
+    """Of 1, 2, 3, 4, 9 the middle is 2, 3, 4; moved in, 2, 2, 3, 4, 4: squares 4, over 3 x 2."""
+    value, lower, upper = estimated(interquartile_mean({"a": [9, 1, 3, 2, 4]}))
+    half = 4.302653 * sqrt(4 / 6)
+    assert (value, lower, upper) == pytest.approx((3, 3 - half, 3 + half), rel=1e-6)
+    four = interquartile_mean({"a": [1, 2, 3, 4]})
+    assert isinstance(four, Estimate)
+    assert reason(four.interval) == "2 runs in the middle, an interval needs 3"
 
 
 def test_runs_are_resampled_within_their_task() -> None:
     """Between far tasks all of the spread would lie; within them there is little."""
-    value, lower, upper = estimated(interquartile_mean({"a": [0, 0.1, 0.2], "b": [9, 9.1, 9.2]}))
+    ten = np.linspace(0, 0.2, 10)
+    value, lower, upper = estimated(interquartile_mean({"a": ten, "b": 9 + ten}))
     assert value == pytest.approx(4.6)
     assert 4.4 < lower < value < upper < 4.8
 
 
-def test_coverage_of_the_bootstrap() -> None:
-    """Of 20 normal scores nearly 95 %. Three scores have their range, which holds the median in 3/4."""
-    rng = np.random.default_rng(0)
-    held = {3: 0, 20: 0}
-    for n in held:
-        for trial in range(400):
-            _, lower, upper = estimated(interquartile_mean({"a": rng.normal(size=n)}, seed=trial))
-            held[n] += lower <= 0 <= upper
-    assert 0.92 <= held[20] / 400 <= 0.98
-    assert held[3] / 400 == pytest.approx(0.75, abs=0.05)
-
-
 def test_probability_of_improvement_as_scipy_and_rliable() -> None:
-    value, lower, upper = estimated(probability_of_improvement(X, Y))
+    found = probability_of_improvement(X, Y)
+    assert isinstance(found, Estimate)
     u = [scipy_stats.mannwhitneyu(X[task], Y[task]).statistic / 36 for task in X]
-    assert value == pytest.approx(np.mean(u))
-    assert value == pytest.approx(0.81944444)  # rliable's
-    assert (lower, upper) == pytest.approx((0.66203704, 0.94444444), abs=0.015)  # 10,000 resamples
-    back = estimated(probability_of_improvement(Y, X))
-    assert back[0] == pytest.approx(1 - value)
+    assert found.value == pytest.approx(np.mean(u))
+    assert found.value == pytest.approx(0.81944444)  # rliable's
+    assert reason(found.interval).startswith("fewer than 10 runs of a, b, c")
+    back = probability_of_improvement(Y, X)
+    assert isinstance(back, Estimate)
+    assert back.value == pytest.approx(1 - found.value)
     uneven = probability_of_improvement({"a": [1, 2]}, {"a": [1, 0, 3]})
-    assert estimated(uneven)[0] == (0.5 + 1 + 0 + 1 + 1 + 0) / 6
+    assert isinstance(uneven, Estimate)
+    assert uneven.value == (0.5 + 1 + 0 + 1 + 1 + 0) / 6
 
 
-def test_improvement_over_random() -> None:
+def test_total_separation_keeps_its_interval() -> None:
+    """Newcombe's equation at its ends: theta lies t standard errors, of the end's own, from either."""
+    value, lower, upper = estimated(probability_of_improvement({"": [4, 5, 6]}, {"": [1, 2, 3]}))
+    assert (value, upper) == (1, 1)
+    variance = lower * (1 - lower) / 9 * (1 + 2 * ((1 - lower) / (2 - lower) + lower / (1 + lower)))
+    assert (1 - lower) / sqrt(variance) == pytest.approx(2.776445, rel=1e-5)
+    back = estimated(probability_of_improvement({"": [1, 2, 3]}, {"": [4, 5, 6]}))
+    assert back == pytest.approx((0, 0, 1 - lower))
+
+
+def test_relative_difference() -> None:
     """By hand; for many runs the interval is that of the delta method."""
-    assert estimated(improvement_over_random([96, 98], [93, 95]))[0] == pytest.approx(300 / 94)
+    assert estimated(relative([96, 98], [93, 95]))[0] == pytest.approx(300 / 94)
     rng = np.random.default_rng(0)
     m, r = rng.normal(0.90, 0.01, 200), rng.normal(0.80, 0.02, 100)
-    value, lower, upper = estimated(improvement_over_random(m, r))
+    value, lower, upper = estimated(relative(m, r))
     ratio = m.mean() / r.mean()
     variance = m.var() / 200 + ratio**2 * r.var() / 100
     assert value == pytest.approx(100 * (ratio - 1))
     half = 1.96 * 100 * sqrt(variance) / r.mean()
     assert (value - lower, upper - value) == pytest.approx((half, half), rel=0.1)
-    assert (
-        reason(improvement_over_random([1, 2], [0, 0]))
-        == "random sampling has a mean accuracy of 0"
-    )
+    assert reason(relative([1, 2], [0, 0])) == "a mean of 0 has no multiples"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_relative_and_plain_difference_agree_on_whether_there_is_one(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    x, y = rng.normal(92, 2, 3), rng.normal(88, 3, 4)
+    _, lower, upper = estimated(relative(x, y))
+    plain = contrast(dict(enumerate(x)), dict(enumerate(y)), pair=False)
+    assert isinstance(plain, Contrast)
+    left, right = ends(plain.interval)
+    assert (lower > 0, upper < 0) == (left > 0, right < 0)
 
 
 def test_rank_correlation_as_scipy() -> None:
     """The interval from the same resamples, one by one, by scipy; with ties on both sides."""
-    x, y = np.array([0.90, 0.92, 0.92, 0.95, 0.91]), np.array([0.60, 0.65, 0.61, 0.63, 0.63])
+    x = np.array([0.90, 0.92, 0.92, 0.95, 0.91, 0.93, 0.94, 0.92, 0.96, 0.90])
+    y = np.array([0.60, 0.65, 0.61, 0.63, 0.63, 0.62, 0.66, 0.64, 0.66, 0.61])
     found = rank_correlation(x, y, seed=3)
     assert isinstance(found, RankCorrelation)
-    assert found.n == 5
+    assert found.n == 10
     drawn = [
         row
-        for row in np.random.default_rng(3).integers(5, size=(RESAMPLES, 5))
+        for row in np.random.default_rng(3).integers(10, size=(RESAMPLES, 10))
         if len(set(x[row])) > 1 and len(set(y[row])) > 1
     ]
     for estimate, scipys in (
@@ -285,8 +404,8 @@ def test_rank_correlations_that_lack_something() -> None:
     assert isinstance(three, RankCorrelation)
     assert (three.tau.value, three.rho.value) == (pytest.approx(1 / 3), pytest.approx(0.5))
     for estimate in (three.tau, three.rho):
-        assert reason(estimate.interval) == "3 architectures, an interval needs 4"
-    perfect = rank_correlation(range(9), range(9))
+        assert reason(estimate.interval) == "3 architectures, an interval needs 10"
+    perfect = rank_correlation(range(10), range(10))
     assert isinstance(perfect, RankCorrelation)
     assert perfect.tau.value == pytest.approx(1)
     assert reason(perfect.tau.interval) == "resampling does not change the value"
@@ -306,30 +425,34 @@ def test_scores_without_runs(number: Callable[[Any], object]) -> None:
 def test_estimates_without_an_interval() -> None:
     lone = interquartile_mean({"a": [1, 2], "b": [5]})
     assert isinstance(lone, Estimate)
-    assert reason(lone.interval) == "one run of b: an interval needs 2"
-    for alike in (
-        interquartile_mean({"a": [0.1] * 3}),
-        probability_of_improvement({"a": [0.3, 0.4]}, {"a": [0.1, 0.2]}),
-        improvement_over_random([0.1] * 3, [0.3] * 7),
-    ):
-        assert isinstance(alike, Estimate)
-        assert reason(alike.interval) == "resampling does not change the value"
+    assert reason(lone.interval).startswith("fewer than 10 runs of a, b")
+    same = interquartile_mean({"a": [0.1] * 3})
+    assert isinstance(same, Estimate)
+    assert reason(same.interval) == "the middle 3 runs are equal"
+    ri = relative([0.1] * 3, [0.3] * 7)
+    assert isinstance(ri, Estimate)
+    assert reason(ri.interval) == "the runs do not spread"
+    tasks = {"a": [0.3] * 10, "b": [0.4] * 10}
+    apart = probability_of_improvement(tasks, {"a": [0.1] * 10, "b": [0.2] * 10})
+    assert isinstance(apart, Estimate)
+    assert reason(apart.interval) == "resampling does not change the value"
     one = probability_of_improvement({"a": [1, 2]}, {"a": [0]})
     assert isinstance(one, Estimate)
-    assert (one.value, reason(one.interval)) == (1, "one run of a: an interval needs 2")
-    ri = improvement_over_random([0.9], [0.8, 0.7])
+    assert (one.value, reason(one.interval)) == (1, "2 and 1 runs, an interval needs 3 of each")
+    ri = relative([0.9], [0.8, 0.7])
     assert isinstance(ri, Estimate)
-    assert reason(ri.interval) == "one run of the method: an interval needs 2"
+    assert reason(ri.interval) == "1 and 2 runs: a contrast needs 2 of each"
     odd = probability_of_improvement({"a": [1], "b": [1]}, {"a": [1], "c": [1]})
     assert reason(odd) == "only one of the two has runs of b, c"
     assert reason(probability_of_improvement({"a": [1]}, {})) == "there are no runs"
 
 
 def test_the_seed_alone_decides() -> None:
-    assert interquartile_mean(X) == interquartile_mean(X, seed=0) != interquartile_mean(X, seed=1)
-    assert probability_of_improvement(X, Y, seed=5) == probability_of_improvement(X, Y, seed=5)
-    assert rank_correlation(X["a"], Y["a"]) == rank_correlation(X["a"], Y["a"])
-    assert improvement_over_random(X["a"], Y["a"]) == improvement_over_random(X["a"], Y["a"])
+    rng = np.random.default_rng(0)
+    x, y = ({task: rng.normal(size=10) for task in "ab"} for _ in range(2))
+    assert interquartile_mean(x) == interquartile_mean(x, seed=0) != interquartile_mean(x, seed=1)
+    assert probability_of_improvement(x, y, seed=5) == probability_of_improvement(x, y, seed=5)
+    assert rank_correlation(x["a"], y["a"]) == rank_correlation(x["a"], y["a"])
 
 
 def test_anytime_by_hand() -> None:
@@ -370,16 +493,17 @@ def test_anytime_that_lacks_something() -> None:
 def test_performance_profile_as_rliable() -> None:
     found = performance_profile(X, [0.86, 0.88, 0.90, 0.92])
     assert isinstance(found, Curve)
-    assert isinstance(found.band, Band)
     np.testing.assert_allclose(found.y, [1, 16 / 18, 7 / 18, 1 / 18])  # counted; 0.900 is not above
-    # rliable's 20,000 resamples; quantiles move in steps of 1/18
-    np.testing.assert_allclose(found.band.lower, [1, 0.72222222, 0.16666667, 0], atol=1e-8)
-    np.testing.assert_allclose(found.band.upper, [1, 1, 0.61111111, 0.16666667], atol=1e-8)
-    assert found.band.kind == "95% bootstrap interval of 18 runs, point by point"
-    lone = performance_profile({"a": [1], "b": [2, 3]}, [1.5])
-    assert isinstance(lone, Curve)
-    assert lone.y == pytest.approx([2 / 3])
-    assert reason(lone.band) == "one run of a: an interval needs 2"
+    assert reason(found.band).startswith("fewer than 10 runs of a, b, c")
+    rng = np.random.default_rng(0)
+    runs = rng.uniform(size=20)
+    band = performance_profile({"a": runs}, [0.5]).band
+    assert isinstance(band, Band)
+    assert band.kind == "95% bootstrap interval of 20 runs, point by point"
+    # Of a share in 20 resampled runs: the binomial distribution's quantiles.
+    share = np.mean(runs > 0.5)
+    expected = scipy_stats.binom(20, share).ppf([0.025, 0.975]) / 20
+    np.testing.assert_allclose([band.lower[0], band.upper[0]], expected, atol=0.051)
 
 
 def test_hypervolume_by_hand() -> None:
@@ -499,7 +623,8 @@ def test_why_there_is_no_critical_difference() -> None:
     [
         (lambda: summary([1, nan]), "values with nan, which is no finite number"),
         (lambda: summary([[1, 2]]), r"values of shape \(1, 2\); one vector is needed"),
-        (lambda: paired({0: inf}, {0: 1}), "scores with inf"),
+        (lambda: contrast({0: inf, 1: 1}, {0: 1, 1: 2}, pair=False), "scores with inf"),
+        (lambda: seeds_needed(2, 0), "a difference of 0; seeds can show one above 0 only"),
         (lambda: interquartile_mean({"cifar10": [1, nan]}), "scores of cifar10 with nan"),
         (lambda: rank_correlation([1, 2], [1]), "2 and 1 accuracies"),
         (lambda: holm({"a": 1.5}), r"p value 1.5 of a; it must lie within \[0, 1\]"),

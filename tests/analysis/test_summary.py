@@ -201,14 +201,30 @@ def test_several_machines_are_all_named_and_paper_needs_no_warning() -> None:
 
 
 def test_the_interval_is_students() -> None:
-    # 90, 92, 97: mean 93, sd sqrt(13), and of t with two degrees of freedom 97.5 % lie below 4.302653.
+    # 40, 42, 47: mean 43, sd sqrt(13), and of t with two degrees of freedom 97.5 % lie below 4.302653.
     half = 4.302653 * (13 / 3) ** 0.5
-    frame = to_frame([done(90.0), done(92.0, seed=1), done(97.0, seed=2), done(80.0, "dcpnas")])
+    frame = to_frame([done(40.0), done(42.0, seed=1), done(47.0, seed=2), done(80.0, "dcpnas")])
     found = summarise(frame)["test_accuracy"]
-    assert [*found.iloc[0]] == pytest.approx([93, 13**0.5, 93 - half, 93 + half], rel=1e-6)
+    assert [*found.iloc[0]] == pytest.approx([43, 13**0.5, 43 - half, 43 + half], rel=1e-6)
     assert [*found.iloc[1].isna()] == [False, True, True, True]
-    assert interval([90.0, 92.0, 97.0]) == pytest.approx((93 - half, 93 + half), rel=1e-6)
+    assert interval([40.0, 42.0, 47.0]) == pytest.approx((43 - half, 43 + half), rel=1e-6)
     assert all(map(math.isnan, interval([90.0])))
+
+
+def test_intervals_stay_on_their_scale_and_need_three_seeds() -> None:
+    # 90, 92, 97: 93 + 8.96 is no accuracy; and of 1 and 9 bits the interval would begin below none.
+    three = [done(x, seed=seed, memory_bits=bits) for seed, (x, bits) in enumerate(THREE)]
+    found = summarise(to_frame(three)).iloc[0]
+    assert found["test_accuracy", "upper"] == 100
+    assert found["memory_bits", "lower"] == 0
+    assert math.isnan(found["passes", "lower"])  # equal values have no interval
+    two = summarise(to_frame(three[:2])).iloc[0]
+    assert two["test_accuracy", "sd"] == pytest.approx(2**0.5)
+    assert two[[("test_accuracy", "lower"), ("test_accuracy", "upper")]].isna().all()
+    assert all(map(math.isnan, interval([90.0, 92.0])))
+
+
+THREE = [(90.0, 1), (92.0, 1), (97.0, 9)]
 
 
 def test_what_nobody_knows_is_in_no_row() -> None:

@@ -90,7 +90,7 @@ def test_a_sweep_by_rising_x_and_the_paper_hollow() -> None:
 
 def test_bars_have_means_runs_and_the_paper() -> None:
     figure = figures.bars(
-        {"one": [88.0, 92.0], "two": [80.0]},
+        {"one": [80.0, 90.0, 100.0], "two": [80.0]},
         TITLES,
         paper={"two": 95.0, "three": 70.0},
         within=(0, 100),
@@ -102,14 +102,14 @@ def test_bars_have_means_runs_and_the_paper() -> None:
     assert [drawn(line) for line in hollow] == [[(95, 1), (70, 2)]]
     assert {line.get_markerfacecolor() for line in hollow} == {"none"}
     dots = [line for line in axes.lines if line.get_markersize() == 2 and len(line.get_xdata())]
-    assert [list(line.get_xdata()) for line in dots] == [[88, 92, 80]]
+    assert [list(line.get_xdata()) for line in dots] == [[80, 90, 100, 80]]
     found = looks(["one", "two", "three"])
     means = [line for line in axes.lines if line.get_marker() == found["one"].marker]
     assert drawn(means[0])[0] == (90, 0)
     assert to_hex(means[0].get_color()) == found["one"].colour
-    # By hand: t(0.975, 1) = 12.7062, times sd / sqrt(2), which is 2.
+    # By hand: t(0.975, 2) = 4.302653, times sd / sqrt(3), which is 5.7735.
     ends = [line.get_xdata() for line in axes.lines if len(line.get_xdata()) > 2]
-    assert any(np.allclose([min(x), max(x)], [90 - 25.4124, 90 + 25.4124]) for x in ends)
+    assert any(np.allclose([min(x), max(x)], [90 - 24.8414, 90 + 24.8414]) for x in ends)
     assert names(figure) == ["mean, 95 % interval", "run", "paper"]
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
+from math import sqrt
 from pathlib import Path
+from statistics import variance
 
 import pytest
-from scipy.stats import ttest_rel, wilcoxon
+from scipy.stats import mannwhitneyu, t, ttest_ind, ttest_rel
 
-from bnas_bench.analysis.frame import Results
+from bnas_bench.analysis.frame import DRAWS, Results
 from bnas_bench.analysis.table import Table, Value
-from bnas_bench.report.contrasts import against_random, front_table, rank_table
+from bnas_bench.report.contrasts import against_random, gain_table
 from bnas_bench.report.datasets import dataset_table, families
-from bnas_bench.report.tables import best, comparison, lost
+from bnas_bench.report.tables import comparison, lost
 from bnas_bench.runs.store import Store
 from tests.helpers.records import done, failed, planned, put, trials
 from tests.helpers.records import results as results_of
@@ -47,7 +48,7 @@ def test_means_spread_and_interval(store: Store) -> None:
     # sd sqrt(26 / 2) = 3.6056; t of 2 degrees of freedom is 4.3027, times sd / sqrt(3): 8.9567.
     assert accuracy.text == "93.00 ± 3.61"
     assert accuracy.lower == pytest.approx(93 - 8.9567, abs=1e-3)
-    assert accuracy.upper == pytest.approx(93 + 8.9567, abs=1e-3)
+    assert accuracy.upper == 100  # not 93 + 8.96: the scale ends there
     assert (accuracy.n, accuracy.kind, accuracy.number) == (3, "measured", 93)
     assert accuracy.runs == [trial.id for trial in trials("random", seeds=3)]
     assert found["iqm"].text == ""
@@ -70,7 +71,7 @@ def test_means_spread_and_interval(store: Store) -> None:
 def test_the_interquartile_mean_from_four_seeds_on(store: Store) -> None:
     found = row(compared(fill(store, {"random": [90.0, 92.0, 94.0, 99.0]})), "random")
     assert found["iqm"].text == "93.00"  # the mean of 92 and 94
-    assert 90 <= found["iqm"].lower < 93 < found["iqm"].upper <= 99
+    assert found["iqm"].note == "no interval: 2 runs in the middle, an interval needs 3"
 
 
 def test_one_seed_has_no_spread(store: Store) -> None:
@@ -116,12 +117,76 @@ def test_no_mean_of_what_a_seed_lacks(store: Store) -> None:
     assert (latency.kind, latency.note) == ("missing", "not in the record of seed 1: no such layer")
 
 
-def test_a_winner_only_where_its_interval_is_clear(store: Store) -> None:
-    rows = fill(store, {"random": [50.0, 51.0, 52.0], "dcpnas": [90.0, 91.0, 92.0]}).rows
-    assert best(rows).startswith("Best test accuracy: dcpnas")
-    rows = fill(store, {"random": [50.0, 51.0, 52.0], "darts": [50.0, 52.0, 54.0]}).rows
-    assert [row.method for row in rows] == ["random", "darts", "dcpnas"]
-    assert best(rows[:2]) == "No winner is named: the intervals of random and darts overlap."
+def test_a_winner_only_where_all_others_are_excluded(store: Store) -> None:
+    results = fill(store, {"random": [50.0, 51.0, 52.0], "dcpnas": [90.0, 91.0, 92.0]})
+    table = compared(results)
+    assert "Shown to be best: dcpnas; every other method is excluded." in table.notes
+    assert row(table, "dcpnas")["best"].text == "shown best"
+    assert row(table, "random")["best"].text.startswith("excluded, p = ")
+    results = fill(store, {"darts": [90.0, 90.5, 92.5]})
+    table = compared(results)
+    assert (
+        "No method is shown to be best. Not excluded as best: darts and dcpnas." in table.notes
+        or "No method is shown to be best. Not excluded as best: dcpnas and darts." in table.notes
+    )
+    assert any(note.startswith("Shown worse, at a level of 5 %") for note in table.notes)
+    # The means are equal; sd of 1 and 1.32 leave a difference of 2 points within a t interval of 3 seeds.
+    assert any("differ by less than 1 point is not shown" in note for note in table.notes)
+
+
+def test_survivors_are_no_winners(store: Store) -> None:
+    """Two of five seeds left, and both above all others: no winner, and none with chance for the lost."""
+    fill(store, {"random": [50.0, 51.0, 52.0, 53.0, 52.0]})
+    for number, trial in enumerate(trials("dcpnas", seeds=5)):
+        put(store, done(trial, 90.0 + number) if number < 2 else failed(trial, "Diverged: nan"))
+    table = compared(results_of(store))
+    assert "No winner is named: that needs all trials, and dcpnas has 2 of 5." in table.notes
+    assert "best" not in row(table, "random")
+    chance = row(table, "dcpnas")["chance"]
+    assert (chance.number, chance.kind) == (pytest.approx((90 + 91 + 3 * 10) / 5), "computed")
+    assert row(table, "random")["chance"].number == pytest.approx(51.6)
+    (second,) = (note for note in table.notes if note.startswith("If a failure counts as chance"))
+    assert "(10 %): No method is shown to be best." in second
+    for trial in trials("dcpnas", seeds=5):
+        put(store, failed(trial, "Diverged: nan"))
+    table = compared(results_of(store))
+    assert "No winner is named: that needs all trials, and dcpnas has 0 of 5." in table.notes
+    (second,) = (note for note in table.notes if note.startswith("If a failure counts as chance"))
+    assert "Shown to be best: random" in second
+    ((setting, rows),) = results_of(store).settings.items()
+    contrast = row(against_random(setting, rows, "random"), "dcpnas")["difference"]
+    assert contrast.note == "a contrast needs all trials, and dcpnas has 0 of 5 trials"
+
+
+def test_a_trial_that_is_not_over_is_no_failure(store: Store) -> None:
+    fill(store, {"random": [50.0, 51.0, 52.0], "dcpnas": [90.0, 91.0]})
+    table = compared(results_of(store))
+    assert "Not over, and not counted as chance either: trials of dcpnas." in table.notes
+    assert row(table, "dcpnas")["chance"].kind == "missing"
+
+
+def test_what_is_refused_does_not_compete(store: Store) -> None:
+    fill(store, {"random": [50.0, 51.0, 52.0], "dcpnas": [90.0, 91.0, 92.0]})
+    for trial in trials("bats", seeds=3):
+        put(store, failed(trial, "no such cell", "refused"))
+    notes = compared(results_of(store)).notes
+    assert "Shown to be best: dcpnas; every other method is excluded." in notes
+    assert any(note.startswith("Not compared, as they cannot run here: bats") for note in notes)
+
+
+def test_one_architecture_twice_is_flagged(store: Store) -> None:
+    for trial in trials("random", seeds=2):
+        put(store, done(trial, 50.0, architecture_id="a"))
+    fill(store, {"dcpnas": [50.0, 51.0]})
+    (note,) = (note for note in compared(results_of(store)).notes if note.startswith("Runs that"))
+    assert note.endswith("tells them apart: random 2 of 2.")
+
+
+def test_the_test_images_leave_an_error(store: Store) -> None:
+    results = fill(store, {"random": [90.0, 90.0]}, test_images=900)
+    # sqrt(0.9 x 0.1 / 900) = 1 %
+    said = "there are 900 test images leaves each accuracy a standard error of 1.0 points"
+    assert said in compared(results).caption
 
 
 def test_no_winner_between_runs_of_different_code(store: Store) -> None:
@@ -160,7 +225,11 @@ def test_against_random_as_scipy_has_it(store: Store) -> None:
     results = fill(store, {"random": random, "dcpnas": dcpnas, "darts": darts})
     ((setting, rows),) = results.settings.items()
     table = against_random(setting, rows, "random")
-    tests = {name: ttest_rel(x, random) for name, x in (("dcpnas", dcpnas), ("darts", darts))}
+    assert "of Welch's t test on all runs" in table.caption
+    tests = {
+        name: ttest_ind(x, random, equal_var=False)
+        for name, x in (("dcpnas", dcpnas), ("darts", darts))
+    }
     for name, x in (("dcpnas", dcpnas), ("darts", darts)):
         found, test = row(table, name), tests[name]
         interval = test.confidence_interval()
@@ -168,27 +237,45 @@ def test_against_random_as_scipy_has_it(store: Store) -> None:
         assert found["difference"].number == pytest.approx(sum(x) / 5 - sum(random) / 5)
         assert found["difference"].lower == pytest.approx(interval.low)
         assert found["difference"].upper == pytest.approx(interval.high)
-        assert found["t"].number == pytest.approx(test.pvalue)
-        assert found["wilcoxon"].number == pytest.approx(wilcoxon(x, random).pvalue)
-        assert found["least"].number == 2 / 2**5
-        assert found["relative"].number == pytest.approx(100 * (sum(x) / sum(random) - 1))
+        assert (found["p"].number, found["p"].kind) == (pytest.approx(test.pvalue), "computed")
+        exact = mannwhitneyu(x, random, method="exact").pvalue
+        assert found["ranks"].number == pytest.approx(exact)
+        assert found["least"].number == pytest.approx(2 / 252)
+        assert found["relative"].note == "it needs 20 runs of random[form=draw], there are 0"
     # Holm: the smaller of two p is doubled, the larger stays (or takes the doubled one's place).
-    small, large = sorted(test.pvalue for test in tests.values())
-    assert row(table, "dcpnas")["holm"].number == pytest.approx(2 * small)
-    assert row(table, "darts")["holm"].number == pytest.approx(max(large, 2 * small))
-    # All 25 pairs of dcpnas and random are won.
-    assert row(table, "dcpnas")["improvement"].number == 1
-    assert row(table, "dcpnas")["improvement"].note.startswith("no interval: ")
+    for test, adjusted in (("p", "holm"), ("ranks", "ranks_holm")):
+        small, large = sorted(row(table, name)[test].number for name in ("dcpnas", "darts"))
+        assert row(table, "dcpnas")[adjusted].number == pytest.approx(2 * small)
+        assert row(table, "darts")[adjusted].number == pytest.approx(max(large, 2 * small))
+    # All 25 pairs of dcpnas and random are won, and the interval stays.
+    improvement = row(table, "dcpnas")["improvement"]
+    assert (improvement.number, improvement.upper) == (1, 1)
+    assert 0.4 < improvement.lower < 0.7
 
 
-def test_pairs_are_of_shared_seeds(store: Store) -> None:
-    fill(store, {"random": [50.0, 60.0]})
-    put(store, done(trials("dcpnas", seeds=2)[1], 63.0))
-    results = results_of(store)
-    ((setting, rows),) = results.settings.items()
-    found = row(against_random(setting, rows, "random"), "dcpnas")
-    assert (found["n"].number, found["difference"].text) == (1, "+3.00")
-    assert found["t"].kind == "missing"
+def test_pairing_is_used_where_the_seeds_move_all_methods_alike(store: Store) -> None:
+    random, dcpnas = [50.0, 60.0, 55.0, 42.0], [52.0, 61.5, 57.5, 44.0]
+    ((setting, rows),) = fill(store, {"random": random, "dcpnas": dcpnas}).settings.items()
+    table = against_random(setting, rows, "random")
+    assert "of the t test paired by seed" in table.caption
+    assert row(table, "dcpnas")["p"].number == pytest.approx(ttest_rel(dcpnas, random).pvalue)
+
+
+def test_improvement_is_over_the_average_of_draws(store: Store) -> None:
+    """The draws may have more seeds than the methods; the interval is Fieller's, by its definition."""
+    draws = [40.0 + k % 5 for k in range(20)]
+    methods = {"random": [50.0, 52.0, 54.0], "dcpnas": [60.0, 61.0, 63.0]}
+    ((setting, rows),) = fill(store, {DRAWS: draws} | methods).settings.items()
+    assert all(one.complete for one in rows)
+    found = row(against_random(setting, rows, "random"), "dcpnas")["relative"]
+    x = methods["dcpnas"]
+    assert found.number == pytest.approx(100 * (184 / 3 / 42 - 1))
+    a, b = variance(x) / 3, variance(draws) / 20
+    df = (a + b) ** 2 / (a**2 / 2 + b**2 / 19)
+    for end in (found.lower, found.upper):
+        ratio = 1 + end / 100
+        error = sqrt(a + ratio**2 * b)
+        assert abs(184 / 3 - ratio * 42) / error == pytest.approx(t.ppf(0.975, df))
 
 
 def test_without_random_there_is_no_comparison_with_it(store: Store) -> None:
@@ -197,39 +284,21 @@ def test_without_random_there_is_no_comparison_with_it(store: Store) -> None:
     assert against_random(setting, rows, "random") is None
 
 
-def test_ranks_are_over_the_seeds_of_each_method(store: Store) -> None:
-    valid = {"random": [10.0, 20.0, 30.0, 40.0], "dcpnas": [90.0, 80.0, 70.0, 60.0]}
-    for method, values in valid.items():
-        for number, (trial, value) in enumerate(zip(trials(method, seeds=4), values, strict=True)):
-            put(store, done(trial, 50.0 + number, valid_accuracy=value))
-    for trial in trials("bats", seeds=4):
-        put(store, done(trial, 50.0, valid_accuracy=None))
-    ((setting, rows),) = results_of(store).settings.items()
-    table = rank_table(setting, rows, "ranks")
-    assert {line["method"].text: line["tau"].number for line in table.rows} == {
-        "random": 1.0,
-        "dcpnas": -1.0,
+def test_gain_over_random_by_hand(store: Store) -> None:
+    """Against 60 % at 200 OPs: 80 % at 100 take half of both sides; what is worse in one takes nothing."""
+    points = {
+        "random": [(50.0, 150.0), (70.0, 250.0)],
+        "dcpnas": [(80.0, 100.0), (80.0, 300.0)],
+        "darts": [(59.0, 1.0), (59.0, 1.0)],
     }
-
-
-def test_hypervolumes_by_hand(store: Store) -> None:
-    for trial, (accuracy, ops) in zip(
-        trials("random", seeds=2), [(55.0, 100.0), (82.0, 200.0)], strict=True
-    ):
-        put(store, done(trial, accuracy, ops={"nas-bnn": ops, "honest": ops}))
-    trial = trials("dcpnas")[0]
-    put(store, done(trial, 50.0, front_size=1, ops={"nas-bnn": 50.0, "honest": 50.0}))
-    member = {"architecture": {}, "valid_accuracy": 55.0, "ops": 60.0}
-    (store.folder(trial.id) / "front.json").write_text(json.dumps([member]))
+    for method, found in points.items():
+        for trial, (accuracy, ops) in zip(trials(method, seeds=2), found, strict=True):
+            put(store, done(trial, accuracy, ops={"nas-bnn": ops, "honest": ops}))
     ((setting, rows),) = results_of(store).settings.items()
-    table = front_table(setting, rows, "fronts", store)
-    # Reference: chance, 10 %, and 1.1 x 200 = 220 OPs; the rectangle is 90 x 220.
-    random = (45 * (200 - 100) + 72 * (220 - 200)) / (90 * 220)
-    assert row(table, "random")["front"].number == pytest.approx(100 * random)
-    assert row(table, "dcpnas")["front"].number == pytest.approx(100 * 40 * 170 / (90 * 220))
-    # Of the search: 1.1 x 60 = 66 OPs.
-    assert row(table, "dcpnas")["searches"].number == pytest.approx(100 * 45 * 6 / (90 * 66))
-    assert "searches" not in row(table, "random")
+    table = gain_table(setting, rows, "gain")
+    assert [line["method"].text for line in table.rows] == ["darts", "dcpnas"]
+    assert row(table, "dcpnas")["gain"].number == pytest.approx(25 / 2)
+    assert row(table, "darts")["gain"].number == 0
 
 
 DATASETS = ["digits", "cifar10", "cifar100", "fashion-mnist", "imagefolder:x"]
@@ -247,7 +316,7 @@ def test_ranks_over_five_datasets(store: Store) -> None:
     assert [column.key for column in table.columns][-1] == "rank"
     # Demsar: q of 3 methods at 0.05 is 2.343; times sqrt(3 x 4 / (6 x 5)).
     assert "differ by 1.48 differ" in table.notes[0]
-    assert table.notes[0].endswith("Not ranked, as a dataset lacks them: bats.")
+    assert table.notes[0].endswith("Not ranked, as trials of them are missing: bats.")
     assert row(table, "bats")["on-cifar10"].kind == "missing"
 
 

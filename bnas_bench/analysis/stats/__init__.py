@@ -4,17 +4,28 @@ What cannot be had is a `NotEnough` with the reason in one sentence, never NaN. 
 finite raise `BadValue`. The same input and `seed` give the same result.
 """
 
+from bnas_bench.analysis.stats.best import Standing, standing
 from bnas_bench.analysis.stats.bootstrap import (
+    FEWEST_RUNS,
     RESAMPLES,
     RankCorrelation,
     Scores,
-    improvement_over_random,
     interquartile_mean,
     probability_of_improvement,
     rank_correlation,
 )
+from bnas_bench.analysis.stats.contrast import (
+    POWER,
+    Contrast,
+    contrast,
+    detectable,
+    holm,
+    rank_sum,
+    relative,
+    seeds_needed,
+    seeds_pair,
+)
 from bnas_bench.analysis.stats.curves import Band, Curve, anytime, hypervolume, performance_profile
 from bnas_bench.analysis.stats.means import Summary, summary, winner
-from bnas_bench.analysis.stats.paired import Paired, holm, paired
 from bnas_bench.analysis.stats.ranks import CriticalDifference, critical_difference
 from bnas_bench.analysis.stats.values import LEVEL, Better, Estimate, Interval, NotEnough

@@ -1,11 +1,9 @@
-"""Estimates whose intervals come from resampling runs.
+"""Estimates over the runs of one task, or over tasks that count alike, whatever their runs.
 
 Agarwal et al., "Deep Reinforcement Learning at the Edge of the Statistical Precipice", NeurIPS 2021,
-https://arxiv.org/abs/2108.13264, and its library rliable: runs are resampled within each task
-(stratified), intervals are percentiles. With few runs these are too narrow: of 400 simulated samples
-of normal scores, the interval of `interquartile_mean` held the true value in 76 % with 3 runs of one
-task, 92 % with 5, 96 % with 20, in 89 % with 3 runs of each of 5 tasks and 84 % with 3 of each of 20.
-For the mean of a few seeds on one task take `summary`.
+https://arxiv.org/abs/2108.13264, and its library rliable: over several tasks, runs are resampled within
+each (stratified), and intervals are percentiles. Of few runs these are too narrow (docs/statistics.md):
+below `FEWEST_RUNS` a task there is none, and on a single task others are taken that hold.
 
 scipy's `bootstrap` draws the same resamples and gives the same intervals, but takes four to five times
 as long for the few runs that there are (for a rank correlation, one resample at a time, much longer),
@@ -16,9 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import lcm, sqrt
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import brentq
+from scipy.special import stdtrit
 
 from bnas_bench.analysis.stats.values import (
     LEVEL,
@@ -34,6 +35,12 @@ from bnas_bench.core.errors import BadValue
 
 RESAMPLES = 2000
 """Bootstrap resamples, as rliable takes for profiles and probabilities."""
+
+TINY = 1e-9
+"""What a probability is kept away from a root of its own interval by."""
+
+FEWEST_RUNS = 10
+"""Runs of a task that resampling needs, for its intervals to cover nearly what they say."""
 
 Scores = Mapping[str, ArrayLike]
 """The scores of one method: by task, one for each of its runs there."""
@@ -51,17 +58,41 @@ class RankCorrelation:
 def interquartile_mean(scores: Scores, *, seed: int = 0) -> Estimate | NotEnough:
     """The mean of the middle half of all runs of all tasks (Agarwal et al., section 4.3).
 
-    A quarter of the runs, rounded down, is cut off at each end: of three runs none.
+    A quarter of the runs, rounded down, is cut off at each end: of three runs none. Each task counts
+    alike: its runs count for as many as the least common multiple of all tasks' runs. The interval on a
+    single task is Tukey and McLaughlin's (Sankhyā A 25, 1963): Student's t of what is left, its error
+    that of the runs where those cut off are moved to the next that stays.
     """
     tasks = by_task(scores)
     if isinstance(tasks, NotEnough):
         return tasks
-    value = float(_middle(np.concatenate(list(tasks.values()))))
-    if lone := single_run(tasks):
-        return Estimate(value, lone)
+    times = [lcm(*map(len, tasks.values())) // len(runs) for runs in tasks.values()]
+    every = zip(tasks.values(), times, strict=True)
+    value = float(_middle(np.concatenate([np.repeat(runs, n) for runs, n in every])))
+    if len(tasks) == 1:
+        return Estimate(value, _trimmed(*tasks.values()))
+    if few := few_runs(tasks):
+        return Estimate(value, few)
     rng = np.random.default_rng(seed)
-    drawn = [runs[rng.integers(len(runs), size=(RESAMPLES, len(runs)))] for runs in tasks.values()]
+    drawn = [
+        np.repeat(runs[rng.integers(len(runs), size=(RESAMPLES, len(runs)))], n, axis=1)
+        for runs, n in zip(tasks.values(), times, strict=True)
+    ]
     return Estimate(value, percentiles(_middle(np.concatenate(drawn, axis=1))))
+
+
+def _trimmed(runs: Array) -> Interval | NotEnough:
+    n, cut = len(runs), len(runs) // 4
+    if (left := n - 2 * cut) < 3:
+        return NotEnough(f"{count(left, 'run')} in the middle, an interval needs 3")
+    ordered = np.sort(runs)
+    moved = np.clip(ordered, ordered[cut], ordered[n - cut - 1])
+    if alike(moved):
+        return NotEnough(f"the middle {left} runs are equal")
+    error = sqrt(float(((moved - moved.mean()) ** 2).sum()) / (left * (left - 1)))
+    half = float(stdtrit(left - 1, (1 + LEVEL) / 2)) * error
+    mean = float(_middle(runs))
+    return Interval(mean - half, mean + half)
 
 
 def _middle(x: Array) -> Array:
@@ -73,7 +104,9 @@ def _middle(x: Array) -> Array:
 def probability_of_improvement(x: Scores, y: Scores, *, seed: int = 0) -> Estimate | NotEnough:
     """P(X > Y): how often a run of x beats one of y, ties half, averaged over the tasks.
 
-    Agarwal et al., section 4.3; on each task it is Mann and Whitney's U over the number of pairs.
+    Agarwal et al., section 4.3; on each task it is Mann and Whitney's U over the number of pairs. The
+    interval on a single task is Newcombe's fifth (Stat. Med. 25, 2006), with Student's t for the
+    normal quantile: it needs no overlap of the two.
     """
     xs, ys = by_task(x), by_task(y)
     if isinstance(xs, NotEnough):
@@ -90,33 +123,25 @@ def probability_of_improvement(x: Scores, y: Scores, *, seed: int = 0) -> Estima
         n, m = wins.shape
         drawn = ((weights(n, rng) @ wins) * weights(m, rng)).sum(axis=1)
         resampled += drawn / (n * m * len(xs))
-    return Estimate(float(value), single_run(xs) or single_run(ys) or percentiles(resampled))
+    if len(xs) == 1:
+        return Estimate(float(value), _newcombe(float(value), n, m))
+    return Estimate(float(value), few_runs(xs) or few_runs(ys) or percentiles(resampled))
 
 
-def improvement_over_random(
-    method: ArrayLike, sampled: ArrayLike, *, seed: int = 0
-) -> Estimate | NotEnough:
-    """RI = 100 (Acc_m - Acc_r) / Acc_r, in percent of the mean accuracy of random architectures.
+def _newcombe(theta: float, n: int, m: int) -> Interval | NotEnough:
+    """The values that lie no further from `theta` than t of their own standard errors."""
+    if min(n, m) < 3:
+        return NotEnough(f"{n} and {m} runs, an interval needs 3 of each")
+    quantile = float(stdtrit(n + m - 2, (1 + LEVEL) / 2))
+    others = (n + m) / 2 - 1
 
-    Yang et al., "NAS evaluation is frustratingly hard", ICLR 2020, https://arxiv.org/abs/1912.12522.
-    Both sides are resampled, each on its own.
+    def beyond(x: float) -> float:
+        variance = x * (1 - x) / (n * m) * (1 + others * ((1 - x) / (2 - x) + x / (1 + x)))
+        return (x - theta) ** 2 - quantile**2 * variance
 
-    Args:
-        method: accuracies of the method's architectures, one a seed.
-        sampled: those of architectures drawn at random, trained alike.
-    """
-    runs = by_task({"the method": method, "random sampling": sampled})
-    if isinstance(runs, NotEnough):
-        return runs
-    if (sampled_mean := runs["random sampling"].mean()) <= 0:
-        return NotEnough(f"random sampling has a mean accuracy of {sampled_mean:g}")
-    value = float(100 * (runs["the method"].mean() / sampled_mean - 1))
-    if lone := single_run(runs):
-        return Estimate(value, lone)
-    rng = np.random.default_rng(seed)
-    m, r = (weights(len(x), rng) @ x / len(x) for x in runs.values())
-    r, m = r[r > 0], m[r > 0]  # accuracies of zero alone may be drawn
-    return Estimate(value, percentiles(100 * (m / r - 1)))
+    lower = brentq(beyond, 0.0, theta - TINY) if theta > TINY else 0.0
+    upper = brentq(beyond, theta + TINY, 1.0) if theta < 1 - TINY else 1.0
+    return Interval(float(lower), float(upper))
 
 
 def rank_correlation(
@@ -144,8 +169,8 @@ def rank_correlation(
         if alike(values):
             return NotEnough(f"all {n} {side} accuracies are equal")
     tau, rho = (float(values[0]) for values in _correlations(x, y, np.ones((1, n))))
-    if n < 4:
-        few = NotEnough(f"{count(n, 'architecture')}, an interval needs 4")
+    if n < FEWEST_RUNS:
+        few = NotEnough(f"{count(n, 'architecture')}, an interval needs {FEWEST_RUNS}")
         return RankCorrelation(n, Estimate(tau, few), Estimate(rho, few))
     drawn = np.random.default_rng(seed).integers(n, size=(RESAMPLES, n))
     drawn = drawn[(np.ptp(x[drawn], axis=1) > 0) & (np.ptp(y[drawn], axis=1) > 0)]
@@ -192,10 +217,13 @@ def by_task(scores: Scores) -> dict[str, Array] | NotEnough:
     return tasks
 
 
-def single_run(tasks: Mapping[str, Array]) -> NotEnough | None:
+def few_runs(tasks: Mapping[str, Array]) -> NotEnough | None:
     """Why resampling within these tasks would show too little, if it would."""
-    if lone := [task for task, runs in tasks.items() if len(runs) == 1]:
-        return NotEnough(f"one run of {', '.join(lone)}: an interval needs 2")
+    if few := [task for task, runs in tasks.items() if len(runs) < FEWEST_RUNS]:
+        where = f" of {', '.join(few)}" if any(few) else ""
+        return NotEnough(
+            f"fewer than {FEWEST_RUNS} runs{where}: a bootstrap interval needs so many"
+        )
     return None
 
 

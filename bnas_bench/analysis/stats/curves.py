@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import t
 
-from bnas_bench.analysis.stats.bootstrap import RESAMPLES, Scores, by_task, single_run, weights
+from bnas_bench.analysis.stats.bootstrap import RESAMPLES, Scores, by_task, few_runs, weights
 from bnas_bench.analysis.stats.values import LEVEL, Array, NotEnough, count, finite
 from bnas_bench.core.errors import BadValue
 
@@ -82,7 +82,7 @@ def _steps(passes: ArrayLike, values: ArrayLike, grid: Array) -> Array:
 
 
 def performance_profile(scores: Scores, tau: ArrayLike, *, seed: int = 0) -> Curve | NotEnough:
-    """The fraction of all runs of all tasks that score above each tau.
+    """The fraction of runs that score above each tau, on average over the tasks, which count alike.
 
     The score distribution of Agarwal et al., section 4.2 (https://arxiv.org/abs/2108.13264), after
     the performance profiles of Dolan and Moré, Math. Program. 91 (2002). The band holds point by
@@ -96,11 +96,11 @@ def performance_profile(scores: Scores, tau: ArrayLike, *, seed: int = 0) -> Cur
     fraction, resampled = np.zeros(len(grid)), np.zeros((RESAMPLES, len(grid)))
     for runs in tasks.values():
         above = (runs[:, None] > grid).astype(np.float64)
-        fraction += above.sum(axis=0) / n
-        resampled += weights(len(runs), rng) @ above / n
+        fraction += above.mean(axis=0) / len(tasks)
+        resampled += weights(len(runs), rng) @ above / (len(runs) * len(tasks))
     lower, upper = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     kind = f"{LEVEL:.0%} bootstrap interval of {count(n, 'run')}, point by point"
-    return Curve(grid, fraction, single_run(tasks) or Band(lower, upper, kind), n)
+    return Curve(grid, fraction, few_runs(tasks) or Band(lower, upper, kind), n)
 
 
 def hypervolume(accuracy: ArrayLike, ops: ArrayLike, reference: tuple[float, float]) -> float:

@@ -18,6 +18,9 @@ from bnas_bench.analysis.stats.values import (
     finite,
 )
 
+FEWEST = 3
+"""Values that an interval needs: that of two is 18 standard deviations wide, and leaves most scales."""
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -52,6 +55,8 @@ def summary(values: ArrayLike) -> Summary | NotEnough:
     if alike(x):
         return Summary(n, mean, 0.0, NotEnough(f"all {n} values are equal"))
     sd = float(x.std(ddof=1))
+    if n < FEWEST:
+        return Summary(n, mean, sd, NotEnough(f"{n} values, an interval needs {FEWEST}"))
     half = float(stdtrit(n - 1, (1 + LEVEL) / 2)) * sd / sqrt(n)
     return Summary(n, mean, sd, Interval(mean - half, mean + half))
 
