@@ -21,10 +21,12 @@ DEFINITION = Definition(
     fingerprint="f" * 16,
     test_images=360,
     seeds=3,
+    cells=5,
     train_images=200,
     valid_images=400,
     mixed=False,
     epochs=4,
+    batch_size=32,
     lr=5e-3,
 )
 

@@ -27,10 +27,12 @@ DEFINITION = Definition(
     fingerprint="f" * 16,
     test_images=360,
     seeds=3,
+    cells=5,
     train_images=200,
     valid_images=400,
     mixed=False,
     epochs=2,
+    batch_size=32,
     lr=5e-3,
 )
 TINY = ("epochs=2", "train_images=40", "valid_images=40", "channels=2", "mixed=false")
