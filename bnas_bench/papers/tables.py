@@ -43,7 +43,11 @@ def table(plan: Plan, records: Sequence[Runs], commands: Sequence[str]) -> Table
 
 
 def quoted(artefact: Artefact) -> Table:
-    """What the paper prints, where nothing is run: a quoted table, or one whose costs are counted."""
+    """What the paper prints, where nothing is run: a quoted table, or one whose costs are counted.
+
+    Rows that are ours are left out, but of a figure none of whose values is printed.
+    """
+    printed = [row for row in artefact.rows if row.paper or artefact.state == "cost only"]
     none: list[Runs] = [{} for _ in artefact.rows]
     reader = Reader(artefact, none)
     counts = (
@@ -54,7 +58,7 @@ def quoted(artefact: Artefact) -> Table:
         title=f"{heading(artefact)}: {artefact.title}",
         caption=f"Quoted from {artefact.place}, {artefact.datasets}{counts}. {artefact.why}",
         columns=columns(artefact, ran=artefact.state == "cost only"),
-        rows=[_row(artefact, row, {}, reader) for row in artefact.rows],
+        rows=[_row(artefact, row, {}, reader) for row in printed or artefact.rows],
         notes=artefact.notes,
     )
 

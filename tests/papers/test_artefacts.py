@@ -48,6 +48,22 @@ def test_rows_can_be_told_apart_and_columns_show_their_runs(name: str) -> None:
     assert {column.run for column in artefact.columns if column.run} == named - {"run"}
 
 
+def test_what_is_counted_is_of_the_rows_images() -> None:
+    sizes = {
+        "CIFAR-10": ((3, 32, 32), 10),
+        "ImageNet": ((3, 224, 224), 1000),
+        "ImageNet-1K": ((3, 224, 224), 1000),
+        "ImageNet-100": ((3, 224, 224), 100),
+        "": ((3, 224, 224), 1000),  # the space of NAS-BNN
+    }
+    for name in ids():
+        artefact = load(name)
+        for row in artefact.rows:
+            if row.count:
+                size = row.count.input, row.count.classes
+                assert size == sizes[artefact.dataset_of(row)], (name, row.name)
+
+
 def test_darts_in_our_frame_says_so() -> None:
     """DARTS and PC-DARTS have networks of 20 and of 14 cells in their papers, and of 10 here."""
     rows = [

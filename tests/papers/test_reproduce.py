@@ -530,6 +530,8 @@ def test_papers_lists_and_prints() -> None:
     assert "27.9" in printed.output
     assert "Quoted from" in printed.output
     assert invoke("papers", "dcp-nas").exit_code == 2
+    assert "DDPNAS_MCN_2" not in invoke("papers", "dcp-nas/table-11").output  # a row of ours
+    assert "channels × 1.5" in invoke("papers", "bars/figure-3").output  # which prints no value
 
 
 def test_a_dry_run_lists_every_trial_once(tmp_path: Path) -> None:
