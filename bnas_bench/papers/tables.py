@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from bnas_bench.analysis.stats import NotEnough, summary, winner
+from bnas_bench.analysis.stats import NotEnough, Standing, standing
 from bnas_bench.analysis.stats.values import Better
 from bnas_bench.analysis.summary import machine
 from bnas_bench.analysis.table import Column, Table, Value
 from bnas_bench.papers.artefact import Artefact, Row, number, title_of
 from bnas_bench.papers.plan import Plan
 from bnas_bench.papers.values import Reader, Runs
+from bnas_bench.report.values import p_text
 from bnas_bench.runs.store import Record
 
 LEVEL = "an interval in brackets is the 95 % t interval of the mean over the seeds"
@@ -189,14 +190,18 @@ def _verdicts(plan: Plan, reader: Reader) -> Iterator[str]:
 
 
 def _best(scores: Mapping[str, Sequence[float]], seeds: int, where: str, better: Better) -> str:
+    """What the values of complete rows show: the best, or who is not excluded as that."""
     lacking = [f"{name} has {len(v)} of {seeds}" for name, v in scores.items() if len(v) < seeds]
-    if lacking:
-        return f"No row is named best in {where}: that needs all trials, and {', '.join(lacking)}."
-    intervals = {}
-    for name, values in scores.items():
-        found = summary(values)
-        intervals[name] = found if isinstance(found, NotEnough) else found.interval
-    best = winner(intervals, better=better)
-    if isinstance(best, NotEnough):
-        return f"No row is named best in {where}: {best.reason}."
-    return f"Best in {where} here: {best}, whose interval is clear of all others'."
+    found: Standing | NotEnough = (
+        NotEnough(f"that needs all trials, and {', '.join(lacking)}")
+        if lacking
+        else standing(scores, better=better)
+    )
+    if isinstance(found, NotEnough):
+        return f"No row is named best in {where}: {found.reason}."
+    worse = ", ".join(f"{name} (p = {p_text(p)})" for name, p in found.excluded.items())
+    shown = f"; shown worse, at a level of 5 % for all together: {worse}" if worse else ""
+    if found.winner:
+        return f"Best in {where} here: {found.winner}{shown}."
+    kept = ", ".join(found.kept)
+    return f"No row is shown to be best in {where}. Not excluded as best: {kept}{shown}."

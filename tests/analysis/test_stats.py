@@ -41,7 +41,6 @@ from bnas_bench.analysis.stats import (
     seeds_pair,
     standing,
     summary,
-    winner,
 )
 from bnas_bench.core.errors import BadValue
 
@@ -124,27 +123,6 @@ def test_summaries_that_lack_something() -> None:
     )
     assert (same.mean, same.sd) == (pytest.approx(0.1), 0.0)
     assert reason(same.interval) == "all 3 values are equal"
-
-
-def test_a_winner_lies_clear_of_all_others() -> None:
-    fields = {"random": Interval(80, 84), "dcpnas": Interval(85, 88), "bats": Interval(70, 82)}
-    assert winner(fields) == "dcpnas"
-    assert reason(winner(fields, better="lower")) == "the intervals of bats and random overlap"
-    assert winner({"a": Interval(2, 3), "b": Interval(1, 1.5)}, better="lower") == "b"
-
-
-def test_no_winner_where_intervals_overlap_or_lack() -> None:
-    touching = {"dcpnas": Interval(84, 88), "random": Interval(80, 84), "bats": Interval(1, 2)}
-    assert reason(winner(touching)) == "the intervals of dcpnas and random overlap"
-    wide = {"dcpnas": Interval(84, 88), "random": Interval(70, 99), "bats": Interval(70, 85)}
-    assert reason(winner(wide)) == "the interval of dcpnas overlaps those of random and bats"
-    lone: dict[str, Interval | NotEnough] = {"dcpnas": Interval(84, 88)}
-    lone["random"] = NotEnough("one value has no interval")
-    assert reason(winner(lone)) == "random: one value has no interval"
-    one = NotEnough("n is 1")
-    assert reason(winner({"a": one, "b": one, "c": Interval(1, 2)})) == "a, b: n is 1"
-    assert reason(winner({"a": one, "b": one})) == "all: n is 1"
-    assert reason(winner({"dcpnas": Interval(1, 2)})) == "nothing to compare with"
 
 
 def test_contrast_as_scipy() -> None:

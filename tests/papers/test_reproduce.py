@@ -342,7 +342,7 @@ def test_trials_that_lack_are_said_in_the_table() -> None:
         assert words in made.caption
 
 
-def test_a_row_is_named_best_only_if_its_interval_is_clear() -> None:
+def test_a_row_is_named_best_only_if_the_others_are_shown_worse() -> None:
     names = zip("ab", ("dcpnas", "cpnas"), strict=True)
     rows = [Row(name=name, runs={"run": Run(method=method)}) for name, method in names]
     subject = artefact(*rows)
@@ -354,8 +354,10 @@ def test_a_row_is_named_best_only_if_its_interval_is_clear() -> None:
         ]
         return table(planned(subject), [{"run": each} for each in runs], []).notes
 
-    assert notes(20.0) == ["Best in Top-1 here: b, whose interval is clear of all others'."]
-    assert notes(1.0) == ["No row is named best in Top-1: the intervals of b and a overlap."]
+    assert notes(20.0) == [
+        "Best in Top-1 here: b; shown worse, at a level of 5 % for all together: a (p = 0.001)."
+    ]
+    assert notes(1.0) == ["No row is shown to be best in Top-1. Not excluded as best: b, a."]
 
 
 def test_rows_of_other_images_are_not_held_against_each_other() -> None:
@@ -376,7 +378,8 @@ def test_rows_of_other_images_are_not_held_against_each_other() -> None:
     notes = table(found, runs, []).notes
     assert notes == [
         "No row is named best in Top-1 on cifar10: nothing to compare with.",
-        "Best in Top-1 on imagenet here: i, whose interval is clear of all others'.",
+        "Best in Top-1 on imagenet here: i; shown worse, at a level of 5 % for all together: "
+        "I (p = 0.001).",
     ]
 
 

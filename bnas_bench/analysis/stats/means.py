@@ -1,8 +1,7 @@
-"""Means with Student's t intervals, and who wins by them."""
+"""Means with Student's t intervals."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from math import sqrt
 
@@ -11,7 +10,6 @@ from scipy.special import stdtrit
 
 from bnas_bench.analysis.stats.values import (
     LEVEL,
-    Better,
     Interval,
     NotEnough,
     alike,
@@ -59,45 +57,3 @@ def summary(values: ArrayLike) -> Summary | NotEnough:
         return Summary(n, mean, sd, NotEnough(f"{n} values, an interval needs {FEWEST}"))
     half = float(stdtrit(n - 1, (1 + LEVEL) / 2)) * sd / sqrt(n)
     return Summary(n, mean, sd, Interval(mean - half, mean + half))
-
-
-def winner(
-    intervals: Mapping[str, Interval | NotEnough], *, better: Better = "higher"
-) -> str | NotEnough:
-    """The name whose interval lies clear of all others', on the better side.
-
-    Intervals that touch overlap. That is stricter than a test of each difference at the same level.
-
-    Args:
-        intervals: of the mean (`Summary.interval`) or of another estimate, by name.
-    """
-    if len(intervals) < 2:
-        return NotEnough("nothing to compare with")
-    known: dict[str, Interval] = {}
-    lacking: dict[str, list[str]] = {}
-    for name, interval in intervals.items():
-        if isinstance(interval, Interval):
-            known[name] = interval
-        else:
-            lacking.setdefault(interval.reason, []).append(name)
-    if lacking:
-        return NotEnough(
-            "; ".join(
-                f"{'all' if len(names) == len(intervals) else ', '.join(names)}: {reason}"
-                for reason, names in lacking.items()
-            )
-        )
-    # Who is clear of all others has the best worse end, so that only that one need be looked at.
-    if better == "higher":
-        best = max(known, key=lambda name: known[name].lower)
-        rivals = [name for name in known if known[name].upper >= known[best].lower]
-    else:
-        best = min(known, key=lambda name: known[name].upper)
-        rivals = [name for name in known if known[name].lower <= known[best].upper]
-    rivals.remove(best)
-    if not rivals:
-        return best
-    *others, last = rivals
-    if not others:
-        return NotEnough(f"the intervals of {best} and {last} overlap")
-    return NotEnough(f"the interval of {best} overlaps those of {', '.join(others)} and {last}")
