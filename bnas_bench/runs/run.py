@@ -286,7 +286,10 @@ class _Run:
         if result.heir is not None:
             weights |= _weights(result.heir)
         learned = meter.learned.fields(space, result.best, seen) if meter.learned else {}
-        return spent | result_fields(result) | {"learned": learned, "log": self.log}
+        fields = result_fields(result)
+        if meter.unspent:
+            fields["notes"] = {"unspent": meter.unspent, **fields["notes"]}
+        return spent | fields | {"learned": learned, "log": self.log}
 
     def train(self, space: SearchSpace, arch: Architecture, dataset: Dataset) -> Network:
         """Build the derived network, count its cost, and train it from scratch."""

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 FORWARD = 1  # in thirds of a pass, so that the count is exact
 BACKWARD = 2
 
+SPENT = 0.97
+"""The part of a budget that a search is to spend, or its record says why not."""
+
 IDLE = 1000
 """Epochs in a row that may spend nothing before a search is taken to go round in circles."""
 
@@ -139,6 +142,14 @@ class Meter:
             self._epoch_cost = max(self._epoch_cost, self._thirds - before)
             epoch += 1
             self._save(state, epoch)
+
+    @property
+    def unspent(self) -> str | None:
+        """Why less than `SPENT` of the budget was spent; None where it was not less."""
+        if self.passes is None or self.spent >= SPENT * self.passes:
+            return None
+        left, cost = self.passes - self.spent, self._epoch_cost / 3
+        return f"{left:.0f} passes were left, and an epoch took up to {cost:.0f}"
 
     def report(self, **values: float | int | str) -> None:
         """Add a line to the anytime log, with the passes and seconds so far.

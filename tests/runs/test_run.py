@@ -56,7 +56,8 @@ def test_a_finished_trial(store: Store) -> None:
     # Of a budget of 3000, eleven epochs of 4 batches of 64 and a validation of 64 at a third.
     epoch = 4 * 64 + 64 / 3
     assert record["passes"] == round(10 * epoch, 2) <= 3000 < 11 * epoch
-    assert record["notes"] == {"epochs": 10}
+    left = f"{3000 - record['passes']:.0f} passes were left, and an epoch took up to {epoch:.0f}"
+    assert record["notes"] == {"epochs": 10, "unspent": left}
     assert record["learned"]["steps"] == {"optimiser": 40}
     assert record["learned"]["chance"] == 10
     (learned,) = record["learned"]["supernets"].values()
