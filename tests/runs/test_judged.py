@@ -153,7 +153,7 @@ def test_a_trial_is_judged(store: Store, judge: Judge, how: Definition) -> None:
     verdict = judge.verdict(arch)
     assert {name: record[name] for name in verdict} == verdict
     each = 2 * 32 + 20 / 3
-    assert record["notes"] == {"candidates": 200 // each}
+    assert record["notes"]["candidates"] == 200 // each
     assert record["passes"] == pytest.approx(200 // each * each, abs=0.5)
     assert (record["search_images"], record["valid_images"]) == (40, 20)
     assert record["test_images"] == how.test_images
