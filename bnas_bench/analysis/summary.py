@@ -19,6 +19,7 @@ from bnas_bench.analysis.measures import MEASURES, Measure
 from bnas_bench.analysis.stats import NotEnough, summary
 from bnas_bench.analysis.stats.means import FEWEST
 from bnas_bench.analysis.table import Column, Table, Value
+from bnas_bench.plugins.likeness import unlike_a_paper
 from bnas_bench.plugins.spec import changed, label
 from bnas_bench.runs.store import Record
 
@@ -196,9 +197,9 @@ def _circumstances(frame: DataFrame) -> list[str]:
     places = done.drop_duplicates().astype(object)
     machines = dict.fromkeys(map(machine, places.where(places.notna(), None).to_dict("records")))
     facts = [f"measured on {' and '.join(machines)}"] if machines else []
-    if (known["budget"] != "paper").any():
-        facts.append("a budget other than paper reproduces no paper's numbers")
-    return facts
+    settings = known[["dataset", "budget"]].drop_duplicates().itertuples(index=False, name=None)
+    why = dict.fromkeys(unlike_a_paper(*setting) for setting in settings)
+    return [*facts, *filter(None, why)]
 
 
 def machine(record: Record) -> str:

@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from bnas_bench.analysis.frame import Results, Row, Setting, read, states
 from bnas_bench.analysis.table import Table
 from bnas_bench.core.errors import BadValue
+from bnas_bench.plugins.likeness import is_full, unlike_a_paper
 from bnas_bench.report.commands import Origin
 from bnas_bench.report.contrasts import RANDOM, against_random, gain_table
 from bnas_bench.report.datasets import Family, dataset_table, difference_in_words, families
@@ -161,11 +162,13 @@ def _facts(results: Results, found: Sequence[Family], drawn: int) -> Iterator[st
     yield f"Trials: {trials}. Methods: {len(results.methods)}."
     for name, title in (("machine", "Machines"), ("code", "Code")):
         yield f"{title}: {'; '.join(sorted({run.facts[name] for run in runs}))}."
-    if any(setting.budget != "paper" for setting in results.settings):
+    if not all(is_full(setting.budget) for setting in results.settings):
         yield (
             "A budget other than paper compares methods under that budget; it reproduces no paper's "
             "numbers."
         )
+    elif any(unlike_a_paper(setting.dataset, setting.budget) for setting in results.settings):
+        yield "Images other than a paper's reproduce none of its numbers."
     yield (
         "Numbers are means over seeds, intervals of level 95 %. Nothing is pooled over budgets. A method is "
         "the best where all others are shown to be worse, at a level of 5 % for all of them together, and "

@@ -10,6 +10,7 @@ from bnas_bench.analysis.frame import Missing, Results, Row, Setting, differing
 from bnas_bench.analysis.measures import MEASURES
 from bnas_bench.analysis.stats import NotEnough, Standing
 from bnas_bench.analysis.table import Column, Table, Value, missing
+from bnas_bench.plugins.likeness import unlike_a_paper
 from bnas_bench.report.values import (
     IQM_RUNS,
     average,
@@ -102,8 +103,8 @@ def circumstances(setting: Setting, rows: Iterable[Row]) -> str:
         words += f"; measured on {' and '.join(sorted(machines))}"
     if len(machines) > 1:
         words += ", whose times do not compare"
-    if setting.budget != "paper":
-        words += "; a budget other than paper reproduces no paper's numbers"
+    if why := unlike_a_paper(setting.dataset, setting.budget):
+        words += f"; {why}"
     return words
 
 

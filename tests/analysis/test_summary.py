@@ -195,8 +195,9 @@ def test_what_differs_between_rows_is_a_column() -> None:
 
 
 def test_several_machines_are_all_named_and_paper_needs_no_warning() -> None:
-    gpu = done(91.0, budget="paper", seed=1, device_name="Some GPU")
-    caption = table(to_frame([done(90.0, budget="paper"), gpu])).caption
+    own = {"budget": "paper", "dataset": "cifar10"}
+    gpu = done(91.0, seed=1, device_name="Some GPU", **own)
+    caption = table(to_frame([done(90.0, **own), gpu])).caption
     assert caption.endswith("measured on Some CPU (CPU threads: 2) and Some GPU (CPU threads: 2)")
 
 
