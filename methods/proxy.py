@@ -8,13 +8,12 @@ https://github.com/SamsungLabs/zero-cost-nas. Joe Mellor, Jack Turner, Amos Stor
 `grad_norm`: the norm of the gradient. `snip`: the sum of |w dL/dw|. `synflow`: the sum of w dR/dw, R the
 sum of the logits of an image of ones through a network whose weights are all their magnitudes. `jacov`: the
 eigenvalues of the correlations between the logits' gradients by the images. `nwot`: the log determinant
-of how many activations two images share the sign of. `ops` and `parameters`: more is better, the
-yardstick that a proxy has to beat.
+of how many signs two images share. `ops` and `parameters`: more is better, the yardstick of the others.
 
 Deviations
     The networks are 1-bit, and gradients pass the signs by the straight-through estimator; for `synflow`
     they run as their real-valued twins, in evaluation mode, as a sign would hide the magnitudes.
-    `nwot` looks at what PReLU sees, in place of ReLU.
+    `nwot` compares the signs that leave batch norm, as 1-bit convolutions see them, in place of ReLU's.
     The papers rank a space, or warm up another search; here the best of the random architectures that the
     budget holds is taken.
 
@@ -30,13 +29,13 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from bnas_bench.core.architecture import Architecture
 from bnas_bench.core.errors import UnknownName
 from bnas_bench.core.options import Count
-from bnas_bench.nn.binary import Precision, PReLU
+from bnas_bench.nn.binary import Precision
 from bnas_bench.search.strategy import SearchResult, SearchStrategy
 
 if TYPE_CHECKING:
@@ -107,15 +106,13 @@ def jacov(network: Network, x: Tensor, _: Tensor) -> float:
 def nwot(network: Network, x: Tensor, _: Tensor) -> float:
     codes: list[Tensor] = []
     hooks = [
-        module.register_forward_pre_hook(lambda _, seen: codes.append((seen[0] > 0).flatten(1)))
+        module.register_forward_hook(lambda _, __, seen: codes.append((seen > 0).flatten(1)))
         for module in network.modules()
-        if isinstance(module, PReLU)
+        if isinstance(module, nn.BatchNorm2d)
     ]
     network(x)
     for hook in hooks:
         hook.remove()
-    if not codes:
-        return LOWEST
     return float(torch.linalg.slogdet(shared_signs(torch.cat(codes, 1))).logabsdet)
 
 

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 PRECISION = "W1A1"
 """At which searches are judged."""
 
+LEAST = 0.5
+"""Of the architectures that a table has before it judges: what it lacks is trained, in seconds each."""
+
 
 @dataclass(frozen=True)
 class Named:
@@ -44,7 +47,9 @@ class Named:
 
 
 def table_of(space: str, dataset: str) -> Named | None:
-    """The committed table of a space and a dataset, `tables/SPACE-DATASET.parquet`; None if there is none.
+    """The committed table of a space and a dataset, `tables/SPACE-DATASET.parquet`.
+
+    None if there is none, or it has less than `LEAST` of the architectures.
 
     Raises:
         Damaged: if that file is no table.
@@ -53,8 +58,9 @@ def table_of(space: str, dataset: str) -> Named | None:
     path = COMMITTED / f"{name}{parquet.ENDING}"
     if not path.is_file():
         return None
-    how = parquet.definition_of(path)
-    return Named(name, path, how.digest) if how.dataset == dataset else None
+    how, shares = parquet.described(path)
+    judges = how.dataset == dataset and shares.get(PRECISION, 0) >= LEAST
+    return Named(name, path, how.digest) if judges else None
 
 
 class Judge:

@@ -8,6 +8,7 @@ wrote the columns, and nothing else is read of a file that was cut or altered.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 
@@ -91,8 +92,10 @@ def read(path: Path) -> Contents:
     return contents
 
 
-def definition_of(path: Path) -> Definition:
-    """What a file is a table of; its trainings are not read, and nothing else of it is checked.
+def described(path: Path) -> tuple[Definition, Mapping[str, float]]:
+    """What a file is a table of, and by precision which share of its architectures it has.
+
+    Its trainings are not read, and nothing else of it is checked.
 
     Raises:
         Damaged: if it says nothing of that.
@@ -101,8 +104,10 @@ def definition_of(path: Path) -> Definition:
 
     try:
         footer = json.loads(pq.read_metadata(path).metadata[KEY.encode()])
-        return Definition.from_json(footer["definition"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        how = Definition.from_json(footer["definition"])
+        whole = how.seeds * footer["architectures"]
+        return how, {name: n / whole for name, n in footer["trainings"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
         raise Damaged(f"{path} is no table of bnas-bench ({error}): fetch it again") from error
 
 

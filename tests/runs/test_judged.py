@@ -52,6 +52,7 @@ def committed(how: Definition, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     contents = Contents.of(filled(tmp_path / "rows", rows, how))
     parquet.write(contents, folder / "bnas-201-digits.parquet")
     monkeypatch.setattr(judging, "COMMITTED", folder)
+    monkeypatch.setattr(judging, "LEAST", HELD / 5044)
     return folder
 
 
@@ -142,7 +143,9 @@ def test_a_search_sees_the_tables_own_images_and_none_that_test(
 
 
 @pytest.mark.usefixtures("committed")
-def test_a_trial_is_judged(store: Store, judge: Judge, how: Definition) -> None:
+def test_a_trial_is_judged(
+    store: Store, judge: Judge, how: Definition, monkeypatch: pytest.MonkeyPatch
+) -> None:
     arguments = ("random[epochs=2]", "bnas-201", "digits", "quick[passes=200]", 1)
     (trial,) = requested(*arguments)
     record = run_trial(trial, store)
@@ -164,6 +167,8 @@ def test_a_trial_is_judged(store: Store, judge: Judge, how: Definition) -> None:
     assert trained.id != trial.id
     (elsewhere,) = requested("random", "bats", "digits", "smoke", 1)
     assert elsewhere.table is None
+    monkeypatch.setattr(judging, "LEAST", (HELD + 1) / 5044)  # a table that has hardly begun
+    assert [one.table for one in requested(*arguments)] == [None]
 
 
 def test_a_damaged_table_is_told(committed: Path) -> None:
