@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check bench gpu docs planted
+.PHONY: help demo test test-slow check bench gpu docs planted statistics
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -40,6 +40,11 @@ planted: $(READY) ## search the planted tasks with every method, in thirteen min
 	$(BIN)/python -c 'from bnas_bench.plugins.planted_page import planted_page; print(planted_page(), end="")' \
 		> docs/planted.md.new
 	mv docs/planted.md.new docs/planted.md
+
+statistics: $(READY) ## simulate the error rates of the statistics, in two minutes; writes docs/statistics.md
+	$(BIN)/python -c 'from bnas_bench.analysis.error_rates import statistics_page; print(statistics_page(), end="")' \
+		> docs/statistics.md.new
+	mv docs/statistics.md.new docs/statistics.md
 
 $(READY): pyproject.toml
 	@for python in $(PYTHON); do \

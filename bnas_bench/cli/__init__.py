@@ -20,7 +20,7 @@ from bnas_bench.cli.latency_table import latency_table
 from bnas_bench.cli.packed import pack
 from bnas_bench.cli.papers import papers, reproduce
 from bnas_bench.cli.plugins import budgets, check, datasets, list_all, methods, new_method, spaces
-from bnas_bench.cli.runs import export, report, run, status, table
+from bnas_bench.cli.runs import export, power, report, run, status, table
 from bnas_bench.cli.streams import outputs, sentence
 from bnas_bench.cli.tables import tabulate, truth
 from bnas_bench.core.errors import BadValue, BenchError
@@ -85,7 +85,8 @@ def main() -> None:
 
 
 for command in (
-    *(run, table, status, export, report, reproduce, papers, audit, tabulate, truth),
+    *(run, table, status, export, report, power),
+    *(reproduce, papers, audit, tabulate, truth),
     *(measure, show, pack),
     *(latency, latency_table),
     *(list_all, methods, spaces, datasets, budgets, check, new_method),

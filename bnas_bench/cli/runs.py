@@ -11,7 +11,8 @@ import click
 
 from bnas_bench import api
 from bnas_bench.cli.running import FOLDER, RESULTS, Number, results_name, runs_trials, watched
-from bnas_bench.core.options import Grid, Seed
+from bnas_bench.core.errors import BadValue
+from bnas_bench.core.options import Grid, Positive, Seed
 from bnas_bench.runs import folders
 from bnas_bench.runs.how import How
 from bnas_bench.runs.request import requested
@@ -130,6 +131,34 @@ def report(name: str, results: Path, reports: Path) -> None:
     for entry in sorted(folder.iterdir()):
         files = sum(1 for _ in entry.iterdir()) if entry.is_dir() else 0
         click.echo(f"wrote {entry}{f'/ ({files} files)' if files else ''}")
+
+
+@click.command()
+@click.argument("name", default="local")
+@RESULTS
+@click.option(
+    "--difference",
+    "differences",
+    multiple=True,
+    type=Number(Positive),
+    default=(1.0,),
+    show_default=True,
+    help="Points of test accuracy that are to be shown; may be given several times.",
+)
+def power(name: str, results: Path, differences: Sequence[float]) -> None:
+    """Say what more seeds of NAME's results could show, from the spread of those that ran."""
+    from bnas_bench.analysis.frame import read, states
+    from bnas_bench.cli.output import print_table
+    from bnas_bench.plugins.recorded import defaults
+    from bnas_bench.report.planning import power_tables
+
+    found = read(states(folders.named(name, results)), defaults)
+    if not found.rows:
+        raise BadValue(
+            f"results '{name}' hold no trial: run some first, two seeds of a method at least"
+        )
+    for made in power_tables(found, differences):
+        print_table(made)
 
 
 @click.command()
