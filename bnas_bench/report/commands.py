@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 from bnas_bench.analysis.frame import Row
 from bnas_bench.analysis.summary import Defaults, labelled
@@ -31,14 +32,21 @@ class Origin:
         return self.command([method], record, record["root_seed"], record["seed"])
 
     def rows(self, rows: Sequence[Row]) -> list[str]:
-        """Runs all trials of the rows of a setting; a line for each root seed."""
-        lines = []
-        seeds = {seed for row in rows for seed in row.seeds}
-        for root in sorted({root for root, _ in seeds}):
-            methods = [labelled(row.example, "method", self.defaults) for row in rows]
-            last = max(repetition for known, repetition in seeds if known == root)
-            lines.append(self.command(methods, rows[0].example, root, last))
-        return lines
+        """Runs all trials of the rows of a setting; a line for each root seed and number of seeds."""
+        alike: dict[tuple[int, int], list[Row]] = {}
+        for row in rows:
+            for root in {root for root, _ in row.seeds}:
+                last = max(repetition for known, repetition in row.seeds if known == root)
+                alike.setdefault((root, last), []).append(row)
+        return [
+            self.command(
+                [labelled(row.example, "method", self.defaults) for row in group],
+                group[0].example,
+                root,
+                last,
+            )
+            for (root, last), group in sorted(alike.items(), key=itemgetter(0))
+        ]
 
     def command(self, methods: Sequence[str], record: Record, root: int, last: int) -> str:
         """Runs methods with all seeds up to the last, on what and as a record was run."""

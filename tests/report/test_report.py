@@ -23,7 +23,7 @@ from bnas_bench.report.commands import Origin
 from bnas_bench.report.model import RunView
 from bnas_bench.report.views import ENTRIES, view
 from bnas_bench.runs.store import Store
-from tests.helpers.records import done, failed, planned, put, trials
+from tests.helpers.records import done, failed, planned, put, results, trials
 from tests.report.test_report_write import compiled
 
 
@@ -232,6 +232,19 @@ def test_a_tables_command_makes_all_of_its_trials(store: Store) -> None:
     result = CliRunner().invoke(main, [*shlex.split(command)[1:], "--dry-run"])
     listed = {line.split()[0] for line in result.output.splitlines()}
     assert listed >= set(store.ids())
+
+
+def test_draws_have_a_command_of_their_own(tmp_path: Path) -> None:
+    """They may have more seeds than what is compared with them."""
+    store = Store(tmp_path / "results" / "some")
+    for methods, seeds in (("random,bats", 2), ("random[form=draw]", 6)):
+        for trial in trials(methods, seeds=seeds):
+            put(store, done(trial, 50.0))
+    ((_, rows),) = results(store).settings.items()
+    lines = [shlex.split(line) for line in origin(store).rows(rows)]
+    found = [(line[line.index("--method") + 1], line[line.index("--seeds") + 1]) for line in lines]
+    assert found == [("random,bats", "2"), ("random[form=draw]", "6")]
+    assert all(row.complete for row in rows)
 
 
 def test_views_link_to_files_and_hold_thin_logs(store: Store, tmp_path: Path) -> None:
