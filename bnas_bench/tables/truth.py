@@ -20,6 +20,7 @@ from bnas_bench.core.files import kind_of
 from bnas_bench.plugins import recorded
 from bnas_bench.search.space import SearchSpace
 from bnas_bench.tables import parquet
+from bnas_bench.tables.agreement import agreement
 from bnas_bench.tables.contents import Contents, epochs
 from bnas_bench.tables.definition import Definition, text
 from bnas_bench.tables.entry import Columns, Entry, valid_accuracies
@@ -180,9 +181,10 @@ class GroundTruth:
         return frame
 
     def agreement(self) -> DataFrame:
-        """Kendall's tau-b of the mean test accuracies, a row per two precisions, over what both have."""
-        from scipy import stats
+        """How the mean test accuracies at two precisions agree, over what both have: a row per two.
 
+        Columns `precision`, `other`, `architectures`, and those of `bnas_bench.tables.agreement`.
+        """
         rows = []
         for one, other in combinations(self._columns, 2):
             first, second = self._columns[one], self._columns[other]
@@ -191,9 +193,11 @@ class GroundTruth:
                 columns.mean_N[[columns.places[arch] for arch in common]]
                 for columns in (first, second)
             )
-            tau = stats.kendalltau(*means).statistic if len(common) > 1 else float("nan")
-            rows.append((one, other, len(common), float(tau)))
-        return DataFrame(rows, columns=["precision", "other", "architectures", "kendall_tau"])
+            row = {"precision": one, "other": other, "architectures": len(common)}
+            rows.append(row | agreement(*means))
+        frame = DataFrame(rows)
+        frame.attrs["units"] = dict.fromkeys(("loss", "loss_other"), "%")
+        return frame
 
     def write(self, path: Path | str) -> Path:
         """Write the table as one Parquet file, which `bb.table` reads.

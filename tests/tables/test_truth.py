@@ -20,6 +20,7 @@ from bnas_bench.core.errors import BadValue, Damaged, InvalidArchitecture, Unkno
 from bnas_bench.plugins import making
 from bnas_bench.plugins.source import BadPlugin
 from bnas_bench.tables import parquet, truth
+from bnas_bench.tables.agreement import agreement
 from bnas_bench.tables.contents import Contents
 from bnas_bench.tables.row import Row
 from bnas_bench.tables.truth import GroundTruth
@@ -51,6 +52,10 @@ def file(folder: Path) -> Path:
 @pytest.fixture(scope="module")
 def table(file: Path) -> GroundTruth:
     return bb.table(file)
+
+
+def space_text(arch: Architecture) -> str:
+    return making.space("bnas-201").genotype(arch)  # type: ignore[attr-defined]
 
 
 def accuracy(one: Row) -> float:
@@ -294,6 +299,28 @@ def test_precisions_agree_as_kendall_counts(rows: list[Row], table: GroundTruth)
     assert {found["precision"], found["other"]} == {*hits}
     assert found["architectures"] == REAL
     assert found["kendall_tau"] == pytest.approx(signs.prod(1).sum() / np.sqrt(untied.prod()))
+    assert found["tau_lower"] < found["kendall_tau"] < found["tau_upper"]
+    first, second = found["precision"], found["other"]
+    places = {space_text(arch): k for k, arch in enumerate(order())}
+    ranked = {p: sorted(of, key=lambda a: (-of[a], places[a])) for p, of in hits.items()}
+    best = {p: [a for a in ranked[p] if a in hits["W32A32"]][:10] for p in ranked}
+    assert found["both_10"] == len({*best[first]} & {*best[second]}) / 10
+    assert np.isnan(found["both_100"])
+    lost = hits[first][best[first][0]] - hits[first][best[second][0]]
+    assert found["loss"] == pytest.approx(lost / 10.8)
+
+
+def test_two_rankings_agree_as_they_were_made_to() -> None:
+    rng = np.random.default_rng(0)
+    first = rng.normal(size=400)
+    for noise, low, high in ((0.0, 1.0, 1.0), (1.0, 0.4, 0.6), (1e9, -0.1, 0.1)):
+        found = agreement(first, first + noise * rng.normal(size=400))
+        assert low <= found["kendall_tau"] <= high
+        assert found["tau_lower"] <= found["kendall_tau"] <= found["tau_upper"]
+    assert agreement(first, first)["both_100"] == 1
+    assert agreement(first, first)["loss"] == 0
+    assert agreement(first, -first)["both_100"] == 0
+    assert agreement(first, -first)["loss"] == pytest.approx(np.ptp(first))
 
 
 def test_the_reliability_of_a_table(rows: list[Row], table: GroundTruth) -> None:
