@@ -17,6 +17,9 @@ from bnas_bench.runs.store import Record
 LEVEL = "an interval in brackets is the 95 % t interval of the mean over the seeds"
 STAND_IN = "not a reproduction: {}; rows here can be compared with each other, not with the paper's"
 
+LISTED = 4
+"""So many rows at most are named that lack trials."""
+
 
 def table(plan: Plan, records: Sequence[Runs], commands: Sequence[str]) -> Table:
     """The artefact's rows, in the paper's order.
@@ -192,6 +195,8 @@ def _verdicts(plan: Plan, reader: Reader) -> Iterator[str]:
 def _best(scores: Mapping[str, Sequence[float]], seeds: int, where: str, better: Better) -> str:
     """What the values of complete rows show: the best, or who is not excluded as that."""
     lacking = [f"{name} has {len(v)} of {seeds}" for name, v in scores.items() if len(v) < seeds]
+    if len(lacking) > LISTED:
+        lacking[LISTED - 1 :] = [f"{len(lacking) - LISTED + 1} more rows have not all"]
     found: Standing | NotEnough = (
         NotEnough(f"that needs all trials, and {', '.join(lacking)}")
         if lacking

@@ -342,6 +342,16 @@ def test_trials_that_lack_are_said_in_the_table() -> None:
         assert words in made.caption
 
 
+def test_of_many_rows_that_lack_trials_some_are_named() -> None:
+    methods = ("dcpnas", "cpnas", "bnas", "bats", "bars")
+    rows = [Row(name=name, runs={"run": Run(method=name)}) for name in methods]
+    notes = table(planned(artefact(*rows)), [{"run": []}] * 5, []).notes
+    assert notes == [
+        "No row is named best in Top-1: that needs all trials, and dcpnas has 0 of 3, cpnas has 0 of 3, "
+        "bnas has 0 of 3, 2 more rows have not all."
+    ]
+
+
 def test_a_row_is_named_best_only_if_the_others_are_shown_worse() -> None:
     names = zip("ab", ("dcpnas", "cpnas"), strict=True)
     rows = [Row(name=name, runs={"run": Run(method=method)}) for name, method in names]
