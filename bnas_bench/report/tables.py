@@ -52,7 +52,7 @@ def comparison(setting: Setting, rows: Sequence[Row], name: str, commands: Seque
             | ({CHANCE.key: _with_chance(row, chance)} if chance is not None and lacking else {})
             for row in rows
         ],
-        notes=[*warnings(rows), *verdict(rows)],
+        notes=[*warnings(rows), *verdict(rows, known)],
         commands=commands,
     )
 

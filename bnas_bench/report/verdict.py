@@ -42,10 +42,13 @@ def standing_of(rows: Sequence[Row]) -> Standing | NotEnough:
     return standing({row.method: row.accuracies() for row in compared})
 
 
-def verdict(rows: Sequence[Row]) -> list[str]:
-    """What the accuracies of a setting show, and why they do not show more."""
+def verdict(rows: Sequence[Row], found: Standing | NotEnough) -> list[str]:
+    """What the accuracies of a setting show, and why they do not show more.
+
+    Args:
+        found: `standing_of` the rows.
+    """
     compared = contenders(rows)
-    found = standing_of(rows)
     words = []
     if refused := [row for row in rows if row.refused]:
         words.append(

@@ -194,6 +194,16 @@ def test_rank_sum_as_scipy(n: int, m: int) -> None:
     assert least == pytest.approx(2 / scipy_stats.binom(n + m, 0.5).pmf(n) / 2 ** (n + m))
 
 
+def test_rank_sum_of_many_is_close_to_the_exact_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=60).round(1), (rng.normal(size=50) + 0.4).round(1)
+    p, least = rank_sum(x, y)
+    monkeypatch.setattr("bnas_bench.analysis.stats.contrasts.EXACT", 200)
+    exact, least_exact = rank_sum(x, y)
+    assert p == pytest.approx(exact, rel=0.05)
+    assert max(least, least_exact) < 1e-15
+
+
 def test_rank_sum_with_ties_by_dealing_them_all() -> None:
     """Of 10 ways to deal 1, 1, 1, 2, 3 as two and three, 3 give 1, 1 and 1 gives 2, 3, which is as far."""
     assert rank_sum([1, 1], [1, 2, 3]) == (pytest.approx(0.4), pytest.approx(0.1))

@@ -14,7 +14,7 @@ from bnas_bench.analysis.stats.bootstrap import (
     probability_of_improvement,
     rank_correlation,
 )
-from bnas_bench.analysis.stats.contrast import (
+from bnas_bench.analysis.stats.contrasts import (
     POWER,
     Contrast,
     contrast,

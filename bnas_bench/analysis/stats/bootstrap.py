@@ -115,17 +115,19 @@ def probability_of_improvement(x: Scores, y: Scores, *, seed: int = 0) -> Estima
         return ys
     if odd := sorted(xs.keys() ^ ys.keys()):
         return NotEnough(f"only one of the two has runs of {', '.join(odd)}")
+    wins = [(1 + np.sign(xs[task][:, None] - ys[task])) / 2 for task in xs]
+    value = float(np.mean([won.mean() for won in wins]))
+    if len(wins) == 1:
+        return Estimate(value, _newcombe(value, *wins[0].shape))
+    if few := few_runs(xs) or few_runs(ys):
+        return Estimate(value, few)
     rng = np.random.default_rng(seed)
-    value, resampled = 0.0, np.zeros(RESAMPLES)
-    for task in xs:
-        wins = (1 + np.sign(xs[task][:, None] - ys[task])) / 2
-        value += wins.mean() / len(xs)
-        n, m = wins.shape
-        drawn = ((weights(n, rng) @ wins) * weights(m, rng)).sum(axis=1)
-        resampled += drawn / (n * m * len(xs))
-    if len(xs) == 1:
-        return Estimate(float(value), _newcombe(float(value), n, m))
-    return Estimate(float(value), few_runs(xs) or few_runs(ys) or percentiles(resampled))
+    resampled = np.zeros(RESAMPLES)
+    for won in wins:
+        n, m = won.shape
+        drawn = ((weights(n, rng) @ won) * weights(m, rng)).sum(axis=1)
+        resampled += drawn / (n * m * len(wins))
+    return Estimate(value, percentiles(resampled))
 
 
 def _newcombe(theta: float, n: int, m: int) -> Interval | NotEnough:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 from scipy.special import fdtrc, stdtr, stdtrit
-from scipy.stats import nct, rankdata
+from scipy.stats import mannwhitneyu, nct, rankdata
 
 from bnas_bench.analysis.stats.values import (
     LEVEL,
@@ -30,6 +30,9 @@ Key = TypeVar("Key", bound=Hashable)
 ALPHA = 1 - LEVEL
 POWER = 0.8
 """The chance with which a difference is to be shown."""
+
+EXACT = 100
+"""Runs of two methods together up to which the rank-sum test counts all ways to deal them."""
 
 MOST_SEEDS = 100_000
 """Seeds beyond which none are counted."""
@@ -148,21 +151,27 @@ def rank_sum(x: ArrayLike, y: ArrayLike) -> tuple[float, float]:
     """Two-sided p of the exact rank-sum test, and the least that it can give for these n and ties.
 
     It counts all ways to deal the values to the two: scipy does so with ties one by one, which takes
-    seconds for ten of each.
+    seconds for ten of each. Of more than `EXACT` runs together both are scipy's approximation.
     """
     xs, ys = finite(x, "scores"), finite(y, "scores")
     both = np.concatenate([xs, ys])
+    if len(both) > EXACT:
+        ordered = np.sort(both)
+        apart = min(len(xs), len(ys))
+        dealt = ((xs, ys), (ordered[:apart], ordered[apart:]), (ordered[-apart:], ordered[:-apart]))
+        seen, *ends = (float(mannwhitneyu(*two, method="asymptotic").pvalue) for two in dealt)
+        return seen, min(ends)
     ranks = (2 * rankdata(rounded(both, np.abs(both).max()))).astype(int)  # doubled: ties share
     chance = np.zeros((len(xs) + 1, ranks.sum() + 1))  # by how many are dealt to x, and their sum
     chance[0, 0] = 1.0
     for rank in ranks:
         chance[1:, rank:] += chance[:-1, : chance.shape[1] - rank].copy()
-    dealt = chance[-1] / chance[-1].sum()
+    chances = chance[-1] / chance[-1].sum()
     middle = len(xs) * ranks.sum() / len(ranks)
-    far = np.abs(np.arange(len(dealt)) - middle)
-    furthest = far[dealt > 0].max()
+    far = np.abs(np.arange(len(chances)) - middle)
+    furthest = far[chances > 0].max()
     seen, least = (
-        min(1.0, float(dealt[far >= distance - 1e-9].sum()))
+        min(1.0, float(chances[far >= distance - 1e-9].sum()))
         for distance in (abs(ranks[: len(xs)].sum() - middle), furthest)
     )
     return seen, least
