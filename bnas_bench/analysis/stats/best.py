@@ -4,12 +4,12 @@ Hansen, Lunde and Nason, "The Model Confidence Set", Econometrica 79 (2011): as 
 that the methods left are alike, the worst of them is excluded. Where the test keeps its level, all of
 those that are truly best stay with a chance of 95 %, however many others there are and however bad.
 
-The test is two at half the level each. *Max-t*: how far any method's mean lies from the mean of the
-others, in standard errors of that difference; its distribution is drawn with each method's own spread,
-so that methods need not spread alike (the parametric bootstrap of Krishnamoorthy, Lu and Mathew,
-Comput. Stat. Data Anal. 51 (2007), for this statistic). *Kruskal and Wallis'*, which needs no normal
-values and sees several methods that part a little. docs/statistics.md shows what they do to error and
-power, beside what else could be taken.
+The test is two at half the level each. *Max-t*: how far the worst mean lies below the mean of the others,
+and how far the best lies above the next, each in standard errors of that difference; the less likely of
+the two counts, by their joint distribution, which is drawn with each method's own spread, so that methods
+need not spread alike (a parametric bootstrap, as of Krishnamoorthy, Lu and Mathew, Comput. Stat. Data
+Anal. 51 (2007)). *Kruskal and Wallis'*, which needs no normal values and sees several methods that part a
+little. docs/statistics.md shows what they do to error and power, beside what else could be taken.
 """
 
 from __future__ import annotations
@@ -19,9 +19,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import kruskal
+from scipy.stats import kruskal, rankdata
 
 from bnas_bench.analysis.stats.values import LEVEL, Array, Better, NotEnough, alike, finite
+
+LEAST = 1e-300
+"""A variance that is divided by where there is none."""
 
 DRAWS = 1999
 """Draws of the max-t statistic where all methods are alike."""
@@ -84,21 +87,26 @@ def _kruskal(left: Mapping[str, Array]) -> float:
 
 
 def _max_t(left: Mapping[str, Array], rng: np.random.Generator) -> tuple[str, float]:
-    """The method that lies furthest below the others, and the chance that any lies as far from them,
-    below or above, where all are alike."""
+    """The method that lies furthest below the others, and p of max-t where all are alike."""
     n = np.array([len(values) for values in left.values()])
     mean = np.array([values.mean() for values in left.values()])
     variance = np.array([0.0 if alike(x) else x.var(ddof=1) for x in left.values()]) / n
     below = _below(mean, variance)
-    worst = int(below.argmax())
+    worst = [*left][int(below.argmax())]
     if not variance.any():
-        return [*left][worst], 1.0  # without any spread there is nothing to go by
+        return worst, 1.0  # without any spread there is nothing to go by
     shape = (DRAWS, len(n))
-    drawn = _below(
-        rng.normal(size=shape) * np.sqrt(variance), variance * rng.chisquare(n - 1, shape) / (n - 1)
-    )
-    reached = np.count_nonzero(np.abs(drawn).max(axis=-1) >= np.abs(below).max() - 1e-9)
-    return [*left][worst], (1 + reached) / (1 + DRAWS)
+    drawn = rng.normal(size=shape) * np.sqrt(variance)
+    spread = variance * rng.chisquare(n - 1, shape) / (n - 1)
+    seen = [
+        rankdata(-np.append(drawn_as, seen_as), method="max")
+        for drawn_as, seen_as in (
+            (_below(drawn, spread).max(axis=-1), below.max()),
+            (_above(drawn, spread), _above(mean, variance)),
+        )
+    ]
+    rarest = np.minimum(*seen)
+    return worst, float(np.count_nonzero(rarest <= rarest[-1]) / (1 + DRAWS))
 
 
 def _below(mean: Array, variance: Array) -> Array:
@@ -110,4 +118,14 @@ def _below(mean: Array, variance: Array) -> Array:
     k = mean.shape[-1]
     rest = (mean.sum(axis=-1, keepdims=True) - mean) / (k - 1)
     others = (variance.sum(axis=-1, keepdims=True) - variance) / (k - 1) ** 2
-    return (rest - mean) / np.sqrt(np.maximum(variance + others, 1e-300))
+    return (rest - mean) / np.sqrt(np.maximum(variance + others, LEAST))
+
+
+def _above(mean: Array, variance: Array) -> Array:
+    """How far the best mean lies above the others, in standard errors of the nearest: (...)."""
+    best = mean.argmax(axis=-1)[..., None]
+    apart = np.take_along_axis(mean, best, -1) - mean
+    errors = np.sqrt(np.maximum(np.take_along_axis(variance, best, -1) + variance, LEAST))
+    t = apart / errors
+    np.put_along_axis(t, best, np.inf, -1)
+    return t.min(axis=-1)
