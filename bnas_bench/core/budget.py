@@ -31,7 +31,8 @@ OPTIMISERS = ("adam", "sgd")
 
 TEACHERS = ("none", "twin", "parent")
 """What a network learns from beside labels: nothing; in their place the distribution of its real-valued twin,
-trained by the same recipe; or such a twin as CP-NAS' Parent, by the kernel-level loss."""
+trained by the same recipe; or such a twin as CP-NAS' Parent, by the kernel-level loss. Only networks of 1-bit
+weights learn from one."""
 
 IMAGENET_SIDE = 64
 """Images of at least this many pixels a side are large: they take the papers' ImageNet stems."""

@@ -58,6 +58,9 @@ COLOURS = {
     "bats": "#0a9a66",
     "evolution": "#6b5a55",
     "nasbnn": "#5a2a7a",
+    "hyperband": "#000084",
+    "predictor": "#3c003c",
+    "proxy": "#600c0c",
 }
 """Of the bundled methods, whose markers and lines are those of their places; a new one goes last.
 

@@ -364,7 +364,7 @@ class _Run:
             build: the network as it starts, at a precision.
         """
         teacher, seconds = None, 0.0
-        if recipe.teacher != "none":
+        if recipe.teacher != "none" and Precision(recipe.precision).weight_bits == 1:
             teacher = build("W32A32")
             seconds += self.fit(teacher, dataset, recipe, "teacher").seconds
         if recipe.first != "none":

@@ -36,7 +36,7 @@ def names(figure: Figure) -> list[str]:
 
 def test_looks_differ_without_colour() -> None:
     found = looks([*map(str, range(50)), *COLOURS])
-    assert len({(look.marker, str(look.line)) for look in found.values()}) == 60
+    assert len({(look.marker, str(look.line)) for look in found.values()}) == 50 + len(COLOURS)
     few = looks(["dcpnas", *(f"dcpnas[lam={k}]" for k in range(9))])
     assert len({look.marker for look in few.values()}) == 10
     assert {look.colour for look in few.values()} == {COLOURS["dcpnas"]}
