@@ -79,7 +79,7 @@ def disjoint(scores: Mapping[str, Array]) -> set[str]:
 
 
 def pairs(scores: Mapping[str, Array]) -> set[str]:
-    """Another way: Welch's t test of all pairs, with Holm's correction."""
+    """What could be taken instead: Welch's t test of all pairs, with Holm's correction."""
     found = {
         (a, b): contrast(dict(enumerate(scores[a])), dict(enumerate(scores[b])), pair=False)
         for a, b in combinations(scores, 2)
@@ -250,10 +250,25 @@ TIMES, FAMILIES, POWERS = 1000, 400, 100
 
 HEAD = f"""# What the statistics promise, and what they keep
 
-Written by `make statistics`, in some two minutes of one core. A report's intervals are of level 95 %, and it
-excludes methods as best at 5 % for all of them together. Below, both are simulated where the truth is known:
-{METHODS} methods, each with n seeds whose accuracies have a standard deviation of {SD:g} points. *Before* is
-what reports did until 2026-11-28.
+Written by `make statistics`, in some two minutes of one core.
+
+- **Best and worse.** While a test says that the methods left are not alike, the worst of them is excluded
+  as best (a model confidence set); who alone stays is the winner. All methods that are truly best stay
+  with 95 %, or nearly so where three seeds spread eight times as far as others
+  (`bnas_bench/analysis/stats/best.py`). Every planned trial must be there; where trials failed, a second
+  verdict counts them as chance.
+- **Contrasts with random** are Welch's, paired by seed where the seeds move all methods alike and pairing
+  gains more than it costs; Holm's correction for all methods that were asked about, also those that have
+  no p; exact rank sums with the least p that they can give; two one-sided tests for "equal".
+- **Intervals**: t for means, from three seeds on and within the scale; Tukey and McLaughlin's for the
+  interquartile mean; Newcombe's for P(better); Fieller's for RI, which takes the average of at least 20
+  drawn architectures. Over several tasks a bootstrap, from ten runs of each on; tasks count alike.
+- **What is not said**: rank correlations between a search's estimate and the truth over the seeds of a
+  method, as each comes from another supernet; and nothing about other datasets, budgets or test images.
+- **Power**: beside each verdict and by `bnas-bench power NAME --difference X`.
+
+Below, error rates are simulated where the truth is known: {METHODS} methods, each with n seeds whose
+accuracies have a standard deviation of {SD:g} points. *Before* is what reports did until 2026-11-28.
 """
 
 
