@@ -355,3 +355,14 @@ def test_what_cannot_be_filled_begins_no_table(tmp_path: Path) -> None:
     for wrong in (("--set", "train_images=2000"), ("--space", "darts-binary"), ("--dataset", "x")):
         fail("tabulate", "--results", tmp_path, *wrong)
     assert not [*tmp_path.iterdir()]
+
+
+def test_committed_tables_are_prefixes_of_their_order() -> None:
+    """So that what is there is a random sample, and every row an architecture that stands for its class."""
+    names = sorted(path.stem for path in truth.COMMITTED.glob("*.parquet"))
+    for name in names:
+        table = bb.table(name)
+        held = table.frame()["arch"].drop_duplicates().tolist()
+        assert held == [space_text(arch) for arch in order()[: len(held)]]
+        assert table.query(held[0]).test.shape == (table.definition.seeds,)
+    assert names
