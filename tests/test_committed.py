@@ -1,4 +1,4 @@
-"""The committed runs and reports: whole, of committed code, and what README shows of them."""
+"""The committed runs and reports: whole, of committed code, and what docs/results.md shows of them."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def test_the_report_is_that_of_the_records(
 
 
 @pytest.mark.parametrize("name", GRIDS)
-def test_readme_shows_the_reports_numbers(name: str) -> None:
-    readme = (ROOT / "README.md").read_text("utf-8").splitlines()
+def test_the_results_page_shows_the_reports_numbers(name: str) -> None:
+    page = (ROOT / "docs" / "results.md").read_text("utf-8").splitlines()
     (file,) = (ROOT / "reports" / name / "tables").glob("main-*.csv")
     with file.open(encoding="utf-8") as text:
         rows = list(csv.DictReader(text))
@@ -67,4 +67,4 @@ def test_readme_shows_the_reports_numbers(name: str) -> None:
         lower, upper = (float(row[f"test_accuracy_{end}"]) for end in ("lower", "upper"))
         accuracy = f"{row['test_accuracy_text']} [{lower:.2f}, {upper:.2f}]"
         trials = (f"`{row['method']}`", row["n"], accuracy, row["ops_text"], row["passes_text"])
-        assert f"| {' | '.join(trials)} |" in readme
+        assert f"| {' | '.join(trials)} |" in page

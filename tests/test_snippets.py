@@ -1,9 +1,11 @@
 """The examples of README and docs are true: Python runs, commands are those that there are, and what
-is the same on every machine is printed as it stands there.
+is the same on every machine is printed as it stands there (`SNIPPETS=write pytest tests/test_snippets.py`
+writes that anew).
 """
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections.abc import Iterator
@@ -43,15 +45,17 @@ def transcripts() -> Iterator[tuple[str, str, str]]:
 
 
 def mentions() -> Iterator[tuple[str, str]]:
-    """Commands in running text, as `bnas-bench list`."""
+    """Commands in running text, as `bnas-bench list`, and those that are set in by four spaces."""
     for page in PAGES:
-        for found in re.findall(r"`(bnas-bench \w[^`]*)`", page.read_text()):
-            yield page.name, " ".join(found.split())
+        text = page.read_text()
+        inline = re.findall(r"`(bnas-bench \w[^`]*)`", text)
+        for found in inline + re.findall(r"^    (bnas-bench \w(?:.*\\\n)*.*)$", text, re.MULTILINE):
+            yield page.name, " ".join(found.replace("\\\n", " ").split())
 
 
 def parsed(text: str) -> click.Command:
     """The command that a line names; UsageError if there is none, or an option that it does not have."""
-    _, name, *arguments = shlex.split(text, comments=True)
+    _, name, *arguments = shlex.split(text.partition(" > ")[0], comments=True)
     if name not in main.commands:
         raise click.UsageError(f"there is no command {name}")
     command = main.commands[name]
@@ -108,6 +112,13 @@ def test_what_is_shown_is_what_is_printed(
     if shown[0] == "...":
         shown = shown[1:]
         words = words[-len(shown) :]
+    if words != shown and os.environ.get("SNIPPETS") == "write" and not output.startswith("..."):
+        for page in PAGES:
+            text = page.read_text()
+            page.write_text(
+                text.replace(f"$ {command}\n{output}", f"$ {command}\n{printed.stdout}")
+            )
+        return
     assert words == shown
 
 
