@@ -10,8 +10,8 @@ READY := .venv/installed
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
 
-demo: $(READY) ## search, train, test and measure three 1-bit networks (about six minutes)
-	$(BIN)/bnas-bench run --method dcpnas --space darts-binary --seeds 3
+demo: $(READY) ## search, train, test and measure three 1-bit networks, and write their page (about six minutes)
+	$(BIN)/bnas-bench demo
 
 test: $(READY) ## run the tests that a change needs at once
 	$(BIN)/pytest -m "not slow" -n auto --dist worksteal
@@ -30,11 +30,12 @@ bench: $(READY) ## time the packed engine, search steps, the harness and reports
 gpu: $(READY) ## try and time a GPU, in ten minutes; writes docs/gpu/HARDWARE.json
 	$(BIN)/python scripts/gpu.py
 
-docs: $(READY) ## write docs/matrix.md, docs/papers.md and docs/audit.md
+docs: $(READY) ## write docs/matrix.md, docs/papers.md and docs/audit.md, and the site in build/site
 	$(BIN)/python -c 'from bnas_bench.plugins.matrix import matrix; print(matrix(), end="")' > docs/matrix.md.new
 	$(BIN)/bnas-bench papers --markdown > docs/papers.md.new
 	$(BIN)/bnas-bench audit --markdown > docs/audit.md.new
 	for page in matrix papers audit; do mv docs/$$page.md.new docs/$$page.md; done
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 planted: $(READY) ## search the planted tasks with every method, in thirteen minutes; writes docs/planted.md
 	$(BIN)/python -c 'from bnas_bench.plugins.planted_page import planted_page; print(planted_page(), end="")' \

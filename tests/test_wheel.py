@@ -68,6 +68,7 @@ def test_a_wheel_has_one_top_level_name(wheel: Path) -> None:
         names = archive.namelist()
     tops = {name.partition("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"bnas_bench"}
+    assert "bnas_bench/py.typed" in names
     for kind in ("methods", "spaces"):
         ours = {file.name for file in (ROOT / kind).glob("*.py")} | {"__init__.py"}
         parts = [name.split("/") for name in names]
@@ -93,6 +94,15 @@ def test_foreign_methods_and_spaces_break_nothing_and_are_not_broken(
     assert "bnas_bench/methods/darts.py" in run(
         python, "-c", main, "methods", "darts", where=tmp_path
     )
+
+
+@pytest.mark.slow
+def test_an_installed_demo_ends_with_its_page(installed: Path, tmp_path: Path) -> None:
+    main = "from bnas_bench.cli import main; main()"
+    plan = ("demo", "--budget", "smoke", "--seeds", "1")
+    printed = run(installed / "python", "-c", main, *plan, where=tmp_path)
+    assert "dcpnas   1" in printed
+    assert "<html" in (tmp_path / printed.split()[-1]).read_text("utf-8")
 
 
 def test_foreign_methods_and_spaces_break_nothing_in_a_checkout(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import click
 from bnas_bench import __version__
 from bnas_bench.cli.architectures import measure, show
 from bnas_bench.cli.audit import audit
+from bnas_bench.cli.demo import demo
 from bnas_bench.cli.latency import latency
 from bnas_bench.cli.latency_table import latency_table
 from bnas_bench.cli.packed import pack
@@ -85,6 +86,7 @@ def main() -> None:
 
 
 for command in (
+    demo,
     *(run, table, status, export, report, power),
     *(reproduce, papers, audit, tabulate, truth),
     *(measure, show, pack),
