@@ -53,7 +53,7 @@ RECIPES: Mapping[tuple[str, str], Mapping[str, str]] = {
     },
 }
 """Of a paper and its images how networks are trained under `paper`, where it says so and it is not how
-every network is here, which is DCP-NAS' way. CP-NAS: section 3.1, and by the abstract its kernel-level loss."""
+every network is here, which is DCP-NAS' way. CP-NAS: section 3.1; by the abstract its kernel-level loss."""
 
 CIFAR, IMAGENET = (3, 32, 32), (3, 224, 224)
 
