@@ -13,7 +13,7 @@ from bnas_bench.report.folder import replaced
 from bnas_bench.runs.network import rebuilt
 from bnas_bench.runs.store import Store
 
-TRIAL = "dcpnas-darts-binary-digits-quick-s0-426b2242"
+TRIAL = "dcpnas-darts-binary-digits-quick-s0-dd23a975"
 RESULTS = Path(__file__).parents[1] / "results" / "digits-quick"
 
 

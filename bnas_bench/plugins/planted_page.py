@@ -23,7 +23,7 @@ from bnas_bench.plugins.registry import Plugin, discover
 
 HEAD = f"""# Planted optima
 
-Written by `make planted`, in some thirteen minutes of one core. Four small tasks have an architecture that
+Written by `make planted`, in some twenty minutes of one core. Four small tasks have an architecture that
 is best by construction (`bnas_bench/plugins/checks/planted_tasks.py`). Every method searches each of them
 with its defaults and {PASSES:,} passes, {len(SEEDS)} times, each time on images of its own; `bars` and
 `nasbnn` are told what networks may cost. A cell is the mean share of decisions at their planted option, the
