@@ -13,7 +13,9 @@ from bnas_bench.core.options import Grid
 
 @click.command()
 @click.option("--seeds", type=Number(Grid), default=3, show_default=True, help="Searches.")
-@click.option("--budget", default="quick", show_default=True, help="smoke is shorter and says less.")
+@click.option(
+    "--budget", default="quick", show_default=True, help="smoke is shorter and says less."
+)
 @RESULTS
 @click.pass_context
 def demo(ctx: click.Context, seeds: int, budget: str, results: Path) -> None:
