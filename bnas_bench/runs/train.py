@@ -72,10 +72,12 @@ def error_of(
     how = recipe.label_smoothing, recipe.auxiliary
     if teacher is None:
         return loss(*network.both(x_BCHW), y_B, *how)
-    with torch.no_grad():
-        target_BN, parent_BCHW = teacher.logits_and_features(x_BCHW)
     if recipe.teacher == "twin":
+        with torch.no_grad():
+            target_BN = teacher(x_BCHW)
         return loss(*network.both(x_BCHW), y_B, *how, target_BN)
+    with torch.no_grad():
+        _, parent_BCHW = teacher.logits_and_features(x_BCHW)
     logits_BN, child_BCHW = network.logits_and_features(x_BCHW)
     error = loss(logits_BN, None, y_B, *how) + network.reconstruction_error("filter")
     return error + LAM * compactness(child_BCHW, parent_BCHW, y_B)
