@@ -18,9 +18,9 @@ Open in the paper
     lam means the same at every batch size and width; the mean feature maps are the Parent's, per class
     within the batch. The filters are the sampled Child's.
     Gradients are clipped, at 5, in the evaluation stage of section 3.1 alone. Searches without it diverge on
-    nas-bnn in small budgets; `clip` meets one step in twenty on darts-binary. The abstract puts the
-    kernel-level loss into "the training stage"; here it trains the Child while searching, and final
-    networks where a budget asks for it (`recipe.teacher=parent`).
+    nas-bnn in small budgets; `clip` met one in twenty of the first steps on darts-binary (seen once).
+    The abstract puts the kernel-level loss into "the training stage"; here it trains the Child while
+    searching, and final networks where a budget asks for it (`recipe.teacher=parent`).
 """
 
 from __future__ import annotations

@@ -81,6 +81,8 @@ class Evolution(ByAdam, SearchStrategy):
         training_share: the part of a budget that trains the supernet.
         epochs: of the supernet's training, where the budget sets no limit (Guo et al., section 4).
         candidate_epochs: of a short training.
+        lr, weight_decay, clip: of the supernet's training; a short one has the defaults, as for all who ask
+            for scores.
     """
 
     score: str = "supernet"

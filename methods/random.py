@@ -53,6 +53,8 @@ class Random(ByAdam, SearchStrategy):
         form: `search`, `draw` or `supernet`.
         epochs: epochs over the search's training images that each candidate of `search` gets.
         candidates: how many, where the budget sets no limit (as many as DCP-NAS' epochs).
+        lr, weight_decay, clip: of the supernet's training; candidates of `search` train by the defaults, as
+            for all who ask for scores.
     """
 
     form: str = "search"

@@ -20,21 +20,9 @@ from bnas_bench.runs.tabulate import Request, fill, fill_in_processes
 from bnas_bench.tables.definition import Definition, architectures, defined
 from bnas_bench.tables.row import Row, Work
 from bnas_bench.tables.store import TableStore
+from tests.helpers import tables
 
-DEFINITION = Definition(
-    space="bnas-201",
-    dataset="digits",
-    fingerprint="f" * 16,
-    test_images=360,
-    seeds=3,
-    cells=5,
-    train_images=200,
-    valid_images=400,
-    mixed=False,
-    epochs=2,
-    batch_size=32,
-    lr=5e-3,
-)
+DEFINITION = replace(tables.DEFINITION, epochs=2)
 TINY = ("epochs=2", "train_images=40", "valid_images=40", "channels=2", "mixed=false")
 
 
