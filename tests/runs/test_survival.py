@@ -127,9 +127,18 @@ def until(condition: Callable[[], bool], seconds: float = 60) -> None:
 
 def alive(pid: int) -> bool:
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+        return state(Path(f"/proc/{pid}")) not in "ZX"
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def stopped(pid: int) -> bool:
+    """Whether all its threads are: the signal is sent at once, and acted on when each is next scheduled."""
+    return all(state(thread) == "T" for thread in Path(f"/proc/{pid}/task").iterdir())
+
+
+def state(process: Path) -> str:
+    return (process / "stat").read_text().rpartition(")")[2].split()[0]
 
 
 @pytest.fixture(scope="module")
@@ -224,6 +233,7 @@ def test_a_trial_stays_locked_for_as_long_as_its_orphan_lives(
     command = run.start_command()
     worker = run.worker()
     os.kill(worker, signal.SIGSTOP)
+    until(lambda: stopped(worker))
     os.kill(command.pid, signal.SIGKILL)
     command.wait(60)
     with monkeypatch.context() as patch:
