@@ -7,6 +7,7 @@ the seeds that finished. A trial that has not run, or failed, is counted and nam
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from math import nan
 from typing import Any
 
@@ -27,8 +28,14 @@ Defaults = Callable[[str, str], Mapping[str, Any]]
 """The default options of a plug-in, by kind and name: those that a row's name need not say."""
 
 
-COLUMNS: Mapping[str, Measure] = {name: of for name, of in MEASURES.items() if of.short}
-"""What the table shows: the mean over the seeds, if all of them have it."""
+SHOWN = (
+    *("test_accuracy", "ops", "packed_latency_ms", "search_seconds", "train_seconds"),
+    *("latency_ms", "parameters", "memory_bits", "passes"),
+)
+
+COLUMNS: Mapping[str, Measure] = {name: MEASURES[name] for name in SHOWN}
+"""What the table shows: the mean over the seeds, if all of them have it. What matters most comes first:
+where a terminal is narrow the last ones are left out."""
 
 SAME = ("harness_source", "dataset_fingerprint", "threads")
 """Fields in which the seeds of a row must agree to be seeds of one thing."""
@@ -120,12 +127,12 @@ def table(frame: DataFrame) -> Table:
         columns=[
             *(Column(key=name, title=name, numeric=False) for name in shown),
             Column(key="n", title="n"),
-            *(Column(key=name, title=measure.short) for name, measure in COLUMNS.items()),
+            *(replace(of.column(name), title=of.short) for name, of in COLUMNS.items()),
         ],
         rows=[
             {
-                name: Value(text=text)
-                for name, text in (*zip(shown, words, strict=True), *_texts(row))
+                **{name: Value(text=text) for name, text in zip(shown, words, strict=True)},
+                **dict(_values(row)),
             }
             for words, (_, row) in zip(own, summary.iterrows(), strict=True)
         ],
@@ -179,15 +186,17 @@ def _differences(group: DataFrame) -> Iterator[str]:
             yield f"its seeds differ in {field}: they are not runs of one thing"
 
 
-def _texts(row: pd.Series) -> Iterator[tuple[str, str]]:
+def _values(row: pd.Series) -> Iterator[tuple[str, Value]]:
     n, planned = (int(row["trials", name]) for name in ("n", "planned"))
-    yield "n", str(n) if n == planned else f"{n}/{planned}"
+    yield "n", Value(text=str(n) if n == planned else f"{n}/{planned}", number=n)
     for name, measure in COLUMNS.items():
-        mean, sd = (
-            "-" if np.isnan(number) else f"{number / measure.unit:{measure.form}}"
+        known, spread = (
+            None if np.isnan(number) else number / measure.unit
             for number in row[measure.field][["mean", "sd"]]
         )
-        yield name, f"{mean} ± {sd}" if name == "test_accuracy" and mean != "-" else mean
+        mean, sd = ("-" if part is None else f"{part:{measure.form}}" for part in (known, spread))
+        text = f"{mean} ± {sd}" if name == "test_accuracy" and known is not None else mean
+        yield name, Value(text=text, number=known)
 
 
 def _circumstances(frame: DataFrame) -> list[str]:

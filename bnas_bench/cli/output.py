@@ -1,87 +1,36 @@
-"""What the commands on runs print: progress while trials run, and the table."""
+"""How the commands print tables."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    Progress,
-    TaskID,
-    TaskProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table as Grid
 
+from bnas_bench.cli.looks import Look
 from bnas_bench.cli.streams import spelt
 
 if TYPE_CHECKING:
-    from bnas_bench.analysis.table import Table
-    from bnas_bench.runs.progress import Event
+    from bnas_bench.analysis.table import Column, Table
 
 WIDE = 250
 """Columns of a line that no terminal shows: nothing is to be cut off in a file."""
 
+NARROW = 12
+"""Signs that a text is folded to before a column is left out; a number is never folded."""
 
-class Watch:
-    """Shows on stderr what happens to the trials: a bar per trial on a terminal, lines elsewhere."""
-
-    def __init__(self, total: int) -> None:
-        self.total, self.begun = total, 0
-        self.bars: dict[str, TaskID] = {}
-        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
-        self.bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
-            TaskProgressColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[line]}"),
-            console=self.console,
-            transient=True,
-            disable=not self.console.is_terminal,
-        )
-
-    def __enter__(self) -> Watch:
-        self.bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.stop()
-
-    def show(self, event: Event) -> None:
-        """Show an event."""
-        match event.kind:
-            case "progress":
-                self._advance(event)
-                return
-            case "started" | "skipped" | "busy":
-                self.begun += 1
-        if event.kind not in ("started", "note") and event.trial_id in self.bars:
-            self.bar.remove_task(self.bars.pop(event.trial_id))
-        if event.kind != "started" or not self.console.is_terminal:
-            text = f": {event.text}" if event.text else ""
-            place = f"{self.begun}/{self.total}"
-            self.console.print(escape(f"{place} {event.trial_id} {event.kind}{text}"))
-
-    def _advance(self, event: Event) -> None:
-        if event.trial_id not in self.bars:
-            self.bars[event.trial_id] = self.bar.add_task("", total=1.0, line="")
-        self.bar.update(
-            self.bars[event.trial_id],
-            description=f"{event.trial_id} {event.phase}",
-            completed=event.done,
-            line=event.text,
-        )
+GAP, EDGES = 3, 2
+"""Signs between two columns, and at the two ends of a line."""
 
 
-def stdout() -> Console:
-    """The console that tables are printed on."""
-    return Console(width=None if sys.stdout.isatty() else WIDE, highlight=False)
+def stdout(width: int | None = None) -> Console:
+    """The console that tables are printed on, as wide as the terminal if nothing else is said."""
+    return Console(width=width if sys.stdout.isatty() or width else WIDE, highlight=False)
 
 
 def literal(text: str) -> str:
@@ -89,22 +38,85 @@ def literal(text: str) -> str:
     return escape(spelt(text, sys.stdout.encoding))
 
 
-def print_table(table: Table) -> None:
-    """Print a table with its title, notes and caption; a value's note is numbered."""
-    from bnas_bench.report.write import EMPTY, shown
+def print_table(table: Table, look: Look | None = None) -> None:
+    """Print a table with its title, notes and caption; a value's note is numbered.
 
+    No number is cut or folded: on a terminal that is too narrow the last columns are left out, and
+    named below.
+
+    Raises:
+        UnknownName: if `look` names a column that there is not.
+    """
+    look = look or Look()
+    table = look.of(table)
     console = stdout()
+    texts = {column.key: _texts(table, column) for column in table.columns}
+    is_bounded = sys.stdout.isatty() and not (look.wide or look.columns)
+    shown, widths = _fitted(table.columns, texts, console.width if is_bounded else None)
     grid = Grid(box=SIMPLE_HEAD, pad_edge=False)
-    for column in table.columns:
-        grid.add_column(literal(column.title), justify="right" if column.numeric else "left")
-    for row in table.rows:
-        values = [row.get(column.key, EMPTY) for column in table.columns]
-        marks = [f" ({table.marks[value.note]})" if value.note else "" for value in values]
-        grid.add_row(*(literal(shown(v) + mark) for v, mark in zip(values, marks, strict=True)))
+    for column, width in zip(shown, widths, strict=True):
+        grid.add_column(
+            literal(column.title),
+            justify="right" if column.numeric else "left",
+            width=width,
+            overflow="fold",
+        )
+    for cells in zip(*(texts[column.key] for column in shown), strict=True):
+        grid.add_row(*map(escape, cells))
     if table.title:
         console.print(literal(table.title), style="bold")
-    console.print(grid)
+    stdout(max(console.width, _line(widths))).print(grid)
+    if left_out := [column.title for column in table.columns[len(shown) :]]:
+        plural = "s" * (len(left_out) > 1)
+        console.print(literal(f"+{len(left_out)} column{plural}: --wide ({', '.join(left_out)})"))
     for note, number in table.marks.items():
-        console.print(literal(f"({number}) {note}"), soft_wrap=True)
+        say(console, f"({number}) {note}")
     for text in (*table.notes, table.caption):
-        console.print(literal(text), soft_wrap=True)
+        say(console, text)
+
+
+def say(console: Console, text: str) -> None:
+    """Print a sentence, wrapped at words on a terminal and on one line elsewhere."""
+    console.print(literal(text), soft_wrap=not sys.stdout.isatty())
+
+
+def _texts(table: Table, column: Column) -> list[str]:
+    """What stands in a column, line by line, in signs that stdout has."""
+    from bnas_bench.report.write import EMPTY, shown
+
+    values = [row.get(column.key, EMPTY) for row in table.rows]
+    marks = (f" ({table.marks[value.note]})" if value.note else "" for value in values)
+    whole = (shown(value) + mark for value, mark in zip(values, marks, strict=True))
+    return [spelt(text, sys.stdout.encoding) for text in whole]
+
+
+def _fitted(
+    columns: Sequence[Column], texts: dict[str, list[str]], most: int | None
+) -> tuple[Sequence[Column], list[int]]:
+    """The columns that have room on a line, the first ones, and how wide each is to be.
+
+    Args:
+        most: signs of a line; None is without end.
+    """
+    least, whole = [], []
+    for column in columns:
+        title = spelt(column.title, sys.stdout.encoding)
+        longest = max(map(cell_len, texts[column.key]), default=0)
+        word = max(map(cell_len, title.split()), default=0)
+        least.append(max(longest, word) if column.numeric else max(min(longest, NARROW), word))
+        whole.append(max(longest, cell_len(title)))
+    if most is None:
+        return columns, whole
+    while len(least) > 1 and _line(least) > most:
+        least.pop()
+    room = most - _line(least)
+    widths = []
+    for narrow, wide in zip(least, whole, strict=False):
+        widths.append(narrow + max(0, min(wide - narrow, room)))
+        room -= widths[-1] - narrow
+    return columns[: len(widths)], widths
+
+
+def _line(widths: Sequence[int]) -> int:
+    """Signs of a line with columns of these widths."""
+    return sum(widths) + GAP * (len(widths) - 1) + EDGES

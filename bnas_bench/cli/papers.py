@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from bnas_bench.cli.looks import Look, looks
 from bnas_bench.cli.running import FOLDER, RESULTS, Number, results_name, runs_trials, watched
 from bnas_bench.core.options import Grid, Seed
 from bnas_bench.papers.artefact import PAPERS, ids, load, selected
@@ -20,7 +21,8 @@ from bnas_bench.runs.store import Store
 @click.option(
     "--markdown", "as_markdown", is_flag=True, help="As Markdown; docs/papers.md is this."
 )
-def papers(artefact: str | None, as_markdown: bool) -> None:
+@looks
+def papers(artefact: str | None, as_markdown: bool, look: Look) -> None:
     """List the papers' tables and figures and the state of each, or print one as its paper does.
 
     ARTEFACT is PAPER/NAME, as dcp-nas/table-4.
@@ -48,7 +50,7 @@ def papers(artefact: str | None, as_markdown: bool) -> None:
         return
     from bnas_bench.cli.output import print_table
 
-    print_table(table)
+    print_table(table, look)
 
 
 @click.command()
@@ -69,6 +71,7 @@ def papers(artefact: str | None, as_markdown: bool) -> None:
 @runs_trials
 @click.option("--no-run", is_flag=True, help="Make the table of the runs that are there.")
 @click.option("--dry-run", is_flag=True, help="List the trials and stop.")
+@looks
 def reproduce(
     artefacts: Sequence[str],
     budget: str,
@@ -81,6 +84,7 @@ def reproduce(
     how: How,
     no_run: bool,
     dry_run: bool,
+    look: Look,
 ) -> None:
     """Run a paper's table or figure, and set our numbers beside the paper's.
 
@@ -106,7 +110,7 @@ def reproduce(
 
     shown = False
     for made in write(planned, records, store, results, reports):
-        print_table(made.table)
+        print_table(made.table, look)
         click.echo(f"wrote {made.folder}/")
         shown = shown or made.shows
     if not shown:

@@ -50,7 +50,7 @@ class Number(click.ParamType):
 
 def watched(how: How, trials: Sequence[Trial], store: Store) -> list[Record]:
     """Run trials and show how far they are; see `run_all`."""
-    from bnas_bench.cli.output import Watch
+    from bnas_bench.cli.watch import Watch
 
     with Watch(len(trials)) as watch:
         return run_all(trials, store, how, watch.show)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bnas_bench import api
+from bnas_bench.cli.looks import Look, looks
 from bnas_bench.cli.running import FOLDER, RESULTS, Number, results_name, runs_trials, watched
 from bnas_bench.core.errors import BadValue
 from bnas_bench.core.options import Grid, Positive, Seed
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 @RESULTS
 @runs_trials
 @click.option("--dry-run", is_flag=True, help="List the trials and stop.")
+@looks
 @click.option("--json", "as_json", is_flag=True, help="Print the rows for programs.")
 def run(
     methods: Sequence[str],
@@ -61,6 +63,7 @@ def run(
     results: Path,
     how: How,
     dry_run: bool,
+    look: Look,
     as_json: bool,
 ) -> None:
     """Run a grid of trials and print its table.
@@ -77,7 +80,7 @@ def run(
     from bnas_bench.analysis.records import to_frame
 
     frame = to_frame(watched(how, trials, store))
-    _print(frame, as_json)
+    _print(frame, look, as_json)
     click.echo(f"records: {results / name / 'trials'}", err=as_json)
     if not frame["status"].isin(("ok", "refused")).all():
         raise SystemExit(1)
@@ -86,13 +89,14 @@ def run(
 @click.command()
 @click.argument("name", default="local")
 @RESULTS
+@looks
 @click.option("--json", "as_json", is_flag=True, help="Print the rows for programs.")
-def table(name: str, results: Path, as_json: bool) -> None:
+def table(name: str, results: Path, look: Look, as_json: bool) -> None:
     """Print the table of NAME's results, from its records."""
     frame = api.load_results(name, results)
     lost = frame[frame["method"].isna()]
     if len(lost) < len(frame) or as_json:
-        _print(frame, as_json)
+        _print(frame, look, as_json)
     for trial in lost.itertuples():
         why = f": {trial.reason}" if isinstance(trial.reason, str) else ""
         click.echo(f"{trial.id} is {trial.status} and not in the table{why}", err=as_json)
@@ -145,7 +149,8 @@ def report(name: str, results: Path, reports: Path) -> None:
     show_default=True,
     help="Points of test accuracy that are to be shown; may be given several times.",
 )
-def power(name: str, results: Path, differences: Sequence[float]) -> None:
+@looks
+def power(name: str, results: Path, differences: Sequence[float], look: Look) -> None:
     """Say what more seeds of NAME's results could show, from the spread of those that ran."""
     from bnas_bench.analysis.frame import read, states
     from bnas_bench.cli.output import print_table
@@ -158,7 +163,7 @@ def power(name: str, results: Path, differences: Sequence[float]) -> None:
             f"results '{name}' hold no trial: run some first, two seeds of a method at least"
         )
     for made in power_tables(found, differences):
-        print_table(made)
+        print_table(made, look)
 
 
 @click.command()
@@ -171,7 +176,7 @@ def status(name: str, results: Path) -> None:
         click.echo(f"{trial_id}  {store.state(trial_id)}")
 
 
-def _print(frame: DataFrame, as_json: bool) -> None:
+def _print(frame: DataFrame, look: Look, as_json: bool) -> None:
     from bnas_bench.analysis import summary
 
     if as_json:
@@ -179,4 +184,4 @@ def _print(frame: DataFrame, as_json: bool) -> None:
         return
     from bnas_bench.cli.output import print_table
 
-    print_table(summary.table(frame))
+    print_table(summary.table(frame), look)

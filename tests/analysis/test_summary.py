@@ -147,18 +147,17 @@ def test_the_laid_out_table() -> None:
     records = [done(90.0), done(92.0, seed=1), done(95.5, "dcpnas"), failed("dcpnas", 1)]
     laid_out = table(to_frame(records))
     assert titles(laid_out) == [
-        *("method", "n", "test accuracy %", "params", "OPs M (nas-bnn)", "memory KiB"),
-        *("latency ms (packed, 1 thread)", "latency ms (simulated)"),
-        *("search passes", "search s", "train s"),
+        *("method", "n", "test accuracy %", "OPs M (nas-bnn)", "latency ms (packed, 1 thread)"),
+        *("search s", "train s", "latency ms (simulated)", "params", "memory KiB", "search passes"),
     ]
     assert texts(laid_out) == [
         [
-            *("random", "2", "91.00 ± 1.41", "25,500", "1.500", "12.0"),
-            *("0.25", "2.50", "20,000", "30.0", "61.3"),
+            *("random", "2", "91.00 ± 1.41", "1.500", "0.25", "30.0", "61.3"),
+            *("2.50", "25,500", "12.0", "20,000"),
         ],
         [
-            *("dcpnas", "1/2", "95.50 ± -", "25,000", "1.500", "12.0"),
-            *("0.25", "2.50", "20,000", "30.0", "61.3"),
+            *("dcpnas", "1/2", "95.50 ± -", "1.500", "0.25", "30.0", "61.3"),
+            *("2.50", "25,000", "12.0", "20,000"),
         ],
     ]
     assert laid_out.notes == ["dcpnas, seed 1 failed: Diverged: the loss is nan"]

@@ -8,11 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
 from bnas_bench.cli import main
-from bnas_bench.cli.streams import LOST, UNREAD, spelt
+from bnas_bench.cli.streams import LOST, UNREAD, Output, spelt
+from tests.helpers.cli import fail
 
 COMMAND = "import sys; from bnas_bench.cli import main; main()"
 RESULTS = Path(__file__).parents[2] / "results"
@@ -71,6 +73,50 @@ def test_columns_stay_aligned_where_a_sign_is_spelt_out() -> None:
     assert sum("+/-" in row for row in rows) > 5
     assert len({len(row.rstrip()) for row in rows}) == 1
     assert len({row.rindex("|") for row in rows if row.startswith("|")}) == 1
+
+
+def on_a_terminal(monkeypatch: pytest.MonkeyPatch, width: int, *command: str) -> list[str]:
+    """What a command prints on a terminal of that width, without its colours."""
+    monkeypatch.setattr(Output, "isatty", lambda _: True)
+    monkeypatch.setenv("COLUMNS", str(width))
+    result = CliRunner().invoke(main, [*command, "--results", str(RESULTS)], catch_exceptions=False)
+    assert result.exit_code == 0, result.stderr
+    return click.unstyle(result.stdout).splitlines()
+
+
+@pytest.mark.parametrize("width", [40, 80, 120, 200])
+def test_no_number_is_cut_and_no_line_is_too_long(
+    monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    lines = on_a_terminal(monkeypatch, width, "table", "digits-quick")
+    assert max(map(len, lines)) <= width
+    (row,) = [line for line in lines if line.split()[:2] == ["dcpnas", "3"]]
+    whole = "dcpnas 3 92.04 ± 3.73 0.434 0.15 356.0 40.0 12.14 28,186 42.9 29,952"
+    assert whole.startswith(" ".join(row.split()))
+    shown = {40: 3, 80: 7, 120: 11, 200: 11}[width]
+    assert len(row.split()) == shown + 2
+    rest = " ".join(lines).partition("--wide (")[2].partition(")\n")[0]
+    assert ("memory KiB" in rest) == (shown < 10)
+
+
+def test_columns_are_chosen_and_rows_sorted(monkeypatch: pytest.MonkeyPatch) -> None:
+    options = ("--columns", "method,passes,parameters", "--sort")
+    lines = on_a_terminal(monkeypatch, 80, "table", "digits-quick", *options, "parameters")
+    rows = [line.split() for line in lines if len(line.split()) == 3]
+    assert rows[0] == ["dcpnas", "29,952", "28,186"]
+    assert rows[-1] == ["nasbnn", "29,104", "58,390"]
+    best = on_a_terminal(monkeypatch, 80, "table", "digits-quick", "--sort", "test_accuracy")
+    worst = on_a_terminal(monkeypatch, 80, "table", "digits-quick", "--sort", "-test_accuracy")
+    methods = [[n.split()[0] for n in found if n.split()[1:2] == ["3"]] for found in (best, worst)]
+    assert methods[0][0] == "bats"
+    assert methods[1][0] == "bnas"
+    wide = on_a_terminal(monkeypatch, 40, "table", "digits-quick", "--wide")
+    assert any(line.split()[-1:] == ["29,952"] for line in wide)
+
+
+def test_a_column_that_there_is_not_is_one_sentence() -> None:
+    line = fail("table", "digits-quick", "--results", RESULTS, "--sort", "test_acuracy")
+    assert "unknown column of this table 'test_acuracy'; did you mean test_accuracy" in line
 
 
 @pytest.mark.parametrize("settings", [{"TERM": "dumb"}, {"NO_COLOR": "1"}, {"COLUMNS": "20"}])
