@@ -55,7 +55,7 @@ TEXTS = (
     *("id", "reason", "architecture", "architecture_id", "shape", "commit", "signal", "cpu"),
     *(f"{kind}{part}" for kind in ("method", "space") for part in ("", "_label", "_source")),
     *("dataset", "budget", "harness_source", "dataset_fingerprint", "device", "device_name"),
-    *(f"{name}_sha256" for name in ("arch", "front", "log", "weights")),
+    *(f"{name}_sha256" for name in ("arch", "front", "log", "weights", "predictions")),
 )
 """Texts, though each may look like a number."""
 

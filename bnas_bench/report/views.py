@@ -14,13 +14,14 @@ from bnas_bench.core.files import read_regular
 from bnas_bench.report.commands import Origin
 from bnas_bench.report.embed import fields
 from bnas_bench.report.model import RunView
-from bnas_bench.runs.store import Record, State
+from bnas_bench.runs.store import PREDICTIONS, Record, State
 
 ENTRIES = 30
 """Lines of a log that are shown; the file holds all."""
 
 FILES = (
-    *("record.json", "arch.json", "front.json", "log.jsonl", "weights.safetensors", "error.txt"),
+    *("record.json", "arch.json", "front.json", "log.jsonl", "weights.safetensors"),
+    *(PREDICTIONS, "error.txt"),
 )
 
 ELSEWHERE = frozenset(

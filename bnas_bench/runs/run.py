@@ -32,6 +32,7 @@ from bnas_bench.nn.binary import Precision
 from bnas_bench.nn.network import Network
 from bnas_bench.plugins.source import harness_digest
 from bnas_bench.plugins.spec import label
+from bnas_bench.runs import predictions
 from bnas_bench.runs.crashes import TRIES, crashes, packing
 from bnas_bench.runs.heir import Heir, accuracies, front_file
 from bnas_bench.runs.judged import judge_of, judged, task_of
@@ -39,7 +40,7 @@ from bnas_bench.runs.network import about, of_trial
 from bnas_bench.runs.packing import TIMED, packed_record, refused, timed
 from bnas_bench.runs.progress import Progress
 from bnas_bench.runs.record import SCHEMA
-from bnas_bench.runs.store import CHECKPOINT, DIGESTS, Record, Store
+from bnas_bench.runs.store import CHECKPOINT, DIGESTS, PREDICTIONS, Record, Store
 from bnas_bench.runs.train import TrainResult, train
 from bnas_bench.search.checkpoint import Checkpoint
 from bnas_bench.search.learning import top_accuracies
@@ -339,8 +340,12 @@ class _Run:
         """Read the test images once for every network, when all of them are trained."""
         self.progress.enter("test")
         batch_size = self.record["recipe"]["batch_size"]
-        test, top5 = (
-            _percent(part) for part in top_accuracies(network, dataset.test, batch_size, (1, 5))
+        classes: list[Tensor] = []
+        found = top_accuracies(network, dataset.test, batch_size, (1, 5), classes=classes)
+        test, top5 = map(_percent, found)
+        predicted_N = torch.cat(classes).cpu().numpy()
+        self.files[PREDICTIONS] = predictions.encode(
+            predicted_N[None], dataset.test.labels, dataset.classes
         )
         self.record |= {
             "test_accuracy": test,

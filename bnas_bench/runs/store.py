@@ -1,9 +1,10 @@
 """What runs leave on disk: `results/NAME/trials/ID/`, one folder a trial, written atomically.
 
-A trial's folder holds `record.json`, `arch.json`, `log.jsonl` and `weights.safetensors`, where the
-search handed one back `front.json`, or, where the trial failed, `error.txt` beside the record. The
-record is written last: a trial that has one is over. Nothing is deleted: a folder that is replaced
-moves to `ID.old-N`, one with a file that cannot be trusted to `ID.damaged-N`.
+A trial's folder holds `record.json`, `arch.json`, `log.jsonl`, `weights.safetensors` and
+`predictions.safetensors`, where the search handed one back `front.json`, or, where the trial failed,
+`error.txt` beside the record. The record is written last: a trial that has one is over. Nothing is
+deleted: a folder that is replaced moves to `ID.old-N`, one with a file that cannot be trusted to
+`ID.damaged-N`.
 
 Results may come from a stranger: a link in them is never followed to where something is written or
 removed, and of a file nothing is read but what its record vouches for.
@@ -33,6 +34,9 @@ from bnas_bench.runs.record import LARGEST, NoRecord, Record, decode, encode
 
 RECORD = "record.json"
 
+PREDICTIONS = "predictions.safetensors"
+"""What the trained networks make of the test images (`runs.predictions`)."""
+
 CHECKPOINT = ".ckpt"
 """Ending of the files that a killed trial goes on from; they go when the record is written."""
 
@@ -41,11 +45,15 @@ DIGESTS = {
     "front.json": "front_sha256",
     "log.jsonl": "log_sha256",
     "weights.safetensors": "weights_sha256",
+    PREDICTIONS: "predictions_sha256",
 }
 """The files of a finished trial, and the fields of its record that tell whether they are whole."""
 
-SHOWN = ("arch.json", "front.json", "log.jsonl")
+SHOWN = ("arch.json", "front.json", "log.jsonl", PREDICTIONS)
 """Those that reports read."""
+
+LIMITS = {PREDICTIONS: 64 * 2**20}
+"""Bytes that such a file does not pass: a hundred trainings on ImageNet make ten million."""
 
 
 def read_record(folder: Path) -> Record | None:
@@ -75,7 +83,7 @@ def read_whole(folder: Path, record: Record, name: str) -> bytes | None:
     if DIGESTS[name] not in record:
         return None
     try:
-        data = read_regular(file)
+        data = read_regular(file, LIMITS.get(name))
     except FileNotFoundError:
         return None
     except OSError as error:

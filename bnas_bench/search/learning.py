@@ -241,21 +241,30 @@ def accuracy(network: nn.Module, images: Images, batch_size: int, *args: Any) ->
 
 @torch.no_grad()
 def top_accuracies(
-    network: nn.Module, images: Images, batch_size: int, ks: Sequence[int], *args: Any
+    network: nn.Module,
+    images: Images,
+    batch_size: int,
+    ks: Sequence[int],
+    *args: Any,
+    classes: list[Tensor] | None = None,
 ) -> list[float]:
     """For every k the part of the images whose class is among the k largest logits, from 0 to 1.
 
     Args:
         args: what the forward takes after the images, such as a supernet's mix.
+        classes: takes those of the largest logits, a tensor a batch.
     """
     training = network.training
     network.eval()
     right = torch.zeros(len(ks), dtype=torch.long, device=images.device)  # read once, at the end
     for x, y in images.batches(batch_size):
         logits = network(x, *args)
+        largest = logits.argmax(1)
+        if classes is not None:
+            classes.append(largest)
         for place, k in enumerate(ks):
             if k == 1:
-                hits = logits.argmax(1) == y
+                hits = largest == y
             else:
                 hits = (logits.topk(min(k, logits.shape[1])).indices == y[:, None]).any(1)
             right[place] += hits.sum()

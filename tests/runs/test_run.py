@@ -24,9 +24,10 @@ from bnas_bench.data.datasets import Dataset
 from bnas_bench.nn.network import Network
 from bnas_bench.plugins.registry import find
 from bnas_bench.runs import run as run_module
+from bnas_bench.runs.predictions import decode
 from bnas_bench.runs.progress import Progress
 from bnas_bench.runs.run import run_trial
-from bnas_bench.runs.store import Store
+from bnas_bench.runs.store import PREDICTIONS, Store
 from bnas_bench.runs.train import train
 from bnas_bench.runs.trial import Trial
 from bnas_bench.search.learning import accuracy
@@ -46,7 +47,8 @@ def test_a_finished_trial(store: Store) -> None:
     record = run_trial(trial, store)
     assert record == store.read(trial.id)
     store.verify(record)
-    assert names(store, trial) == ["arch.json", "log.jsonl", "record.json", "weights.safetensors"]
+    files = [*("arch.json", "log.jsonl", PREDICTIONS), "record.json", "weights.safetensors"]
+    assert names(store, trial) == files
 
     assert (record["status"], record["reason"]) == ("ok", None)
     assert record["id"] == trial.id
@@ -80,6 +82,12 @@ def test_a_finished_trial(store: Store) -> None:
     dataset = data_module.load("digits", image=None, device="cpu", folder=Path())
     assert record["dataset_fingerprint"] == dataset.fingerprint
     assert record["test_accuracy"] == round(100 * accuracy(network, dataset.test, 360), 6)
+    predictions = decode((store.folder(trial.id) / PREDICTIONS).read_bytes(), 10)
+    with torch.no_grad():
+        (x_BCHW, y_B) = next(dataset.test.batches(360))
+        largest_B = network.eval()(x_BCHW).argmax(1)
+    assert predictions.predicted.tolist() == [largest_B.tolist()]
+    assert predictions.labels.tolist() == y_B.tolist()
     assert record["test_error"] == pytest.approx(100 - record["test_accuracy"], abs=1e-6)
     assert record["latency_kind"] == "simulated"
     assert 0 < record["latency_lower_ms"] <= record["latency_ms"] <= record["latency_upper_ms"]
