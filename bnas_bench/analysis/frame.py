@@ -22,7 +22,7 @@ from bnas_bench.analysis.labels import PARTS, Key, Labels
 from bnas_bench.analysis.measures import MEASURES, field
 from bnas_bench.analysis.summary import SAME, Defaults, machine
 from bnas_bench.core.options import Form, Range
-from bnas_bench.runs.store import SHOWN, Record, State, Store
+from bnas_bench.runs.store import DIGESTS, PREDICTIONS, SHOWN, Record, State, Store
 
 DRAWS = "random[form=draw]"
 """Architectures drawn at random, of which the relative improvement takes the average."""
@@ -40,6 +40,7 @@ class Run:
         facts: the fields of `SAME`, `machine` and `code`.
         classes: of the dataset.
         test_images: of the dataset; 0 where the record does not say it.
+        predicted: whether its record vouches for predictions of the test images.
         architecture: the id of what the search found; empty where the record does not say it.
         front_size: members of its `front.json`; 0 if it has none.
         packed_reason: why its network could not be packed.
@@ -52,6 +53,7 @@ class Run:
     facts: Mapping[str, str]
     classes: int
     test_images: int = 0
+    predicted: bool = False
     architecture: str = ""
     front_size: int = 0
     packed_reason: str = ""
@@ -215,6 +217,7 @@ def _trial(record: Record) -> Run | Missing:
         facts={name: intern(str(value)) for name, value in facts.items()},
         classes=int(record["classes"]),
         test_images=int(record.get("test_images") or 0),
+        predicted=DIGESTS[PREDICTIONS] in record,
         architecture=str(record.get("architecture_id") or ""),
         front_size=int(record.get("front_size") or 0),
         packed_reason=str(record.get("packed_reason") or ""),

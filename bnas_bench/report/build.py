@@ -21,6 +21,7 @@ from bnas_bench.report.commands import Origin
 from bnas_bench.report.contrasts import RANDOM, against_random, gain_table
 from bnas_bench.report.datasets import Family, dataset_table, difference_in_words, families
 from bnas_bench.report.folder import replaced, write_page, write_tables, write_texts
+from bnas_bench.report.images import images_table
 from bnas_bench.report.learned import learned_table
 from bnas_bench.report.model import Report, RunView
 from bnas_bench.report.page import embedded
@@ -63,7 +64,7 @@ def build(store: Store, origin: Origin, folder: Path | str) -> None:
         pictures = Pictures(results, store, new / "figures", slugs)
         planned = pictures.plan(found)
         with aside(pictures.draw):
-            tables = list(_tables(results, origin, found, slugs))
+            tables = list(_tables(results, store, origin, found, slugs))
             write_tables(tables, new)
             draw_cells(finished[:DRAWN], store, new / "cells")
             drawn = {file.stem: file.read_text("utf-8") for file in (new / "cells").glob("*.svg")}
@@ -134,6 +135,7 @@ def _slugs(settings: Mapping[Setting, Sequence[Row]]) -> dict[Setting, str]:
 
 def _tables(
     results: Results,
+    store: Store,
     origin: Origin,
     found: Sequence[Family],
     slugs: Mapping[Setting, str],
@@ -145,6 +147,7 @@ def _tables(
         yield comparison(setting, rows, f"main-{slug}", origin.rows(rows))
         for made in (
             against_random(setting, rows, f"random-{slug}"),
+            images_table(setting, rows, f"images-{slug}", store),
             gain_table(setting, rows, f"gain-{slug}"),
             learned_table(setting, rows, f"learned-{slug}"),
         ):

@@ -93,7 +93,7 @@ WELCH = "of Welch's t test on all runs, as pairing by seed gains nothing here"
 PAIRED = "of the t test paired by seed, as the seeds move all methods alike"
 
 
-def _lacking(*rows: Row) -> NotEnough | None:
+def lacking(*rows: Row) -> NotEnough | None:
     """Why nothing is said of rows whose survivors alone would speak."""
     words = [
         f"{row.method} has {len(row.runs)} of {row.planned} trials"
@@ -105,11 +105,11 @@ def _lacking(*rows: Row) -> NotEnough | None:
 
 def _contrast(row: Row, base: Row, *, pair: bool) -> Contrast | NotEnough:
     scores = (side.by_seed("test_accuracy") for side in (row, base))
-    return _lacking(row, base) or contrast(*scores, pair=pair)
+    return lacking(row, base) or contrast(*scores, pair=pair)
 
 
 def _ranks(row: Row, base: Row) -> tuple[float, float] | NotEnough:
-    return _lacking(row, base) or rank_sum(row.accuracies(), base.accuracies())
+    return lacking(row, base) or rank_sum(row.accuracies(), base.accuracies())
 
 
 def _tests(
@@ -148,7 +148,7 @@ def _rank_tests(
 
 def _improvements(row: Row, base: Row, draws: Row | None) -> dict[str, Value]:
     ids = [*row.ids, *base.ids]
-    better = _lacking(row, base) or probability_of_improvement(
+    better = lacking(row, base) or probability_of_improvement(
         {"": row.accuracies()}, {"": base.accuracies()}
     )
     drawn = 0 if draws is None else len(draws.runs)
@@ -160,7 +160,7 @@ def _improvements(row: Row, base: Row, draws: Row | None) -> dict[str, Value]:
             "relative": missing(f"it needs {DRAWN} runs of {DRAWS}, there are {drawn}"),
         }
     of_draws = [*row.ids, *draws.ids]
-    improved = _lacking(row, draws) or relative(row.accuracies(), draws.accuracies())
+    improved = lacking(row, draws) or relative(row.accuracies(), draws.accuracies())
     return {
         "improvement": estimate(better, ids, len(ids)),
         "relative": estimate(improved, of_draws, len(of_draws), "+.2f"),

@@ -26,6 +26,7 @@ from bnas_bench.analysis.stats.contrasts import (
     seeds_pair,
 )
 from bnas_bench.analysis.stats.curves import Band, Curve, anytime, hypervolume, performance_profile
+from bnas_bench.analysis.stats.images import by_image
 from bnas_bench.analysis.stats.means import Summary, summary
 from bnas_bench.analysis.stats.ranks import CriticalDifference, critical_difference
 from bnas_bench.analysis.stats.values import LEVEL, Better, Estimate, Interval, NotEnough
