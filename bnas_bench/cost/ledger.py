@@ -196,12 +196,26 @@ class _Entry:
 
 def _shapes(func: Any, args: Any) -> Any:
     """What a frequent operator gives on the meta device, where torch takes milliseconds to say it."""
+    aten = torch.ops.aten
     match func:
-        case torch.ops.aten.native_batch_norm.default:
-            return torch.empty_like(args[0]), *(args[0].new_empty(0) for _ in range(2))
-        case torch.ops.aten._prelu_kernel.default:
-            return torch.empty_like(args[0])
+        case aten.native_batch_norm.default:
+            return _like(args[0]), *(torch.empty(0, device="meta") for _ in range(2))
+        case aten._prelu_kernel.default:
+            return _like(args[0])
+        case aten.add.Tensor | aten.mul.Tensor | aten.copysign.Tensor:
+            maps = [x for x in args if isinstance(x, Tensor) and x.dim()]
+            if (
+                maps
+                and len({(x.shape, x.dtype) for x in maps}) == 1
+                and maps[0].is_floating_point()
+            ):
+                return _like(maps[0])
     return None
+
+
+def _like(x: Tensor) -> Tensor:
+    """torch.empty_like asks Python for the strides."""
+    return torch.empty(x.shape, dtype=x.dtype, device="meta")
 
 
 class _Clerk(TorchDispatchMode):

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -273,13 +273,21 @@ def _warn(remark: str) -> None:
     warnings.warn(remark, stacklevel=4)
 
 
-def _digits(image: int | None, device: torch.device) -> Dataset:
-    """scikit-learn's 1,797 images of 8x8 in 17 greys; 360 of them, the same for ever, are test."""
+@cache
+def digits() -> tuple[np.ndarray, np.ndarray]:
+    """scikit-learn's 1,797 images of 8x8 in 17 greys, shape (1797, 8, 8), and labels; both read-only."""
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
-    labels = bunch.target
-    pixels_NCHW = resized(torch.from_numpy(bunch.images).float()[:, None] * (255 / 16), image)
+    for array in (bunch.images, bunch.target):
+        array.flags.writeable = False
+    return bunch.images, bunch.target
+
+
+def _digits(image: int | None, device: torch.device) -> Dataset:
+    """The digits; 360 of them, the same for ever, are test."""
+    images, labels = digits()
+    pixels_NCHW = resized(torch.from_numpy(images.astype(np.float32))[:, None] * (255 / 16), image)
     # RandomState, because its streams are frozen and a Generator's may change with NumPy.
     order = np.random.RandomState(0).permutation(len(labels))
     (test,) = stratified(labels, [DIGITS_TEST], order)

@@ -40,8 +40,7 @@ PROMPT = 0.05
 """Seconds within which a trial's process is ended once that is asked for."""
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["bnas_bench.runs.run", "torch._dynamo", "sklearn.datasets"])
-"""What every trial would else import for itself: the first optimiser loads `torch._dynamo`."""
+CONTEXT.set_forkserver_preload(["bnas_bench.runs.preloaded"])
 
 
 STARTING = Mutex()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from operator import is_
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -99,6 +100,8 @@ def _held(owner: Owner) -> dict[str, Any]:
 def _differences(owner: Owner, before: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
     """(name, what it was, what it is); a module may get more names, as by an import."""
     now = _held(owner)
+    if now.keys() == before.keys() and all(map(is_, now.values(), before.values())):
+        return  # as nearly always
     for name in before if isinstance(owner, ModuleType) else {**before, **now}:
         old, new = before.get(name, MISSING), now.get(name, MISSING)
         if not (_same(old, new) or _is_hooked(old, new)):

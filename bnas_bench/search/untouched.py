@@ -54,7 +54,7 @@ def require_unchanged(who: str, *kept: Kept) -> None:
 def untouched(who: str, *lent: Kept) -> Iterator[None]:
     """Require that what runs inside leaves the process, and what it was lent, as they are.
 
-    Both are put back in any case.
+    Where it does not, or an error ends what ran, both are put back.
 
     Args:
         who: runs inside, for the sentence: "the search".
@@ -66,9 +66,10 @@ def untouched(who: str, *lent: Kept) -> Iterator[None]:
     try:
         yield
         require_unchanged(who, *kept)
-    finally:
+    except BaseException:
         for each in kept:
             each.restore()
+        raise
 
 
 @contextmanager
@@ -95,7 +96,8 @@ class Watched(Checkpoint):
 
     def __init__(self, kept: Checkpoint, lent: Kept) -> None:
         super().__init__(kept.path, kept.share, identity=kept.identity, say=kept.say)
-        self._kept, self._lent, self._around = kept, lent, Surroundings()
+        self._kept, self._lent = kept, lent
+        self._around: Surroundings | None = None
 
     def load(self, state: Mapping[str, Any]) -> dict[str, Any] | None:
         self._around = Surroundings()
@@ -106,5 +108,6 @@ class Watched(Checkpoint):
     ) -> None:
         require_unchanged("an epoch of the search", self._lent)
         if force or self._kept.due():  # looking around takes longer than a table's answer
-            require_unchanged("an epoch of the search", self._around)
+            if self._around is not None:
+                require_unchanged("an epoch of the search", self._around)
             self._kept.save(state, header, force=True)

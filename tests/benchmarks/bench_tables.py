@@ -1,10 +1,12 @@
-"""A table of all of bnas-201, 30 epochs, three seeds at two precisions: its file, loading it, asking it."""
+"""A table of all of bnas-201, 30 epochs, three seeds at two precisions: asked, and judging trials."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
+from multiprocessing import forkserver
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -14,13 +16,21 @@ import pytest
 
 import bnas_bench as bb
 from bnas_bench.core.seeds import generator
+from bnas_bench.data.datasets import load
 from bnas_bench.plugins import making
+from bnas_bench.runs.grid import run_trials
+from bnas_bench.runs.how import How
+from bnas_bench.runs.request import requested
+from bnas_bench.runs.store import Store
 from bnas_bench.tables import parquet
 from bnas_bench.tables.contents import Contents, epochs, trainings_of
+from bnas_bench.tables.judge import Named
 from tests.helpers.tables import DEFINITION, order, row
 
-HOW = replace(DEFINITION, epochs=30)
+DIGITS = load("digits", image=None, device="cpu", folder=Path("data"))
+HOW = replace(DEFINITION, epochs=30, fingerprint=DIGITS.fingerprint)
 QUERIES = 20_000
+SEEDS = 100
 
 LOAD = """
 import sys
@@ -90,3 +100,29 @@ def test_queries(file: Path) -> None:
                 ask(arch)
             rates.append(QUERIES / (perf_counter() - began))
         print(f"{ask.__name__}: {', '.join(f'{rate:,.0f}' for rate in rates)} a second")
+
+
+@pytest.mark.parametrize("method", ["evolution[score=training]", "random"])
+def test_a_hundred_seeds_on_one_core(file: Path, tmp_path: Path, method: str) -> None:
+    """Of the budget `quick`, each in a process of its own, one after the other."""
+    table = Named("bnas-201-digits", file, HOW.digest)
+    trials = [
+        replace(trial, table=table)
+        for trial in requested(method, "bnas-201", "digits", "quick", SEEDS)
+    ]
+    began, before = perf_counter(), _core_seconds()
+    for _ in run_trials(trials, tmp_path / "grid", How(device="cpu", jobs=1)):
+        pass
+    wall, spent = perf_counter() - began, _core_seconds() - before
+    store = Store(tmp_path / "grid")
+    assert {(store.read(trial.id) or {})["evaluated"] for trial in trials} == {"table"}
+    print(f"\n{SEEDS} seeds of {method}: {wall:.1f} s, {spent:.1f} core-seconds")
+
+
+def _core_seconds() -> float:
+    """Of this process, of the server that forks trials, and of all trials that are over."""
+    spent, server = sum(os.times()[:4]), forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
+    if server is None:
+        return spent
+    fields = Path(f"/proc/{server}/stat").read_text().rpartition(")")[2].split()
+    return spent + sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
