@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from bnas_bench.cli.running import RESULTS, Number
-from bnas_bench.cli.runs import report, run
+from bnas_bench.cli.runs import run
 from bnas_bench.core.options import Grid
 
 
@@ -21,8 +21,6 @@ from bnas_bench.core.options import Grid
 def demo(ctx: click.Context, seeds: int, budget: str, results: Path) -> None:
     """Search, train, test and measure 1-bit networks with DCP-NAS, and write the page of it.
 
-    Needs neither network nor GPU. The same as `bnas-bench run --method dcpnas` and `bnas-bench report local`.
+    Needs neither network nor GPU. The same as `bnas-bench run --method dcpnas`.
     """
     ctx.invoke(run, methods=("dcpnas",), budgets=(budget,), seeds=seeds, results=results)
-    ctx.invoke(report, results=results)
-    click.echo("open  reports/local/index.html")

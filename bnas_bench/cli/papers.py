@@ -8,7 +8,15 @@ from pathlib import Path
 import click
 
 from bnas_bench.cli.looks import Look, looks
-from bnas_bench.cli.running import FOLDER, RESULTS, Number, results_name, runs_trials, watched
+from bnas_bench.cli.running import (
+    FOLDER,
+    RESULTS,
+    Number,
+    plan,
+    results_name,
+    runs_trials,
+    watched,
+)
 from bnas_bench.core.options import Grid, Seed
 from bnas_bench.papers.artefact import PAPERS, ids, load, selected
 from bnas_bench.runs.grid import found
@@ -97,8 +105,7 @@ def reproduce(
     planned, trials = plans(selected(artefacts), budget, dataset, seeds, seed)
     store = Store(results / name)
     if dry_run:
-        for trial in trials:
-            click.echo(f"{trial.id}  {store.state(trial.id).word}")
+        plan(trials, store, how)
         return
     if no_run or not trials:
         records = [found(trial, store) for trial in trials]

@@ -10,8 +10,10 @@ from typing import Any
 
 import click
 
+from bnas_bench.cli.durations import about
 from bnas_bench.core.options import Threads, form_of
 from bnas_bench.plugins.spec import read_number
+from bnas_bench.runs.estimate import Estimates, names
 from bnas_bench.runs.folders import check_name
 from bnas_bench.runs.grid import run_all
 from bnas_bench.runs.how import How
@@ -52,8 +54,30 @@ def watched(how: How, trials: Sequence[Trial], store: Store) -> list[Record]:
     """Run trials and show how far they are; see `run_all`."""
     from bnas_bench.cli.watch import Watch
 
-    with Watch(len(trials)) as watch:
+    with Watch(trials, how.settled().jobs or 1, store.root.parent) as watch:
         return run_all(trials, store, how, watch.show)
+
+
+def plan(trials: Sequence[Trial], store: Store, how: How) -> None:
+    """List trials: the id, what tells it from the others, its state, and the time that it may take."""
+    called, estimates = names(trials), Estimates(store.root.parent)
+    work, unknown = 0.0, 0
+    for trial in trials:
+        word = store.state(trial.id).word
+        takes = ""
+        if word in ("to run", "unfinished"):
+            known = estimates.of(trial)
+            work += known.seconds if known else 0.0
+            unknown += known is None
+            takes = f", {about(known.seconds)}" if known else ""
+        click.echo(f"{trial.id}  {called[trial.id]}: {word}{takes}")
+    jobs = how.jobs or how.settled().jobs or 1
+    if work:
+        side_by_side = f", {jobs} at a time" if jobs > 1 else ""
+        others = f" and {unknown} of which no such trial is known" if unknown else ""
+        click.echo(f"{about(work / jobs)}{side_by_side}{others}, as long as such trials took")
+    elif unknown:
+        click.echo(f"how long is not known: no such trial lies in {store.root.parent.name}/")
 
 
 def results_name(default: str, about: str) -> Decorator:

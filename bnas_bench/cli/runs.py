@@ -11,8 +11,17 @@ import click
 
 from bnas_bench import api
 from bnas_bench.cli.looks import Look, looks
-from bnas_bench.cli.running import FOLDER, RESULTS, Number, results_name, runs_trials, watched
-from bnas_bench.core.errors import BadValue
+from bnas_bench.cli.running import (
+    FOLDER,
+    RESULTS,
+    Number,
+    plan,
+    results_name,
+    runs_trials,
+    watched,
+)
+from bnas_bench.cli.streams import sentence
+from bnas_bench.core.errors import BadValue, BenchError
 from bnas_bench.core.options import Grid, Positive, Seed
 from bnas_bench.runs import folders
 from bnas_bench.runs.how import How
@@ -21,6 +30,8 @@ from bnas_bench.runs.store import Store
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+REPORTS = "Folder of all reports; NAME's own in it is replaced."
 
 
 @click.command()
@@ -47,7 +58,9 @@ if TYPE_CHECKING:
 @results_name("local", "Name of these results.")
 @RESULTS
 @runs_trials
-@click.option("--dry-run", is_flag=True, help="List the trials and stop.")
+@click.option("--reports", type=FOLDER, default="reports", show_default=True, help=REPORTS)
+@click.option("--page/--no-page", default=True, help="Write the report of NAME at the end.")
+@click.option("--dry-run", is_flag=True, help="List the trials, with the time they take, and stop.")
 @looks
 @click.option("--json", "as_json", is_flag=True, help="Print the rows for programs.")
 def run(
@@ -62,11 +75,13 @@ def run(
     name: str,
     results: Path,
     how: How,
+    reports: Path,
+    page: bool,
     dry_run: bool,
     look: Look,
     as_json: bool,
 ) -> None:
-    """Run a grid of trials and print its table.
+    """Run a grid of trials, print its table and what it shows, and write its page.
 
     A trial is one method on one space, dataset, budget and seed; each of these options may list
     several, separated by commas. Trials that are done are skipped, those that were killed go on.
@@ -74,14 +89,17 @@ def run(
     trials = requested(methods, spaces, datasets, budgets, seeds, seed, settings, train=train)
     store = Store(results / name)
     if dry_run:
-        for trial in trials:
-            click.echo(f"{trial.id}  {store.state(trial.id).word}")
+        plan(trials, store, how)
         return
     from bnas_bench.analysis.records import to_frame
 
     frame = to_frame(watched(how, trials, store))
     _print(frame, look, as_json)
+    if not as_json:
+        _say_verdict(store, [trial.id for trial in trials])
     click.echo(f"records: {results / name / 'trials'}", err=as_json)
+    if page:
+        _write_page(name, results, reports, as_json)
     if not frame["status"].isin(("ok", "refused")).all():
         raise SystemExit(1)
 
@@ -124,7 +142,7 @@ def export(name: str, results: Path, out: Path) -> None:
     type=FOLDER,
     default="reports",
     show_default=True,
-    help="Folder of all reports; NAME's own in it is replaced.",
+    help=REPORTS,
 )
 def report(name: str, results: Path, reports: Path) -> None:
     """Write tables, figures and a page of NAME's results, also given as results/NAME.
@@ -174,6 +192,30 @@ def status(name: str, results: Path) -> None:
     store = folders.named(name, results)
     for trial_id in store.ids():
         click.echo(f"{trial_id}  {store.state(trial_id)}")
+
+
+def _say_verdict(store: Store, ids: Sequence[str]) -> None:
+    """Print in words what the accuracies of these trials show."""
+    from bnas_bench.analysis.frame import read, states
+    from bnas_bench.cli.output import say, stdout
+    from bnas_bench.plugins.recorded import defaults
+    from bnas_bench.report.verdict import standing_of, verdict
+
+    console = stdout()
+    settings = read(states(Store(store.root, only=ids)), defaults).settings
+    for setting, rows in settings.items():
+        where = f" ({setting})" if len(settings) > 1 else ""
+        say(console, f"verdict{where}: {' '.join(verdict(rows, standing_of(rows)))}")
+
+
+def _write_page(name: str, results: Path, reports: Path, as_json: bool) -> None:
+    """Write the report of NAME and say where its page is; or why there is none, on stderr."""
+    try:
+        folder = api.report(results / name, reports / name)
+    except BenchError as error:
+        click.echo(f"no page: {sentence(error)}", err=True)
+    else:
+        click.echo(f"page: {folder / 'index.html'}", err=as_json)
 
 
 def _print(frame: DataFrame, look: Look, as_json: bool) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+from bnas_bench.core.errors import BadValue, brief
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +32,19 @@ class How:
     rerun: bool = False
     fail_fast: bool = False
 
+    def __post_init__(self) -> None:
+        """Raises BadValue unless `device` is the name of one."""
+        if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", self.device):
+            raise BadValue(
+                f"'{brief(self.device)}' is no device that trials run on: write auto, cpu, cuda or cuda:N"
+            )
+
     def settled(self) -> How:
-        """The same with the device and the number of jobs that it comes to on this machine."""
+        """The same with the device and the number of jobs that it comes to on this machine.
+
+        Raises:
+            BadValue: if this machine has no such device.
+        """
         device = _device(self.device)
         jobs = self.jobs or (max(1, cpus() // self.threads) if device == "cpu" else 1)
         return replace(self, device=device, jobs=jobs)
@@ -38,13 +52,18 @@ class How:
 
 def _device(name: str) -> str:
     """`auto` is a GPU where torch finds one; torch is not asked where none is plugged in."""
-    if name != "auto":
+    if name == "cpu":
         return name
-    if not [*Path("/dev").glob("nvidia[0-9]*"), *Path("/dev").glob("dxg")]:
+    if name == "auto" and not [*Path("/dev").glob("nvidia[0-9]*"), *Path("/dev").glob("dxg")]:
         return "cpu"
     import torch
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "auto":
+        return "cuda" if gpus else "cpu"
+    if int(name.partition(":")[2] or 0) >= gpus:
+        raise BadValue(f"there is no device '{name}' here, where torch finds {gpus} GPUs: try cpu")
+    return name
 
 
 def cpus() -> int:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from bnas_bench import api
 from bnas_bench.core.errors import BenchError
 from bnas_bench.plugins import checks
 from bnas_bench.plugins.checks import CheckResult
@@ -36,6 +37,9 @@ GENOTYPE = """DDPNAS_MCN_2 = Genotype(
 
 
 Outcome = Callable[[Trial], dict[str, Any]]
+
+
+NAMES = {"random": "random", "dcpnas": "dcpnas[lam=0.0]"}
 
 
 class Grid:
@@ -63,6 +67,7 @@ class Grid:
 def grid(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Grid:
     fake = Grid()
     monkeypatch.setattr("bnas_bench.runs.grid.run_trials", fake)
+    monkeypatch.setattr(api, "report", lambda _, folder: Path(folder))
     monkeypatch.chdir(tmp_path)
     return fake
 
@@ -76,12 +81,21 @@ def diverges_at_seed_1(trial: Trial) -> Record:
 def test_run_prints_one_table_and_where_the_records_are(grid: Grid) -> None:
     result = invoke("run", "--method", "random,dcpnas[lam=0]", "--budget", "smoke", "--seeds", "2")
     assert result.exit_code == 0
+    ends = {n: f"{n} of 4, time left unknown" for n in (1, 2, 3)} | {4: "4 of 4"}
     assert result.stderr.splitlines() == [
         line
         for place, trial in enumerate(grid.trials, 1)
-        for line in (f"{place}/4 {trial.id} started", f"{place}/4 {trial.id} finished")
+        for name in [f"{NAMES[trial.method.name]}, seed {trial.repetition}"]
+        for line in (
+            f"{name}: {trial.id} started",
+            f"{name}: {90 + trial.repetition}.0 %, 0.05 M OPs; {ends[place]}",
+        )
     ]
     lines = [" ".join(line.split()) for line in result.stdout.splitlines() if line.strip(" ─")]
+    verdict = lines.pop(4)
+    assert verdict.startswith(
+        "verdict: No method is shown to be best. Not excluded as best: random"
+    )
     assert lines == [
         "method n test accuracy % OPs M (nas-bnn) latency ms (packed, 1 thread) search s train s "
         "latency ms (simulated) params memory KiB search passes",
@@ -91,10 +105,12 @@ def test_run_prints_one_table_and_where_the_records_are(grid: Grid) -> None:
         "measured on Some CPU (CPU threads: 1); "
         "a budget other than paper reproduces no paper's numbers",
         "records: results/local/trials",
+        "page: reports/local/index.html",
     ]
 
 
-def test_run_hands_everything_on(grid: Grid) -> None:
+def test_run_hands_everything_on(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bnas_bench.runs.how._device", str)
     succeed(
         *("run", "--method", "random", "--method", "cpnas", "--space", "darts-binary"),
         *("--dataset", "digits,imagefolder:here", "--budget", "smoke,quick[passes=9000]"),
@@ -183,8 +199,9 @@ def test_a_plan_needs_no_torch(tmp_path: Path) -> None:
     out = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
     ).stdout.splitlines()
-    assert len(out) == 3 * len(discover("method")) * len(discover("space")) + 1
-    assert all(line.endswith("  to run") for line in out[:-1])
+    assert len(out) == 3 * len(discover("method")) * len(discover("space")) + 2
+    assert all(line.endswith(": to run") for line in out[:-2])
+    assert out[-2] == "how long is not known: no such trial lies in results/"
     assert out[-1] == "False"
     assert list(tmp_path.iterdir()) == []
 
@@ -199,8 +216,8 @@ def test_a_plan_says_what_is_done(grid: Grid) -> None:
         Path("results/local/trials", trial_id).mkdir()
     Path("results/local/trials", damaged, "record.json").write_text("{")
     assert succeed(*command, "3", "--dry-run").splitlines()[:2] == [
-        f"{ids[0]}  ok",
-        f"{ids[1]}  failed",
+        f"{ids[0]}  random, seed 0: ok",
+        f"{ids[1]}  random, seed 1: failed",
     ]
     ok, failed, broken, begun = succeed("status").splitlines()
     assert ok == f"{ids[0]}  ok"

@@ -316,8 +316,10 @@ def test_a_disk_that_fills_up_on_the_way_stops_everything(tmp_path: Path) -> Non
 
 
 def test_an_unknown_device_stops_everything(tmp_path: Path) -> None:
-    with pytest.raises(BenchError, match="there is no device 'warp' here"):
-        list(run_trials([toy_trial()], tmp_path, replace(ALONE, device="warp")))
+    with pytest.raises(BenchError, match="'warp' is no device that trials run on"):
+        replace(ALONE, device="warp")
+    with pytest.raises(BenchError, match="there is no device 'cuda:99' here, where torch finds"):
+        list(run_trials([toy_trial()], tmp_path, replace(ALONE, device="cuda:99")))
     assert Store(tmp_path).ids() == []
 
 

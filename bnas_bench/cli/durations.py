@@ -1,0 +1,26 @@
+"""Times as a person says them."""
+
+from __future__ import annotations
+
+
+def took(seconds: float) -> str:
+    """A time that was measured: `9.4 s`, `1 min 58 s`, `3 h 05 min`."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes:02} min"
+
+
+def about(seconds: float) -> str:
+    """A time that was estimated, no finer than it is known: `about 40 s`, `about 4 min`."""
+    if seconds < 90:
+        return f"about {max(10, round(seconds, -1)):.0f} s"
+    if seconds < 3600:
+        return f"about {round(seconds / 60)} min"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"about {hours} h {minutes:02} min" if hours < 24 else f"about {round(hours / 24)} days"
