@@ -21,6 +21,7 @@ from bnas_bench.cli.latency_table import latency_table
 from bnas_bench.cli.packed import pack
 from bnas_bench.cli.papers import papers, reproduce
 from bnas_bench.cli.plugins import budgets, check, datasets, list_all, methods, new_method, spaces
+from bnas_bench.cli.questions import agreement
 from bnas_bench.cli.runs import export, power, report, run, status, table
 from bnas_bench.cli.streams import outputs, sentence
 from bnas_bench.cli.tables import tabulate, truth
@@ -88,7 +89,7 @@ def main() -> None:
 for command in (
     demo,
     *(run, table, status, export, report, power),
-    *(reproduce, papers, audit, tabulate, truth),
+    *(reproduce, papers, audit, tabulate, truth, agreement),
     *(measure, show, pack),
     *(latency, latency_table),
     *(list_all, methods, spaces, datasets, budgets, check, new_method),

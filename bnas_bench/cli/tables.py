@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -110,8 +110,6 @@ def truth(name: str, out: Path | None) -> None:
     for precision in found.precisions:
         best = found.best(precision)
         click.echo(f"best at {precision}: {best.mean:.2f} % ({best.sd:.2f}) {best.arch}")
-    for row in found.agreement().to_dict("records"):
-        _print_agreement(row)
     if out is not None:
         click.echo(f"wrote {found.write(out)}")
 
@@ -164,21 +162,6 @@ def _print_reliability(found: GroundTruth) -> None:
             ],
         )
     )
-
-
-def _print_agreement(row: Mapping[str, Any]) -> None:
-    from bnas_bench.tables.agreement import BEST
-
-    one, other = row["precision"], row["other"]
-    click.echo(
-        f"{one} and {other}, over {row['architectures']:,} architectures: Kendall's tau "
-        f"{row['kendall_tau']:.3f} (95 % interval {row['tau_lower']:.3f} to {row['tau_upper']:.3f})"
-    )
-    for count in BEST:
-        if (both := row[f"both_{count}"]) == both:
-            click.echo(f"  of the {count:,} best at one, {both:.0%} are among those at the other")
-    click.echo(f"  at {other} the best of {one} loses {row['loss_other']:.2f} points")
-    click.echo(f"  at {one} the best of {other} loses {row['loss']:.2f} points")
 
 
 def _precisions(text: str) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cached_property
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ from bnas_bench.core.files import kind_of
 from bnas_bench.plugins import recorded
 from bnas_bench.search.space import SearchSpace
 from bnas_bench.tables import parquet
-from bnas_bench.tables.agreement import agreement
 from bnas_bench.tables.contents import Contents, epochs
 from bnas_bench.tables.definition import Definition, text
 from bnas_bench.tables.entry import Columns, Entry, valid_accuracies
@@ -180,24 +178,22 @@ class GroundTruth:
         frame.attrs["units"] = {name: unit for name, unit in UNITS.items() if name in frame}
         return frame
 
-    def agreement(self) -> DataFrame:
-        """How the mean test accuracies at two precisions agree, over what both have: a row per two.
+    def at_both(self, precision: str, other: str) -> tuple[list[str], np.ndarray, np.ndarray]:
+        """What it has at two precisions: the architectures, and their test accuracies in %.
 
-        Columns `precision`, `other`, `architectures`, and those of `bnas_bench.tables.agreement`.
+        Returns:
+            the architectures' texts in the table's order, and twice shape (architectures, seeds).
+
+        Raises:
+            UnknownName: if it has nothing at one of them.
         """
-        rows = []
-        for one, other in combinations(self._columns, 2):
-            first, second = self._columns[one], self._columns[other]
-            common = [arch for arch in first.places if arch in second.places]
-            means = (
-                columns.mean_N[[columns.places[arch] for arch in common]]
-                for columns in (first, second)
-            )
-            row = {"precision": one, "other": other, "architectures": len(common)}
-            rows.append(row | agreement(*means))
-        frame = DataFrame(rows)
-        frame.attrs["units"] = dict.fromkeys(("loss", "loss_other"), "%")
-        return frame
+        first, second = self._at(precision), self._at(other)
+        common = [arch for arch in first.texts if arch in second.places]
+        values = (
+            columns.test_NS[[columns.places[arch] for arch in common]]
+            for columns in (first, second)
+        )
+        return common, *values
 
     def write(self, path: Path | str) -> Path:
         """Write the table as one Parquet file, which `bb.table` reads.
