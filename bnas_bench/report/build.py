@@ -23,9 +23,11 @@ from bnas_bench.report.datasets import Family, dataset_table, difference_in_word
 from bnas_bench.report.folder import replaced, write_page, write_tables, write_texts
 from bnas_bench.report.images import images_table
 from bnas_bench.report.learned import learned_table
-from bnas_bench.report.model import Report, RunView
+from bnas_bench.report.model import Part, Picture, Report, RunView
 from bnas_bench.report.page import embedded
+from bnas_bench.report.parts import part, short_budgets
 from bnas_bench.report.pictures import FAMILIES, FIGURED, Pictures, draw_cells
+from bnas_bench.report.plots import plots
 from bnas_bench.report.tables import comparison, lost
 from bnas_bench.report.views import view
 from bnas_bench.runs.store import State, Store
@@ -62,9 +64,18 @@ def build(store: Store, origin: Origin, folder: Path | str) -> None:
     with threadpool_limits(1, user_api="blas"), replaced(folder) as new:
         found, slugs = families(results), _slugs(results.settings)
         pictures = Pictures(results, store, new / "figures", slugs)
-        planned = pictures.plan(found)
+        own, joint = pictures.plan(found)
         with aside(pictures.draw):
-            tables = list(_tables(results, store, origin, found, slugs))
+            by_setting = {
+                setting: list(_setting_tables(setting, rows, store, origin, slugs[setting]))
+                for setting, rows in results.settings.items()
+            }
+            absent = lost(results)
+            tables = [
+                *([absent] if absent else []),
+                *(table for tables in by_setting.values() for table in tables),
+                *_family_tables(found, slugs),
+            ]
             write_tables(tables, new)
             draw_cells(finished[:DRAWN], store, new / "cells")
             drawn = {file.stem: file.read_text("utf-8") for file in (new / "cells").glob("*.svg")}
@@ -73,8 +84,10 @@ def build(store: Store, origin: Origin, folder: Path | str) -> None:
                 title=f"Results {origin.name}",
                 facts=list(_facts(results, found, len(drawn))),
                 tables=tables,
-                pictures=planned,
+                pictures=[*(picture for each in own.values() for picture in each), *joint],
                 runs=[replace(run, drawing=drawn.get(run.id, "")) for run in runs],
+                parts=list(_parts(results, pictures, by_setting, own, runs)),
+                colours=[look.colour for look in pictures.looks.values()],
             )
             write_texts(report, new)
             texts = embedded(report.runs)
@@ -133,30 +146,52 @@ def _slugs(settings: Mapping[Setting, Sequence[Row]]) -> dict[Setting, str]:
     return slugs
 
 
-def _tables(
-    results: Results,
-    store: Store,
-    origin: Origin,
-    found: Sequence[Family],
-    slugs: Mapping[Setting, str],
+def _setting_tables(
+    setting: Setting, rows: Sequence[Row], store: Store, origin: Origin, slug: str
 ) -> Iterator[Table]:
-    if absent := lost(results):
-        yield absent
-    for setting, rows in results.settings.items():
-        slug = slugs[setting]
-        yield comparison(setting, rows, f"main-{slug}", origin.rows(rows))
-        for made in (
-            against_random(setting, rows, f"random-{slug}"),
-            images_table(setting, rows, f"images-{slug}", store),
-            gain_table(setting, rows, f"gain-{slug}"),
-            learned_table(setting, rows, f"learned-{slug}"),
-        ):
-            if made:
-                yield made
+    """The comparison, and what is tested and learned."""
+    yield comparison(setting, rows, f"main-{slug}", origin.rows(rows))
+    for made in (
+        against_random(setting, rows, f"random-{slug}"),
+        images_table(setting, rows, f"images-{slug}", store),
+        gain_table(setting, rows, f"gain-{slug}"),
+        learned_table(setting, rows, f"learned-{slug}"),
+    ):
+        if made:
+            yield made
+
+
+def _family_tables(found: Sequence[Family], slugs: Mapping[Setting, str]) -> Iterator[Table]:
     for family in found:
         first = Setting(family.space, family.datasets[0], family.budget)
         if made := dataset_table(family, f"datasets-{slugs[first]}"):
             yield made
+
+
+def _parts(
+    results: Results,
+    pictures: Pictures,
+    tables: Mapping[Setting, Sequence[Table]],
+    figures: Mapping[Setting, Sequence[Picture]],
+    runs: Sequence[RunView],
+) -> Iterator[Part]:
+    """The settings of which a run finished, as the page tells them."""
+    views = {run.id: run for run in runs}
+    budgets = short_budgets([setting.budget for setting in results.settings])
+    for setting, rows in results.settings.items():
+        slug, finished = pictures.slugs[setting], [row for row in rows if row.runs]
+        if finished:
+            own = setting in figures
+            yield part(
+                slug,
+                setting,
+                rows,
+                budgets[setting.budget],
+                views,
+                tables[setting],
+                figures.get(setting, ()),
+                plots(finished, pictures.looks, pictures.curves(finished)) if own else {},
+            )
 
 
 def _facts(results: Results, found: Sequence[Family], drawn: int) -> Iterator[str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean
+from typing import NamedTuple
 
 from bnas_bench.analysis.frame import DRAWS, Row, Setting
 from bnas_bench.analysis.stats import (
@@ -43,8 +44,24 @@ CONTRASTED = {
 }
 
 
-def against_random(setting: Setting, rows: Sequence[Row], name: str) -> Table | None:
-    """Every method against `random`, where all trials of both are there; None without two to compare."""
+class Told(NamedTuple):
+    """Every other method against `random`.
+
+    Attributes:
+        pair: whether runs of the same seed are subtracted first.
+        found: by method its contrast.
+        adjusted: by method p after Holm's correction.
+    """
+
+    base: Row
+    others: Sequence[Row]
+    pair: bool
+    found: Mapping[str, Contrast | NotEnough]
+    adjusted: Mapping[str, float | NotEnough]
+
+
+def told_from_random(rows: Sequence[Row]) -> Told | None:
+    """The t tests of all contenders against `random`; None without two to compare."""
     base = next((row for row in rows if row.method == RANDOM and row.runs), None)
     others = [row for row in contenders(rows) if row is not base]
     if base is None or not others:
@@ -52,10 +69,19 @@ def against_random(setting: Setting, rows: Sequence[Row], name: str) -> Table | 
     tested = [row for row in [base, *others] if row.complete]
     pair = seeds_pair([row.by_seed("test_accuracy") for row in tested])
     found = {row.method: _contrast(row, base, pair=pair) for row in others}
-    p_values = {method: c if isinstance(c, NotEnough) else c.p for method, c in found.items()}
+    adjusted = holm({m: c if isinstance(c, NotEnough) else c.p for m, c in found.items()})
+    return Told(base, others, pair, found, adjusted)
+
+
+def against_random(setting: Setting, rows: Sequence[Row], name: str) -> Table | None:
+    """Every method against `random`, where all trials of both are there; None without two to compare."""
+    told = told_from_random(rows)
+    if told is None:
+        return None
+    base, others, pair, found, adjusted_t = told
     sums = {row.method: _ranks(row, base) for row in others}
     adjusted = (
-        holm(p_values),
+        adjusted_t,
         holm({m: r if isinstance(r, NotEnough) else r[0] for m, r in sums.items()}),
     )
     columns = {

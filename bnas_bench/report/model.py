@@ -7,22 +7,36 @@ of the report can lose that.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from bnas_bench.analysis.table import Table
+from bnas_bench.report.answer import Answer
 
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """A figure that has been written; `stem` is its path without an ending, for svg, pdf and png."""
+    """A figure that has been written.
+
+    Attributes:
+        stem: its path without an ending, for svg, pdf and png.
+        alt: what is to be seen, for who does not see it; else the title.
+        plot: which of a page's own figures is drawn in its place, of the part that it is in.
+        plotted: the caption of that.
+    """
 
     name: str
     title: str
     caption: str
     stem: Path
     runs: Sequence[str] = ()
+    alt: str = ""
+    plot: str = ""
+    plotted: str = ""
+
+
+Shown = TypeVar("Shown", Table, Picture)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,11 +65,45 @@ class RunView:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Part:
+    """A setting as the page tells it: its tables and pictures are among the report's as well.
+
+    Attributes:
+        title: short, where the report has several.
+        circumstances: by name what all of its runs have in common, said once.
+        budget: what its name stands for, as lines.
+        said: texts of titles and captions that the page says once, and leaves out of them.
+        tables: the comparison first; the others lie folded.
+        pictures: without JavaScript; with it `plots` are drawn instead of them.
+        plots: what the page's own figures are drawn from (`plots.plots`).
+    """
+
+    name: str
+    title: str
+    answer: Answer
+    circumstances: Mapping[str, str]
+    budget: Mapping[str, str]
+    said: Sequence[str]
+    tables: Sequence[Table]
+    pictures: Sequence[Picture]
+    plots: Mapping[str, Any] = field(default_factory=dict)
+
+    def brief(self, shown: Shown) -> Shown:
+        """A table or picture of this part without what the part says already."""
+        title, caption = shown.title, shown.caption
+        for text in self.said:
+            title, caption = title.replace(text, ""), caption.replace(text, "")
+        return replace(shown, title=title, caption=caption)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Report:
     """All that a folder `reports/NAME` says.
 
     Attributes:
         facts: lines under the title: what was run, on what, what it does and does not prove.
+        parts: how a page tells its settings; it shows apart what is in none.
+        colours: of the methods in the parts' plots, by their places.
     """
 
     name: str
@@ -64,3 +112,5 @@ class Report:
     tables: Sequence[Table]
     pictures: Sequence[Picture] = ()
     runs: Sequence[RunView] = ()
+    parts: Sequence[Part] = ()
+    colours: Sequence[str] = ()

@@ -1,9 +1,10 @@
 """The page of a report: one HTML file that needs no network and nothing beside it.
 
-Tables, figures and runs are in the file. With JavaScript a table sorts and filters, and a number
-opens the runs that it comes from; without it, a small report spells its runs out. The texts of
-records are untrusted: the templates escape all of them, runs lie in the page as data, and the page's
-security policy lets no script run but its own.
+The answer stands first, then its figures and a short table; what it rests on lies folded. With
+JavaScript a table sorts and filters, a figure answers the mouse and the keyboard, and a number opens
+the runs that it comes from; without it, a small report spells its runs out. The texts of records are
+untrusted: the templates escape all of them, runs lie in the page as data, and the page's security
+policy lets no script run but its own, those of `vendor/` among them.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
@@ -22,15 +23,41 @@ from pathlib import Path
 from urllib.parse import quote
 
 import jinja2
+from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
 from bnas_bench.analysis.table import Column, Kind, Table, Value
 from bnas_bench.core.errors import BadValue
-from bnas_bench.report.embed import BLOCK, beside, blocks
-from bnas_bench.report.model import Picture, Report, RunView
+from bnas_bench.report.embed import BLOCK, beside, blocks, packed
+from bnas_bench.report.model import Part, Picture, Report, RunView
 
-PLAIN = 200
-"""With up to so many runs a page also says them without JavaScript, and compresses nothing."""
+PLAIN = 100
+"""With up to so many runs a page also says them without JavaScript: each takes 6 KB more then."""
+
+SHORT = frozenset(
+    {
+        *("method", "n", "test_accuracy", "best", "chance", "ops", "memory_bits"),
+        *("packed_latency_ms", "search_seconds"),
+    }
+)
+"""Columns of a comparison that are shown at first, of the others a button says how many there are."""
+
+SCRIPTS = ("page.js", "plots.js")
+VENDORED = ("d3.min.js", "plot.umd.min.js")
+"""Of `vendor/`, in the order in which they are to run."""
+
+PLOT_STYLE = """:where(.plot-d6a7b5) {
+  --plot-background: white;
+  display: block;
+  height: auto;
+  height: intrinsic;
+  max-width: 100%;
+}
+:where(.plot-d6a7b5 text),
+:where(.plot-d6a7b5 tspan) {
+  white-space: pre;
+}"""
+"""What Observable Plot 0.6.17 puts into each figure: the policy has to know it."""
 
 MEANINGS: Mapping[Kind, str] = {
     "measured": "comes from runs of this benchmark.",
@@ -46,11 +73,12 @@ MEANINGS: Mapping[Kind, str] = {
 ENDINGS = ("svg", "pdf", "png")
 
 TEMPLATES = Path(__file__).with_name("templates")
+VENDOR = Path(__file__).with_name("vendor")
 
 
 def embedded(runs: Sequence[RunView]) -> list[str]:
     """The runs as they lie in the page: of many, most of the time that a page takes."""
-    return blocks(runs, compressed=len(runs) > PLAIN)
+    return blocks(runs)
 
 
 def page(report: Report, folder: Path, runs: Sequence[str] | None = None) -> str:
@@ -67,24 +95,56 @@ def page(report: Report, folder: Path, runs: Sequence[str] | None = None) -> str
     links = Links({run.id: number for number, run in enumerate(report.runs)})
     kinds = {value.kind for table in report.tables for row in table.rows for value in row.values()}
     runs = embedded(report.runs) if runs is None else runs
-    style, script = ((TEMPLATES / name).read_text("utf-8") for name in ("page.css", "page.js"))
+    told = {table.name for part in report.parts for table in part.tables}
+    drawn = {picture.name for part in report.parts for picture in part.pictures}
+    libraries = [(VENDOR / name).read_text("utf-8") for name in VENDORED * bool(report.parts)]
+    style = (TEMPLATES / "page.css").read_text("utf-8") + series_style(report)
+    script = "\n".join((TEMPLATES / name).read_text("utf-8") for name in SCRIPTS)
     return (
         _environment()
         .get_template("page.html.j2")
         .render(
             report=report,
-            sheets=[Sheet(f"table-{table.name}", table, links) for table in report.tables],
-            figures=[_figure(picture, folder, links) for picture in report.pictures],
+            parts=[_shown(part, folder, links) for part in report.parts],
+            sheets=[
+                Sheet(f"table-{table.name}", table, links)
+                for table in report.tables
+                if table.name not in told
+            ],
+            figures=[
+                _figure(picture, folder, links)
+                for picture in report.pictures
+                if picture.name not in drawn
+            ],
             index=Sheet("runs", _index(report.runs), links) if report.runs else None,
             meanings={kind: text for kind, text in MEANINGS.items() if kind in kinds},
             plain=len(report.runs) <= PLAIN,
             blocks=[Markup(text) for text in runs],
             block=BLOCK,
+            libraries=[packed(library) for library in libraries],
             style=Markup(style),
             script=Markup(script),
-            digests={"style": _digest(style), "script": _digest(script)},
+            digests={
+                "style": " ".join(map(_digest, [style, PLOT_STYLE][: 1 + bool(libraries)])),
+                "script": " ".join(map(_digest, [script, *libraries])),
+            },
         )
     )
+
+
+def series_style(report: Report) -> str:
+    """The colours of the report's series, `--series-N`, in light and in dark.
+
+    On black a colour has at least the lightness that is as far from black as it was from white.
+    """
+    if not report.colours:
+        return ""
+    light = "".join(f"--series-{n}:{colour};" for n, colour in enumerate(report.colours))
+    dark = "".join(
+        f"--series-{n}:oklch(from {colour} max(l, 1.15 - l) c h);"
+        for n, colour in enumerate(report.colours)
+    )
+    return f":root{{{light}}}@media (prefers-color-scheme:dark){{:root{{{dark}}}}}\n"
 
 
 @dataclass(frozen=True)
@@ -120,11 +180,17 @@ class Sheet:
 
     Attributes:
         id: of its section.
+        short: the columns that are shown at first; all of them if there are none.
     """
 
     id: str
     table: Table
     links: Links
+    short: Set[str] = frozenset()
+
+    def further(self, column: Column) -> bool:
+        """Whether the column is shown on demand alone."""
+        return bool(self.short) and column.key not in self.short
 
     @cached_property
     def kinds(self) -> dict[str, str]:
@@ -143,6 +209,35 @@ class Sheet:
 
     def href(self, value: Value) -> str:
         return self.links.to(value.runs, f"'{value.text}' of table '{self.table.name}'")
+
+
+@dataclass(frozen=True)
+class ShownPart:
+    """A part as the page shows it.
+
+    Attributes:
+        main: the comparison.
+        folded: the other tables.
+        figures: by the plot that is drawn in their place.
+        plots: their data, safe within a script element.
+    """
+
+    part: Part
+    main: Sheet
+    folded: Sequence[Sheet]
+    figures: Mapping[str, Figure]
+    plots: Markup
+
+
+def _shown(part: Part, folder: Path, links: Links) -> ShownPart:
+    main, *folded = (
+        Sheet(
+            f"table-{table.name}", part.brief(table), links, short=SHORT if first else frozenset()
+        )
+        for first, table in zip([True] + [False] * len(part.tables), part.tables, strict=False)
+    )
+    figures = {p.plot: _figure(part.brief(p), folder, links) for p in part.pictures}
+    return ShownPart(part, main, folded, figures, htmlsafe_json_dumps(part.plots))
 
 
 @dataclass(frozen=True)

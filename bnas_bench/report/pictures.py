@@ -17,7 +17,7 @@ from bnas_bench.core.architecture import Architecture
 from bnas_bench.core.errors import BenchError
 from bnas_bench.core.files import Unwritable
 from bnas_bench.plugins import recorded
-from bnas_bench.report import figures
+from bnas_bench.report import figures, plots
 from bnas_bench.report.datasets import Family, difference_in_words
 from bnas_bench.report.figures import Point
 from bnas_bench.report.model import Picture
@@ -51,6 +51,19 @@ class Pictures:
     planned: list[tuple[Path, Callable[[], Figure]]] = field(default_factory=list)
     """What `draw` will draw, and where to."""
 
+    def curves(self, rows: Sequence[Row]) -> Mapping[str, tuple[list[float], list[float]]]:
+        """The incumbents of the searches that logged them, by run; a log is read once."""
+        for row in rows:
+            for run in row.runs:
+                if run.id not in self._curves:
+                    self._curves[run.id] = incumbents(self.store, run.id)
+        found = ((run.id, self._curves[run.id]) for row in rows for run in row.runs)
+        return {run: curve for run, curve in found if curve[0]}
+
+    @cached_property
+    def _curves(self) -> dict[str, tuple[list[float], list[float]]]:
+        return {}
+
     @cached_property
     def looks(self) -> Mapping[str, Look]:
         """A method looks the same in all figures, and its variants as they do beside all others."""
@@ -61,22 +74,31 @@ class Pictures:
         for stem, make in self.planned:
             save(make(), stem)
 
-    def plan(self, families: Sequence[Family]) -> list[Picture]:
-        """The figures that `draw` will have written."""
-        pictures = []
-        finished = (
-            (s, rows) for s, rows in self.results.settings.items() if any(r.runs for r in rows)
+    def plan(
+        self, families: Sequence[Family]
+    ) -> tuple[dict[Setting, list[Picture]], list[Picture]]:
+        """The figures that `draw` will have written: of settings, and over datasets."""
+        finished = {
+            setting: compared
+            for setting, rows in self.results.settings.items()
+            if (compared := [row for row in rows if row.runs])
+        }
+        return (
+            {s: self.of_setting(s, rows) for s, rows in islice(finished.items(), FIGURED)},
+            [
+                picture
+                for family in families[:FAMILIES]
+                for picture in (*self.profile(family), *self.difference(family))
+            ],
         )
-        for setting, rows in islice(finished, FIGURED):
-            compared = [row for row in rows if row.runs]
-            pictures += [
-                self.accuracy(setting, compared),
-                self.cost(setting, compared),
-                *self.anytime(setting, compared),
-            ]
-        for family in families[:FAMILIES]:
-            pictures += [*self.profile(family), *self.difference(family)]
-        return pictures
+
+    def of_setting(self, setting: Setting, rows: Sequence[Row]) -> list[Picture]:
+        """Those of a setting; `rows` have finished runs."""
+        return [
+            self.accuracy(setting, rows),
+            self.cost(setting, rows),
+            *self.anytime(setting, rows),
+        ]
 
     def accuracy(self, setting: Setting, rows: Sequence[Row]) -> Picture:
         runs = {row.method: list(row.by_seed("test_accuracy").values()) for row in rows}
@@ -89,6 +111,10 @@ class Pictures:
             f"{circumstances(setting, rows)}. Dots are seeds, marks their means with the 95 % t interval, "
             "from three seeds on; the axis ends at 0 and 100 %, where an interval may not.",
             rows,
+            alt=plots.accuracy_seen(rows),
+            plot="accuracy",
+            plotted="Means with their 95 % t interval, from three seeds on, cut off at 0 and 100 %; below "
+            "them the seeds.",
         )
 
     def cost(self, setting: Setting, rows: Sequence[Row]) -> Picture:
@@ -109,13 +135,16 @@ class Pictures:
             f"{circumstances(setting, rows)}. One mark per run; OPs are counted, the line is the front of "
             "all runs.",
             rows,
+            alt=plots.cost_seen(rows),
+            plot="cost",
+            plotted="Every run, and the means; the line is the front of the runs: none of at most their cost "
+            "is more accurate.",
         )
 
     def anytime(self, setting: Setting, rows: Sequence[Row]) -> Iterator[Picture]:
-        searches = {}
+        curves, searches = self.curves(rows), {}
         for row in rows:
-            logs = [incumbents(self.store, run.id) for run in row.runs]
-            if logs := [log for log in logs if log[0]]:
+            if logs := [curves[run.id] for run in row.runs if run.id in curves]:
                 searches[row.method] = logs
         if not searches:
             return
@@ -127,10 +156,23 @@ class Pictures:
             f"would return, as the search itself estimates it; {figures.BAND}. Methods estimate by "
             "different means: read each curve by itself."
         )
-        if silent := [row.method for row in rows if row.method not in searches]:
-            caption += f" Without such a log: {', '.join(silent)}."
+        silent = [row.method for row in rows if row.method not in searches]
+        unlogged = f" Without such a log: {', '.join(silent)}." if silent else ""
         name = f"anytime-{self.slugs[setting]}"
-        yield self.picture(make, name, f"Searches over time on {setting}", caption, shown)
+        yield self.picture(
+            make,
+            name,
+            f"Searches over time on {setting}",
+            caption + unlogged,
+            shown,
+            alt=plots.curves_seen(searches),
+            plot="anytime",
+            plotted=(
+                "Validation accuracy of the architecture that a search would return, as the search itself "
+                "estimates it: a line for each seed, those of the other methods in grey. Methods estimate by "
+                f"different means: read each by itself.{unlogged}"
+            ),
+        )
 
     def profile(self, family: Family) -> Iterator[Picture]:
         rows = [row for by_dataset in family.complete.values() for row in by_dataset.values()]
@@ -179,6 +221,7 @@ class Pictures:
         title: str,
         caption: str,
         rows: Sequence[Row],
+        **shown: str,
     ) -> Picture:
         self.planned.append((self.folder / name, make))
         return Picture(
@@ -187,6 +230,7 @@ class Pictures:
             caption=caption,
             stem=self.folder / name,
             runs=[run for row in rows for run in row.ids],
+            **shown,
         )
 
 

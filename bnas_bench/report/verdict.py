@@ -72,10 +72,10 @@ def _told(found: Standing) -> Iterator[str]:
     if found.winner:
         yield f"Shown to be best: {found.winner}; every other method is excluded."
     else:
-        yield f"No method is shown to be best. Not excluded as best: {_listed(found.kept)}."
+        yield f"No method is shown to be best. Not excluded as best: {listed(found.kept)}."
     if found.excluded:
         worse = [f"{name} (p = {p_text(p)})" for name, p in found.excluded.items()]
-        yield f"Shown worse, at a level of 5 % for all of them together: {_listed(worse)}."
+        yield f"Shown worse, at a level of 5 % for all of them together: {listed(worse)}."
     else:
         yield f"None is shown worse: that all are alike has p = {p_text(found.p)}."
     yield f"Kruskal and Wallis' test that all methods are alike: p = {p_text(found.alike)}."
@@ -88,7 +88,7 @@ def _with_chance(rows: Sequence[Row]) -> Iterator[str]:
         return
     scores = {row.method: row.with_chance(chance) for row in rows}
     if lacking := [method for method, values in scores.items() if values is None]:
-        yield f"Not over, and not counted as chance either: trials of {_listed(lacking)}."
+        yield f"Not over, and not counted as chance either: trials of {listed(lacking)}."
         return
     found = standing({method: values for method, values in scores.items() if values is not None})
     if not isinstance(found, NotEnough):
@@ -151,6 +151,6 @@ def _same_architecture(rows: Sequence[Row]) -> Iterator[str]:
         )
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
     *others, last = names
     return f"{', '.join(others)} and {last}" if others else last

@@ -1,108 +1,21 @@
-"""The page of a report in a real browser, headless Chromium.
-
-Where there is none these tests are skipped; with BNAS_BENCH_BROWSER=required they fail instead.
-"""
+"""The page of a report in a real browser: its tables, and the panel of runs."""
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
 
 import pytest
 
 from bnas_bench.analysis.table import Column, Table, Value
 from bnas_bench.report.model import Report, RunView
 from bnas_bench.report.page import page
+from tests.helpers.browser import SIZES, Browser
 from tests.helpers.sample_report import sample_report
 
-SIZES = {"phone": (390, 844), "desktop": (1280, 900)}
-FLAGS = (
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-)
 MAIN = "#table-main"
 ACCURACY = 3
 """Place of the column `test accuracy (%)`, from 1."""
-
-
-def unavailable(reason: str) -> NoReturn:
-    if os.environ.get("BNAS_BENCH_BROWSER") == "required":
-        pytest.fail(f"BNAS_BENCH_BROWSER=required, but {reason}")
-    pytest.skip(reason)
-
-
-class Browser:
-    """One tab, and what these tests do with it."""
-
-    def __init__(self, driver: Any) -> None:
-        self.driver = driver
-        self.js = driver.execute_script
-
-    def open(self, file: Path, fragment: str = "", size: str = "desktop") -> None:
-        width, height = SIZES[size]
-        metrics = {"width": width, "height": height, "deviceScaleFactor": 1}
-        metrics["mobile"] = size == "phone"
-        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-        self.driver.get("about:blank")  # else another fragment alone would not load the page anew
-        self.driver.get(f"{file.as_uri()}{fragment}")
-
-    def all(self, selector: str) -> list[Any]:
-        return self.driver.find_elements("css selector", selector)
-
-    def one(self, selector: str) -> Any:
-        return self.driver.find_element("css selector", selector)
-
-    def texts(self, selector: str) -> list[str]:
-        return self.js(
-            "return Array.from(document.querySelectorAll(arguments[0]), e => e.textContent)",
-            selector,
-        )
-
-    def until(self, script: str) -> Any:
-        from selenium.webdriver.support.wait import WebDriverWait
-
-        return WebDriverWait(self.driver, 60, 0.02).until(lambda _: self.js(script))
-
-    def runs(self) -> None:
-        """Wait until the panel shows a run's command."""
-        self.until("return document.querySelector('dialog[open] .commands .copy')")
-
-    def console(self) -> list[str]:
-        return [entry["message"] for entry in self.driver.get_log("browser")]
-
-
-@pytest.fixture(scope="module")
-def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if chromium is None or driver is None:
-        unavailable("chromium and chromedriver are not both on the path (Debian: chromium-driver)")
-    try:
-        from selenium import webdriver
-        from selenium.webdriver.chrome.service import Service
-    except ImportError:
-        unavailable("selenium is not installed")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    started = webdriver.Chrome(options=options, service=Service(driver))
-    reduced = {"features": [{"name": "prefers-reduced-motion", "value": "reduce"}]}
-    started.execute_cdp_cmd("Emulation.setEmulatedMedia", reduced)
-    yield Browser(started)
-    started.quit()
-
-
-@pytest.fixture
-def browser(session: Browser) -> Iterator[Browser]:
-    """The tab; at the end of each test nothing may be in its console."""
-    session.console()
-    yield session
-    assert session.console() == []
 
 
 @pytest.fixture(scope="module")
@@ -118,8 +31,8 @@ def numbers(report: Report, key: str) -> list[float | None]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("key", ["latency", "parameters"])
-def test_a_header_sorts_by_number_with_what_is_missing_last(
+@pytest.mark.parametrize("key", ["latency", "accuracy"])
+def test_a_header_sorts_the_best_first_and_what_is_missing_last(
     browser: Browser, sample: tuple[Report, Path], key: str
 ) -> None:
     report, file = sample
@@ -135,7 +48,8 @@ def test_a_header_sorts_by_number_with_what_is_missing_last(
     known = sorted(number for number in numbers(report, key) if number is not None)
     gaps = [None] * (len(report.tables[0].rows) - len(known))
     assert shown() == numbers(report, key)
-    for order, state in ((known, "ascending"), (known[::-1], "descending")):
+    orders = [(known, "ascending"), (known[::-1], "descending")]
+    for order, state in orders if key == "latency" else orders[::-1]:
         header.find_element("css selector", "button").click()
         assert shown() == order + gaps
         assert header.get_dom_attribute("aria-sort") == state

@@ -59,10 +59,16 @@ def test_every_bundled_method_has_a_colour_that_is_seen_on_white() -> None:
 
 
 def contrast(colour: str) -> float:
-    """On white, as WCAG 2.2 defines it."""
-    parts = np.array(to_rgb(colour))
+    """On white."""
+    return contrast_on("#ffffff", colour)
+
+
+def contrast_on(paper: str, colour: str) -> float:
+    """As WCAG 2.2 defines it."""
+    parts = np.array([to_rgb(paper), to_rgb(colour)])
     linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
-    return 1.05 / (linear @ [0.2126, 0.7152, 0.0722] + 0.05)
+    darker, lighter = sorted(linear @ [0.2126, 0.7152, 0.0722] + 0.05)
+    return lighter / darker
 
 
 def test_a_sweep_by_rising_x_and_the_paper_hollow() -> None:

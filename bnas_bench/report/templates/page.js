@@ -2,6 +2,7 @@
 
 const LIMIT = 200; // rows that a table shows at first
 const MORE = 1000; // rows that it shows in addition when it is asked
+const FEW = 8; // rows up to which a table needs no filter
 const LISTED = 50; // runs that the panel lists at a time
 const collator = new Intl.Collator("en", { numeric: true });
 
@@ -37,14 +38,26 @@ class Sheet {
     this.count = element("output", {});
     this.more = element("button", { type: "button", click: () => this.show(this.limit + MORE) }, "Show more");
     this.limit = LIMIT;
-    if (this.rows.length > 1) this.scroll.before(element("div", { class: "tools" }, element("label", {}, "Filter", this.filter), this.count, this.more));
+    const tools = element("div", { class: "tools" }, this.count, this.more);
+    if (this.rows.length > FEW) tools.prepend(element("label", {}, "Filter", this.filter));
+    const further = this.headers.filter((header) => header.classList.contains("further")).length;
+    if (further) {
+      const text = `${count(further, "column")} more`;
+      const button = element("button", { type: "button", "aria-pressed": "false" }, text);
+      button.addEventListener("click", () => button.setAttribute("aria-pressed", String(section.classList.toggle("wide"))));
+      tools.append(button);
+    }
+    if (this.rows.length > FEW || further) this.scroll.before(tools);
     this.show();
     section.classList.add("ready");
   }
 
+  // Best first, then the other way, then as it was.
   sort(column) {
     const header = this.headers[column];
-    const direction = { ascending: -1, descending: 0 }[header.ariaSort] ?? 1;
+    const first = header.dataset.better === "higher" ? -1 : 1;
+    const before = { ascending: 1, descending: -1 }[header.ariaSort] ?? 0;
+    const direction = before === first ? -first : before ? 0 : first;
     for (const other of this.headers) other.removeAttribute("aria-sort");
     if (direction) header.ariaSort = direction > 0 ? "ascending" : "descending";
     const numeric = header.classList.contains("number");
@@ -94,17 +107,16 @@ const places = new Map(ids.map((id, place) => [id, place]));
 const scripts = [...document.querySelectorAll("script.block")];
 const unpacked = new Map();
 
-async function unpack(script) {
-  if (script.type === "application/json") return JSON.parse(script.textContent);
+async function inflate(script) {
   const bytes = Uint8Array.from(atob(script.textContent), (letter) => letter.charCodeAt(0));
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return new Response(stream).json();
+  return new Response(stream).text();
 }
 
 async function load(place) {
   const size = Number(scripts[0].dataset.size);
   const number = Math.floor(place / size);
-  if (!unpacked.has(number)) unpacked.set(number, unpack(scripts[number]));
+  if (!unpacked.has(number)) unpacked.set(number, inflate(scripts[number]).then(JSON.parse));
   const { parts, runs } = await unpacked.get(number);
   const run = { ...runs[place % size], id: ids[place] };
   for (const name of ["architecture", "drawing"]) run[name] = parts[run[name]];

@@ -1,0 +1,235 @@
+// Figures: drawn from a part's data by Observable Plot, which the page holds compressed.
+
+const NAMED = 520; // pixels of width from which on names stand beside their rows
+const FACET = 250; // pixels that one of several small figures has at least
+const SPREAD = 50; // times its least value that a cost reaches before its axis is logarithmic
+
+const fixed = (value, digits = 4) => (value === null ? "-" : value.toLocaleString("en", { maximumSignificantDigits: digits }));
+
+class Plots {
+  constructor(section, data) {
+    this.section = section;
+    this.costs = data.costs;
+    this.methods = data.methods.map((method) => ({ ...method, ink: `var(--series-${method.colour})`, on: true }));
+    this.runs = data.runs.map((run) => ({ ...run, method: this.methods[run.method] }));
+    this.byId = new Map(this.runs.map((run) => [run.id, run]));
+    this.curves = data.curves.map(({ method, id, x, y }) => ({ method: this.methods[method], id, points: x.map((passes, i) => ({ passes, valid: y[i] })) }));
+    this.chosen = 0;
+    this.figures = [...section.querySelectorAll("figure.plot")].filter((figure) => this[figure.dataset.plot]);
+    this.observer = new ResizeObserver((entries) => entries.forEach(({ target }) => this.draw(target.parentNode)));
+  }
+
+  start() {
+    for (const figure of this.figures) {
+      const box = figure.querySelector(".drawn");
+      const said = element("output", { class: "said" });
+      box.after(said);
+      const say = (event) => (said.value = event.target.closest("a")?.getAttribute("aria-label") ?? "");
+      box.addEventListener("focusin", say);
+      box.addEventListener("focusout", () => (said.value = ""));
+      box.addEventListener("keydown", (event) => this.step(event, box));
+      if (figure.dataset.plot === "cost") figure.querySelector("h3").replaceWith(this.choice(figure));
+      this.observer.observe(box);
+    }
+    this.section.querySelector(".pair")?.before(this.legend());
+  }
+
+  // Buttons that switch methods off and on, in all figures of the part.
+  legend() {
+    const buttons = this.methods.map((method) => {
+      const button = element("button", { type: "button", "aria-pressed": "true" }, mark(method), method.name);
+      button.addEventListener("click", () => {
+        method.on = !method.on;
+        button.setAttribute("aria-pressed", String(method.on));
+        this.figures.forEach((figure) => this.draw(figure));
+      });
+      return button;
+    });
+    return element("div", { class: "legend-of-methods", role: "group", "aria-label": "Methods that the figures show" }, ...buttons, element("span", {}, "Large marks are means, small ones runs: a click opens one."));
+  }
+
+  choice(figure) {
+    const options = this.costs.flatMap((title, i) => (this.runs.some((run) => run.costs[i] !== null) ? [element("option", { value: i }, title)] : []));
+    const select = element("select", { "aria-label": "Cost" }, ...options);
+    select.addEventListener("change", () => {
+      this.chosen = Number(select.value);
+      this.draw(figure);
+    });
+    return element("h3", {}, "Test accuracy against ", select);
+  }
+
+  draw(figure) {
+    const box = figure.querySelector(".drawn");
+    const width = Math.floor(box.clientWidth);
+    if (!width) return;
+    const svg = this[figure.dataset.plot](width);
+    svg.addEventListener("click", () => svg.value && go(svg.value.id));
+    svg.querySelectorAll("a").forEach((link, i) => {
+      link.setAttribute("tabindex", i ? "-1" : "0");
+      link.setAttribute("aria-label", link.firstElementChild.getAttribute("aria-label"));
+    });
+    box.replaceChildren(svg);
+  }
+
+  // The arrows go from mark to mark; the tab key takes a figure as one.
+  step(event, box) {
+    const by = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+    const links = [...box.querySelectorAll("a")];
+    const next = links[links.indexOf(document.activeElement) + by];
+    if (!by || !next) return;
+    event.preventDefault();
+    document.activeElement.setAttribute("tabindex", "-1");
+    next.setAttribute("tabindex", "0");
+    next.focus();
+  }
+
+  get shown() {
+    return this.methods.filter((method) => method.on && method.mean !== null).sort((a, b) => b.mean - a.mean);
+  }
+
+  get points() {
+    return this.runs.filter((run) => run.method.on && run.accuracy !== null);
+  }
+
+  said(run) {
+    const costs = this.costs.flatMap((title, i) => (run.costs[i] === null ? [] : [`${title} ${fixed(run.costs[i])}`]));
+    return `${run.method.name}, seed ${run.seed}: ${fixed(run.accuracy)} %; ${costs.join(", ")}`;
+  }
+
+  tip(run) {
+    const costs = this.costs.flatMap((title, i) => (run.costs[i] === null ? [] : [`${title}: ${fixed(run.costs[i])}`]));
+    return [`${run.method.name}, seed ${run.seed}`, `test accuracy (%): ${fixed(run.accuracy)}`, ...costs].join("\n");
+  }
+
+  options(width, more) {
+    const names = this.methods.map((method) => method.name);
+    const symbols = this.methods.map((method) => d3[`symbol${method.symbol}`]);
+    return { width, marginBottom: 44, style: { fontSize: "12px" }, color: { type: "identity" }, symbol: { domain: names, range: symbols }, ...more };
+  }
+
+  // Marks of runs: links, which the keyboard reaches; and what the mouse finds near it.
+  seeds(points, more) {
+    const own = { fill: (run) => run.method.ink, ...more };
+    return [
+      Plot.dot(points, { ...own, r: 3.5, fillOpacity: 0.6, stroke: "var(--paper)", strokeWidth: 0.5, href: (run) => `#run=${encodeURIComponent(run.id)}`, ariaLabel: (run) => this.said(run) }),
+      Plot.tip(points, Plot.pointer({ ...more, title: (run) => this.tip(run), fill: "var(--paper)", stroke: "var(--rule)" })),
+    ];
+  }
+
+  accuracy(width) {
+    const [methods, named] = [this.shown, width >= NAMED];
+    const longest = Math.max(0, ...methods.map((method) => method.name.length));
+    const row = (each) => (each.method ?? each).name;
+    const middle = named ? 0 : 6;
+    return Plot.plot(
+      this.options(width, {
+        height: 70 + methods.length * (named ? 34 : 46),
+        marginLeft: named ? Math.min(20 + 7 * longest, width / 3) : 12,
+        marginRight: 20,
+        x: { label: "test accuracy (%)", grid: true, nice: true },
+        y: { type: "point", domain: methods.map(row), label: null, axis: named ? "left" : null, tickSize: 0, padding: 0.6 },
+        marks: [
+          named ? null : Plot.text(methods, { y: row, text: row, frameAnchor: "left", textAnchor: "start", dy: -12, fontSize: 13, fill: "var(--ink)" }),
+          Plot.link(methods.filter((method) => method.lower !== null), { x1: "lower", x2: "upper", y1: row, y2: row, dy: middle, stroke: "ink", strokeWidth: 1.5 }),
+          Plot.dot(methods, { x: "mean", y: row, dy: middle, symbol: row, r: 5.5, fill: "ink", stroke: "ink" }),
+          ...this.seeds(this.points, { x: "accuracy", y: row, dy: middle + 9 }),
+        ],
+      }),
+    );
+  }
+
+  // Accuracy against the chosen cost: runs, means, and the front of the runs.
+  cost(width) {
+    const x = (each) => each.costs[this.chosen];
+    const points = this.points.filter((run) => x(run) !== null);
+    const means = this.shown.flatMap((method) => {
+      const costs = points.filter((run) => run.method === method).map(x);
+      return costs.length ? [{ name: method.name, ink: method.ink, mean: method.mean, cost: d3.mean(costs) }] : [];
+    });
+    const [least, most] = d3.extent(points, x);
+    return Plot.plot(
+      this.options(width, {
+        height: Math.max(300, Math.min(70 + this.shown.length * 34, 420)),
+        marginLeft: 44,
+        marginRight: 20,
+        x: { label: this.costs[this.chosen], grid: true, nice: true, type: least > 0 && most / least > SPREAD ? "log" : "linear" },
+        y: { label: "test accuracy (%)", grid: true, nice: true },
+        marks: [
+          Plot.line(front(points, x), { x, y: "accuracy", curve: "step-after", stroke: "var(--rule)", strokeDasharray: "4 3" }),
+          Plot.dot(means, { x: "cost", y: "mean", symbol: "name", r: 6, fill: "ink", stroke: "ink" }),
+          ...this.seeds(points, { x, y: "accuracy" }),
+        ],
+      }),
+    );
+  }
+
+  // Searches over time, a small figure for each method, with the others' searches in grey.
+  anytime(width) {
+    const curves = this.curves.filter((curve) => curve.method.on);
+    const methods = this.methods.filter((method) => curves.some((curve) => curve.method === method));
+    const columns = Math.max(1, Math.min(methods.length, Math.floor(width / FACET)));
+    const at = new Map(methods.map((method, i) => [method, [i % columns, Math.floor(i / columns)]]));
+    const [fx, fy] = [(each) => at.get(each.method)[0], (each) => at.get(each.method)[1]];
+    const points = curves.flatMap((curve) => curve.points.map((point) => ({ ...point, method: curve.method, id: curve.id })));
+    const line = { x: "passes", y: "valid", z: "id", fx, fy, curve: "step-after" };
+    const rows = Math.ceil(methods.length / columns);
+    const text = (point) => `${point.method.name}, seed ${this.byId.get(point.id).seed}\n${fixed(point.valid)} % after ${fixed(point.passes)} passes`;
+    return Plot.plot(
+      this.options(width, {
+        height: 60 + 150 * rows,
+        marginLeft: 44,
+        marginTop: 28,
+        x: { label: "search passes", ticks: 3, tickFormat: "~s", grid: true },
+        y: { label: "validation accuracy (%)", ticks: 4, grid: true, nice: true },
+        fx: { axis: null, padding: 0.08 },
+        fy: { axis: null, padding: 0.22 },
+        marks: [
+          Plot.line(points, { ...line, facet: "exclude", stroke: "var(--line)", strokeWidth: 0.75 }),
+          Plot.line(points, { ...line, stroke: (point) => point.method.ink, strokeWidth: 1.75 }),
+          Plot.text(methods, { fx: (method) => at.get(method)[0], fy: (method) => at.get(method)[1], text: "name", frameAnchor: "top-left", dy: -14, fontSize: 12, fill: "var(--ink)" }),
+          Plot.tip(points, Plot.pointer({ x: "passes", y: "valid", fx, fy, title: text, fill: "var(--paper)", stroke: "var(--rule)" })),
+        ],
+      }),
+    );
+  }
+}
+
+// The points that none of at most their x exceeds.
+function front(points, x) {
+  let best = -Infinity;
+  const rising = d3.sort(points, (a, b) => x(a) - x(b) || b.accuracy - a.accuracy);
+  return rising.filter((run) => run.accuracy > best && ((best = run.accuracy), true));
+}
+
+function go(run) {
+  location.hash = `#run=${encodeURIComponent(run)}`;
+}
+
+// What a method looks like, in a button of the legend.
+function mark(method) {
+  const svg = drawn("svg", { viewBox: "-8 -8 16 16", class: "mark", "aria-hidden": "true" });
+  svg.append(drawn("path", { d: d3.symbol(d3[`symbol${method.symbol}`], 70)(), fill: method.ink, stroke: method.ink }));
+  return svg;
+}
+
+function drawn(name, attributes, ...children) {
+  const node = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+  node.append(...children);
+  return node;
+}
+
+// The libraries run as elements of the page, which its policy knows by their digests.
+const library = (async () => {
+  for (const script of document.querySelectorAll("script.library")) {
+    const own = document.createElement("script");
+    own.textContent = await inflate(script);
+    document.head.append(own);
+  }
+})();
+
+library.then(() => {
+  for (const script of document.querySelectorAll("script.plots")) {
+    new Plots(script.closest(".part"), JSON.parse(script.textContent)).start();
+  }
+});

@@ -1,0 +1,162 @@
+"""The figures of a page in a real browser: the mouse, the keyboard, and light and dark."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bnas_bench.plugins.recorded import defaults
+from bnas_bench.report import build as building
+from bnas_bench.report.commands import Origin
+from bnas_bench.runs.store import Store
+from tests.helpers.browser import SIZES, Browser
+from tests.helpers.records import done, put, trials
+from tests.report.test_report_figures import contrast_on
+
+METHODS = {"random": 90.0, "bats": 94.0, "dcpnas[lam=0]": 92.0, "cpnas": 91.0}
+SEEDS = 3
+DARK_PAPER = "#15181c"
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of four methods with three seeds each, whose figures in files are blank."""
+    store = Store(tmp_path_factory.mktemp("results") / "some")
+    for place, (method, level) in enumerate(METHODS.items()):
+        for seed, trial in enumerate(trials(method, seeds=SEEDS)):
+            log = [
+                {"phase": "search", "passes": 100.0 * k, "incumbent": "x", "valid": k / 20}
+                for k in range(1, 15)
+            ]
+            ops = {"nas-bnn": 1e5 * (place + seed + 1), "honest": 6e4}
+            put(store, done(trial, level + seed, ops=ops, latency_ms=None), log)
+
+    def blank(pictures: Any) -> None:
+        pictures.folder.mkdir(parents=True)
+        for stem, _ in pictures.planned:
+            stem.with_suffix(".svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+
+    folder = tmp_path_factory.mktemp("reports") / "some"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(building.Pictures, "draw", blank)
+        building.build(store, Origin("some", "results", defaults), folder)
+    return folder / "index.html"
+
+
+def drawn(browser: Browser, file: Path, size: str = "desktop") -> None:
+    """Open the page and wait until its figures are there."""
+    browser.open(file, size=size)
+    browser.until("return document.querySelectorAll('.drawn > svg').length === 3")
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_answer_and_the_first_figure_stand_first_and_nothing_overflows(
+    browser: Browser, built: Path, size: str
+) -> None:
+    drawn(browser, built, size)
+    assert browser.js("const e = document.documentElement; return e.scrollWidth <= e.clientWidth")
+    top = "return document.querySelector(arguments[0]).getBoundingClientRect().top"
+    assert browser.js(top, ".answer h2") < SIZES[size][1] / 2
+    assert (
+        browser.js(top, "[data-plot=accuracy] svg")
+        < (1.5 if size == "phone" else 1) * SIZES[size][1]
+    )
+    share = "const s = document.querySelector('[data-plot=anytime] svg').getBoundingClientRect();"
+    assert browser.js(share + "return s.width / document.querySelector('main').clientWidth") > 0.97
+
+
+def test_every_run_has_a_mark_that_says_it_and_opens_it(browser: Browser, built: Path) -> None:
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    drawn(browser, built)
+    for plot in ("accuracy", "cost"):
+        assert len(browser.all(f"[data-plot={plot}] .drawn a")) == len(METHODS) * SEEDS
+    mark = browser.one("[data-plot=cost] a[aria-label^='bats, seed 1:']")
+    assert mark.get_dom_attribute("aria-label").startswith(
+        "bats, seed 1: 95 %; OPs nas-bnn (M) 0.3, packed latency (ms) 0.25,"
+    )
+    browser.js("arguments[0].scrollIntoView({block: 'center'})", mark)
+    ActionChains(browser.driver).move_to_element(mark).perform()
+    browser.until("return document.querySelector('[data-plot=cost] [aria-label=tip] text')")
+    tip = "".join(browser.texts("[data-plot=cost] [aria-label=tip] tspan"))
+    assert "bats, seed 1" in tip
+    assert "test accuracy (%): 95" in tip
+    mark.click()
+    browser.runs()
+    assert browser.one("dialog h2").text == trials("bats", seeds=2)[1].id
+
+
+def test_the_keyboard_goes_from_mark_to_mark_and_opens_a_run(browser: Browser, built: Path) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    drawn(browser, built)
+    browser.js("document.querySelector('[data-plot=accuracy] .drawn a').focus()")
+    labels = [
+        mark.get_dom_attribute("aria-label")
+        for mark in browser.all("[data-plot=accuracy] .drawn a")
+    ]
+    browser.driver.switch_to.active_element.send_keys(Keys.ARROW_RIGHT)
+    focused = browser.driver.switch_to.active_element
+    assert focused.get_dom_attribute("aria-label") == labels[1]
+    assert browser.one("[data-plot=accuracy] .said").text == labels[1]
+    stops = browser.js(
+        "return document.querySelectorAll('[data-plot=accuracy] .drawn a[tabindex=\"0\"]').length"
+    )
+    assert stops == 1
+    focused.send_keys(Keys.ENTER)
+    browser.runs()
+
+
+def test_methods_switch_off_in_all_figures(browser: Browser, built: Path) -> None:
+    drawn(browser, built)
+    button = browser.one(".legend-of-methods button:nth-child(2)")
+    assert (button.text, button.get_dom_attribute("aria-pressed")) == ("bats", "true")
+    button.click()
+    assert button.get_dom_attribute("aria-pressed") == "false"
+    for plot in ("accuracy", "cost"):
+        assert len(browser.all(f"[data-plot={plot}] .drawn a")) == (len(METHODS) - 1) * SEEDS
+    assert "bats" not in "".join(browser.texts("[data-plot=anytime] text"))
+    button.click()
+    assert len(browser.all("[data-plot=cost] .drawn a")) == len(METHODS) * SEEDS
+
+
+def test_accuracy_stands_against_any_cost_that_is_there(browser: Browser, built: Path) -> None:
+    drawn(browser, built)
+    options = browser.texts("[data-plot=cost] option")
+    assert options == [
+        "OPs nas-bnn (M)", "packed latency (ms)", "memory (KiB)", "parameters", "search (s)",
+    ]  # fmt: skip
+    browser.one("[data-plot=cost] option:nth-child(3)").click()
+    browser.until(
+        "return [...document.querySelectorAll('[data-plot=cost] text')].some((t) => "
+        "t.textContent.includes('memory (KiB)'))"
+    )
+
+
+def test_every_series_is_seen_in_light_and_in_dark(browser: Browser, built: Path) -> None:
+    drawn(browser, built)
+    pixels = """
+    const canvas = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
+    const style = getComputedStyle(document.documentElement);
+    return Array.from({length: arguments[0]}, (_, n) => {
+        const probe = document.body.appendChild(document.createElement("i"));
+        probe.setAttribute("class", "probe");
+        probe.style.color = `var(--series-${n})`;
+        canvas.fillStyle = getComputedStyle(probe).color;
+        canvas.fillRect(0, 0, 1, 1);
+        const [red, green, blue] = canvas.getImageData(0, 0, 1, 1).data;
+        return "#" + (2 ** 24 + 65536 * red + 256 * green + blue).toString(16).slice(1);
+    })
+    """
+    seen = {}
+    for mode, paper in (("light", "#ffffff"), ("dark", DARK_PAPER)):
+        features = [{"name": "prefers-color-scheme", "value": mode}]
+        browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+        colours = browser.js(pixels, len(METHODS))
+        for colour in colours:
+            assert contrast_on(paper, colour) >= 3, (mode, colour)
+        seen[mode] = colours
+    browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    assert seen["light"] != seen["dark"]
