@@ -147,9 +147,9 @@ def load_results(
 
 
 def export(what: DataFrame | str | Path, path: Path | str, results: Path | str = "results") -> Path:
-    """Write records to a file that ends in `.parquet`, with types and units, or in `.csv`.
+    """Write records to a file that ends in `.parquet`, with types and units, in `.csv` or in `.json`.
 
-    `load_results(path)` reads it again.
+    `load_results(path)` reads the first two again.
 
     Args:
         what: a frame, or the name of results.

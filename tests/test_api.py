@@ -110,7 +110,7 @@ def test_a_table_is_read_as_it_was_written(ending: str, name: str, tmp_path: Pat
 
 @pytest.mark.usefixtures("store")
 def test_what_cannot_be_written_or_read(tmp_path: Path) -> None:
-    with pytest.raises(BadValue, match=r"let it end in \.parquet or \.csv"):
+    with pytest.raises(BadValue, match=r"let it end in \.parquet, \.csv or \.json"):
         bb.export("mine", "runs.pkl")
     with pytest.raises(BadValue, match=r"no file 'gone\.csv'"):
         bb.load_results("gone.csv")

@@ -100,8 +100,8 @@ def test_a_record_that_is_none_is_damaged_and_the_others_are_shown(
     assert f"{trial_id} is damaged and not in the table: " in table.output
     assert json.loads(invoke("table", "some", "--json").stdout)[0]["n"] == 1
     told = invoke("status", "some").output.splitlines()
-    assert told[0].startswith(f"{trial_id}  damaged: ")
-    assert told[1] == f"{good}  ok"
+    assert told[0].startswith(f"damaged  {trial_id}  ")
+    assert told[1].startswith(f"ok       {good}  ")
     assert invoke("report", "some").exit_code == 0
     listed = Path("reports/some/tables/missing.csv").read_text()
     assert "damaged" in listed
@@ -112,7 +112,7 @@ def test_an_edited_accuracy_is_seen(store: Store) -> None:
     trial_id = store.ids()[0]
     file = store.folder(trial_id) / "record.json"
     file.write_bytes(file.read_bytes().replace(b"90.0", b"99.0"))
-    assert f"{trial_id}  damaged: " in invoke("status", "some").output
+    assert f"damaged  {trial_id}  " in invoke("status", "some").output
 
 
 @pytest.mark.sample(1)
@@ -133,7 +133,7 @@ def test_a_record_of_a_linked_folder_is_damaged(store: Store, tmp_path: Path) ->
     trial_id = store.ids()[0]
     store.folder(trial_id).rename(tmp_path / "elsewhere")
     store.folder(trial_id).symlink_to(tmp_path / "elsewhere")
-    assert f"{trial_id}  damaged: " in invoke("status", "some").output
+    assert f"damaged  {trial_id}  " in invoke("status", "some").output
     assert "is a link" in invoke("table", "some").output
 
 

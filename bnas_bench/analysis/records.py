@@ -100,7 +100,9 @@ def typed(frame: DataFrame) -> DataFrame:
 
 
 def write(frame: DataFrame, path: Path | str) -> Path:
-    """Write a frame to `.parquet`, which keeps types and units, or `.csv`; whole or not at all.
+    """Write a frame to `.parquet`, which keeps types and units, `.csv` or `.json`; whole or not at all.
+
+    JSON is a list of objects, for other programs.
 
     Raises:
         BadValue: if the ending is another.
@@ -112,8 +114,12 @@ def write(frame: DataFrame, path: Path | str) -> Path:
             frame.to_parquet(data, index=False)
         case ".csv":
             frame.to_csv(data, index=False)
+        case ".json":
+            frame.to_json(data, orient="records", indent=1, date_format="iso", force_ascii=False)
         case _:
-            raise BadValue(f"cannot write a table to '{path}': let it end in .parquet or .csv")
+            raise BadValue(
+                f"cannot write a table to '{path}': let it end in .parquet, .csv or .json"
+            )
     write_atomically(path, data.getvalue())
     return path
 

@@ -56,6 +56,20 @@ def incumbents(store: Store, run: str) -> tuple[list[float], list[float]]:
     return (passes, valid) if all(map(isfinite, passes + valid)) else ([], [])
 
 
+def losses(store: Store, run: str) -> list[float]:
+    """The loss of each epoch of the training of what was found; none without a log."""
+    try:
+        lines = read_regular(store.folder(run) / "log.jsonl").splitlines()
+        found = [
+            float(entry["loss"])
+            for entry in log_entries(line for line in lines if b'"train"' in line)
+            if entry["phase"] == "train"
+        ]
+    except (OSError, *NO_LOG):
+        return []
+    return found if all(map(isfinite, found)) else []
+
+
 def logs(store: Store) -> DataFrame:
     """A row per entry of a log: `phase`, the `passes` (images forward and backward) and `seconds` of that
     phase so far, and what was reported, `valid` and other accuracies from 0 to 1."""

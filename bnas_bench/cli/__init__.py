@@ -22,10 +22,14 @@ from bnas_bench.cli.packed import pack
 from bnas_bench.cli.papers import papers, reproduce
 from bnas_bench.cli.plugins import budgets, check, datasets, list_all, methods, new_method, spaces
 from bnas_bench.cli.questions import agreement
-from bnas_bench.cli.runs import export, power, report, run, status, table
+from bnas_bench.cli.runs import compare, export, power, report, run, table
+from bnas_bench.cli.status import remove, status
 from bnas_bench.cli.streams import outputs, sentence
 from bnas_bench.cli.tables import tabulate, truth
 from bnas_bench.core.errors import BadValue, BenchError
+
+COMPLETE = "_BNAS_BENCH_COMPLETE"
+"""The variable by which a shell asks for completions."""
 
 
 class Commands(click.Group):
@@ -35,6 +39,8 @@ class Commands(click.Group):
         return list(self.commands)
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
+        if COMPLETE in os.environ:  # click answers the shell in bytes
+            return super().main(*args, **kwargs)
         with outputs():
             return super().main(*args, **kwargs)
 
@@ -88,7 +94,7 @@ def main() -> None:
 
 for command in (
     demo,
-    *(run, table, status, export, report, power),
+    *(run, status, remove, table, compare, export, report, power),
     *(reproduce, papers, audit, tabulate, truth, agreement),
     *(measure, show, pack),
     *(latency, latency_table),

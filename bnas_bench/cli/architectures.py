@@ -17,6 +17,7 @@ from bnas_bench.core.errors import BadValue, UnknownName
 from bnas_bench.core.files import kind_of
 from bnas_bench.runs.reading import read_architecture
 from bnas_bench.runs.size import Size
+from bnas_bench.runs.store import read_record
 
 if TYPE_CHECKING:
     from torch import nn
@@ -96,12 +97,25 @@ def measure(
     help="Draw it into this file: .svg, .png or .pdf.",
 )
 def show(arch: str | None, named: str | None, space: str | None, out: Path | None) -> None:
-    """Print an architecture, or draw it.
+    """Print a trial and what it found, or any architecture; or draw it.
 
-    ARCH is a file (JSON, NAS-Bench-201's |OP~0|+..., or Genotype(...); of many, FILE:NAME), the folder
-    of a finished trial, or the text itself.
+    ARCH is a trial (its folder, or its id in results/), of which result, costs and curves are printed
+    first; or a file (JSON, NAS-Bench-201's |OP~0|+..., or Genotype(...); of many, FILE:NAME), or the text
+    itself.
+
+        bnas-bench show results/digits-quick/trials/dcpnas-darts-binary-digits-quick-s0-dd23a975
     """
-    instance, architecture = read_architecture(_one(arch, named), space)
+    text = _one(arch, named)
+    if arch is not None and (folder := trial_folder(text)):
+        text = str(folder)
+        if out is None and (record := read_record(folder)):
+            from bnas_bench.cli.summary import trial_lines
+
+            for line in trial_lines(folder, record):
+                click.echo(line)
+            if record["status"] != "ok":
+                return
+    instance, architecture = read_architecture(text, space)
     if out is not None:
         if kind_of(out) == "other":
             raise BadValue(
@@ -116,6 +130,24 @@ def show(arch: str | None, named: str | None, space: str | None, out: Path | Non
     for name, option in architecture.choices.items():
         if option != "none":
             click.echo(f"  {name}  {option}")
+
+
+def trial_folder(text: str) -> Path | None:
+    """The folder of the trial that a text names: a path, or an id in `results/`; None if there is none.
+
+    Raises:
+        BadValue: if two results hold a trial of that id.
+    """
+    if kind_of(text) == "folder":
+        return Path(text)
+    if not re.fullmatch(r"[\w-]+-s\d+-[0-9a-f]{8}", text):
+        return None
+    found = sorted(Path("results").glob(f"*/trials/{text}"))
+    if len(found) > 1:
+        raise BadValue(
+            f"'{text}' lies in {' and in '.join(map(str, found))}: name one of the folders"
+        )
+    return found[0] if found else None
 
 
 def torchvision_network(name: str, space: str | None, size: Size) -> nn.Module:

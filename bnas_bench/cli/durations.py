@@ -1,6 +1,8 @@
-"""Times as a person says them."""
+"""Times and results as a person says them."""
 
 from __future__ import annotations
+
+from bnas_bench.runs.record import Record
 
 
 def took(seconds: float) -> str:
@@ -24,3 +26,9 @@ def about(seconds: float) -> str:
         return f"about {round(seconds / 60)} min"
     hours, minutes = divmod(round(seconds / 60), 60)
     return f"about {hours} h {minutes:02} min" if hours < 24 else f"about {round(hours / 24)} days"
+
+
+def result(record: Record) -> str:
+    """What a finished trial came to: `95.8 %, 0.45 M OPs, 1 min 58 s`."""
+    facts = [f"{record['test_accuracy']:.1f} %", f"{record['ops']['nas-bnn'] / 1e6:,.2f} M OPs"]
+    return ", ".join([*facts, *([took(record["seconds"])] if "seconds" in record else [])])

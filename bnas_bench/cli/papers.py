@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from bnas_bench.cli.completion import PAPER
 from bnas_bench.cli.looks import Look, looks
 from bnas_bench.cli.running import (
     FOLDER,
@@ -25,7 +26,7 @@ from bnas_bench.runs.store import Store
 
 
 @click.command()
-@click.argument("artefact", required=False)
+@click.argument("artefact", required=False, shell_complete=PAPER)
 @click.option(
     "--markdown", "as_markdown", is_flag=True, help="As Markdown; docs/papers.md is this."
 )
@@ -33,15 +34,17 @@ from bnas_bench.runs.store import Store
 def papers(artefact: str | None, as_markdown: bool, look: Look) -> None:
     """List the papers' tables and figures and the state of each, or print one as its paper does.
 
-    ARTEFACT is PAPER/NAME, as dcp-nas/table-4.
+    ARTEFACT is PAPER/NAME, as dcp-nas/table-4; PAPER lists those of one.
     """
     from bnas_bench.papers import listing
 
     if artefact is None and as_markdown:
         click.echo(listing.markdown(), nl=False)
         return
-    if artefact is None:
+    if artefact is None or artefact in PAPERS:
         for paper, citation in PAPERS.items():
+            if artefact not in (None, paper):
+                continue
             click.secho(citation, bold=True)
             for name in ids():
                 if name.startswith(f"{paper}/"):
@@ -62,7 +65,7 @@ def papers(artefact: str | None, as_markdown: bool, look: Look) -> None:
 
 
 @click.command()
-@click.argument("artefacts", nargs=-1, required=True, metavar="ARTEFACT...")
+@click.argument("artefacts", nargs=-1, required=True, metavar="ARTEFACT...", shell_complete=PAPER)
 @click.option(
     "--budget", default="quick", show_default=True, help="smoke, quick, standard or paper."
 )

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from bnas_bench.cli.completion import BUDGET, METHOD, SPACE
+from bnas_bench.core.errors import UnknownName
 from bnas_bench.data.names import DATASETS
 from bnas_bench.plugins.registry import Kind, discover, find, kinds_of
 from bnas_bench.plugins.spec import budget_fields, pairs
@@ -24,14 +26,14 @@ def list_all(ctx: click.Context) -> None:
 
 
 @click.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=METHOD)
 def methods(name: str | None = None) -> None:
     """List the methods, or describe one in full."""
     _plugins("method", name)
 
 
 @click.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=SPACE)
 def spaces(name: str | None = None) -> None:
     """List the spaces, or describe one in full."""
     _plugins("space", name)
@@ -44,14 +46,21 @@ def datasets() -> None:
 
 
 @click.command()
-def budgets() -> None:
-    """List the budgets and their fields.
+@click.argument("name", required=False, shell_complete=BUDGET)
+def budgets(name: str | None = None) -> None:
+    """List the budgets and their fields, or those of one.
 
     Some can be replaced, as in quick[passes=20000,final.cells=5].
     """
     from bnas_bench.core.budgets import BUDGETS
 
-    _definitions((name, _options(budget_fields(budget))) for name, budget in BUDGETS.items())
+    if name is not None and name not in BUDGETS:
+        raise UnknownName("budget", name, BUDGETS)
+    _definitions(
+        (known, _options(budget_fields(budget)))
+        for known, budget in BUDGETS.items()
+        if name in (None, known)
+    )
 
 
 @click.command()

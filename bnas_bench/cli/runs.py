@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 import click
 
 from bnas_bench import api
+from bnas_bench.cli.completion import BUDGET, DATASET, METHOD, NAME, SPACE
+from bnas_bench.cli.grids import grid_options
+from bnas_bench.cli.grids import write as write_grid
 from bnas_bench.cli.looks import Look, looks
 from bnas_bench.cli.running import (
     FOLDER,
@@ -36,11 +39,33 @@ REPORTS = "Folder of all reports; NAME's own in it is replaced."
 
 @click.command()
 @click.option(
-    "--method", "methods", multiple=True, required=True, help="random,dcpnas[lam=0] or all."
+    *("--method", "methods"),
+    multiple=True,
+    required=True,
+    shell_complete=METHOD,
+    help="random,dcpnas[lam=0] or all.",
 )
-@click.option("--space", "spaces", multiple=True, default=["darts-binary"], show_default=True)
-@click.option("--dataset", "datasets", multiple=True, default=["digits"], show_default=True)
-@click.option("--budget", "budgets", multiple=True, default=["quick"], show_default=True)
+@click.option(
+    *("--space", "spaces"),
+    multiple=True,
+    default=["darts-binary"],
+    show_default=True,
+    shell_complete=SPACE,
+)
+@click.option(
+    *("--dataset", "datasets"),
+    multiple=True,
+    default=["digits"],
+    show_default=True,
+    shell_complete=DATASET,
+)
+@click.option(
+    *("--budget", "budgets"),
+    multiple=True,
+    default=["quick"],
+    show_default=True,
+    shell_complete=BUDGET,
+)
 @click.option("--seeds", type=Number(Grid), default=3, show_default=True, help="Seeds per row.")
 @click.option(
     "--seed", type=Number(Seed), default=0, show_default=True, help="What all seeds derive from."
@@ -57,6 +82,7 @@ REPORTS = "Folder of all reports; NAME's own in it is replaced."
 )
 @results_name("local", "Name of these results.")
 @RESULTS
+@grid_options
 @runs_trials
 @click.option("--reports", type=FOLDER, default="reports", show_default=True, help=REPORTS)
 @click.option("--page/--no-page", default=True, help="Write the report of NAME at the end.")
@@ -75,6 +101,7 @@ def run(
     name: str,
     results: Path,
     how: How,
+    save_grid: Path | None,
     reports: Path,
     page: bool,
     dry_run: bool,
@@ -85,9 +112,15 @@ def run(
 
     A trial is one method on one space, dataset, budget and seed; each of these options may list
     several, separated by commas. Trials that are done are skipped, those that were killed go on.
+
+        bnas-bench run --method random,dcpnas --seeds 5 --save-grid grid.toml --dry-run
+        bnas-bench run --grid grid.toml
     """
     trials = requested(methods, spaces, datasets, budgets, seeds, seed, settings, train=train)
     store = Store(results / name)
+    if save_grid is not None:
+        write_grid(save_grid, click.get_current_context().params)
+        click.echo(f"wrote {save_grid}", err=True)
     if dry_run:
         plan(trials, store, how)
         return
@@ -105,7 +138,7 @@ def run(
 
 
 @click.command()
-@click.argument("name", default="local")
+@click.argument("name", default="local", shell_complete=NAME)
 @RESULTS
 @looks
 @click.option("--json", "as_json", is_flag=True, help="Print the rows for programs.")
@@ -121,13 +154,13 @@ def table(name: str, results: Path, look: Look, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("name", default="local")
+@click.argument("name", default="local", shell_complete=NAME)
 @RESULTS
 @click.option(
     *("-o", "--file", "out"),
     type=click.Path(path_type=Path, dir_okay=False),
     required=True,
-    help="A file that ends in .parquet, which keeps types and units, or in .csv.",
+    help="A file that ends in .parquet, which keeps types and units, in .csv or in .json.",
 )
 def export(name: str, results: Path, out: Path) -> None:
     """Write the records of NAME's results as one table, a row per trial."""
@@ -135,7 +168,7 @@ def export(name: str, results: Path, out: Path) -> None:
 
 
 @click.command()
-@click.argument("name", default="local")
+@click.argument("name", default="local", shell_complete=NAME)
 @RESULTS
 @click.option(
     "--reports",
@@ -156,7 +189,35 @@ def report(name: str, results: Path, reports: Path) -> None:
 
 
 @click.command()
-@click.argument("name", default="local")
+@click.argument("first", shell_complete=NAME)
+@click.argument("second", shell_complete=NAME)
+@RESULTS
+@looks
+def compare(first: str, second: str, results: Path, look: Look) -> None:
+    """Set two results side by side: the same grid at two commits, or on two machines.
+
+    FIRST and SECOND are names of results, or their folders, results/NAME.
+
+        bnas-bench compare before after
+    """
+    from bnas_bench.analysis.frame import read, states
+    from bnas_bench.cli.output import print_table
+    from bnas_bench.plugins.recorded import defaults
+    from bnas_bench.report.comparing import side_by_side
+
+    stores = [folders.named(name, results) for name in (first, second)]
+    one, other = (read(states(store), defaults) for store in stores)
+    table = side_by_side(one, other, (stores[0].root.name, stores[1].root.name))
+    if not table.rows:
+        raise BadValue(
+            f"'{first}' and '{second}' have no method in the same space, dataset and budget in common: "
+            "bnas-bench table prints what each holds"
+        )
+    print_table(table, look)
+
+
+@click.command()
+@click.argument("name", default="local", shell_complete=NAME)
 @RESULTS
 @click.option(
     "--difference",
@@ -182,16 +243,6 @@ def power(name: str, results: Path, differences: Sequence[float], look: Look) ->
         )
     for made in power_tables(found, differences):
         print_table(made, look)
-
-
-@click.command()
-@click.argument("name", default="local")
-@RESULTS
-def status(name: str, results: Path) -> None:
-    """List the trials of NAME's results and how they ended."""
-    store = folders.named(name, results)
-    for trial_id in store.ids():
-        click.echo(f"{trial_id}  {store.state(trial_id)}")
 
 
 def _say_verdict(store: Store, ids: Sequence[str]) -> None:

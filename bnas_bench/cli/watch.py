@@ -15,13 +15,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table as Grid
 from rich.text import Text
 
-from bnas_bench.cli.durations import about, took
+from bnas_bench.cli.durations import about, result
 from bnas_bench.cli.streams import spelt
 from bnas_bench.runs.estimate import SEARCH, Estimates, Took, names
 
 if TYPE_CHECKING:
     from bnas_bench.runs.progress import Event
-    from bnas_bench.runs.record import Record
     from bnas_bench.runs.trial import Trial
 
 MOST = 6
@@ -145,11 +144,12 @@ class Watch:
         for one, left in zip(self.running.values(), running, strict=True):
             if usual is None and left is not None and one.began:
                 usual = now - one.began[0] + left
-        waiting = [known.seconds if known else usual for known in map(self.known.get, self.waiting)]
-        work = [one for one in (*running, *waiting) if one is not None]
-        if len(work) < len(running) + len(waiting):
+        waiting = [one.seconds if one else None for one in map(self.known.get, self.waiting)]
+        work = [usual if one is None else one for one in (*running, *waiting)]
+        if None in work:
             return None
-        return max([sum(work) / self.jobs, *(one for one in running if one)], default=0.0)
+        whole = [one for one in work if one is not None]
+        return max([sum(whole) / self.jobs, *whole[: len(running)]], default=0.0)
 
     def _lines(self) -> Group:
         """A bar for the grid, and a line for each trial that runs."""
@@ -191,9 +191,3 @@ def _end(event: Event) -> str:
         case "failed":
             return f"failed: {event.text} ({event.trial_id})"
     return f"{event.kind}: {event.text}" if event.text else event.kind
-
-
-def result(record: Record) -> str:
-    """What a finished trial came to: `95.8 %, 0.45 M OPs, 1 min 58 s`."""
-    facts = [f"{record['test_accuracy']:.1f} %", f"{record['ops']['nas-bnn'] / 1e6:,.2f} M OPs"]
-    return ", ".join([*facts, *([took(record["seconds"])] if "seconds" in record else [])])

@@ -19,14 +19,12 @@ from bnas_bench.runs.how import How
 from bnas_bench.runs.parallel import side_by_side
 from bnas_bench.runs.process import LOST, NotStarted, run_in_child, start_server
 from bnas_bench.runs.progress import Event
+from bnas_bench.runs.seen import KILLS, Sight, plan
 from bnas_bench.runs.store import Record, Store
 from bnas_bench.runs.trial import Trial
 
 LOCK_WAIT = 10.0
 """Seconds within which a process whose parent was killed is gone for sure."""
-
-KILLS = ("SIGKILL", "SIGTERM", "SIGHUP", "SIGINT")
-"""Signals from outside: a trial that died of one goes on when the same command is given again."""
 
 
 def run_all(
@@ -41,6 +39,7 @@ def run_all(
         BenchError: as `run_trials`.
     """
     told = {}
+    plan(store, [trial.id for trial in trials])
     with closing(run_trials(trials, store.root, how)) as events:
         for event in events:
             show(event)
@@ -133,6 +132,7 @@ def _run(
     trial: Trial, store: Store, events: Generator[Event, None, int | None], device: str
 ) -> Iterator[Event]:
     missing = broken = ""
+    sight = Sight(store, trial.id)
     while True:
         try:
             event = next(events)
@@ -144,13 +144,17 @@ def _run(
             return
         match event.kind:
             case "stop":
+                sight.forget()
                 raise BenchError(event.text)
             case "missing":
                 missing = event.text
             case "broken":
                 broken = event.text
             case _:
+                if event.kind == "progress":
+                    sight.tell(event)
                 yield event
+    sight.forget()
     if missing:
         yield Event(trial.id, "failed", missing)
         return

@@ -235,9 +235,16 @@ def _watch(progress: Progress, send: Callable[..., None]) -> None:
     """Report the progress for as long as the parent lives; then end this process at once."""
     parent = multiprocessing.parent_process()
     assert parent is not None
-    last = None
+    last, told = None, 0
     while not wait([parent.sentinel], INTERVAL):
         if (now := progress.snapshot()) != last:
             phase, done, text = last = now
-            send("progress", text, phase=phase, done=done)
+            curve = progress.curve()
+            send(
+                *("progress", text),
+                phase=phase,
+                done=done,
+                curve=curve if len(curve) > told else (),
+            )
+            told = len(curve)
     os._exit(1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -38,6 +38,8 @@ class Event:
             (everything), which nobody else hears.
         text: one line on it.
         phase, done: of a `progress`: what goes on, and which part of it is behind.
+        curve: passes and validation accuracy (0 to 1) of the search's incumbents; empty where they are
+            as they were.
     """
 
     trial_id: str
@@ -46,6 +48,7 @@ class Event:
     record: Record | None = None
     phase: str = ""
     done: float = 0.0
+    curve: Sequence[tuple[float, float]] = ()
 
 
 class Progress:
@@ -77,6 +80,17 @@ class Progress:
         line = f"{meter.spent:,.0f}{of} passes"
         best = next((entry for entry in reversed(meter.log) if "incumbent" in entry), None)
         return self.phase, meter.progress, f"{line}; {_incumbent(best)}" if best else line
+
+    def curve(self) -> list[tuple[float, float]]:
+        """Passes and validation accuracy of the incumbents so far, where the search tells them."""
+        log = self._meter.log if self._meter else []
+        return [
+            (float(entry["passes"]), float(entry[key]))
+            for entry in list(log)
+            if "incumbent" in entry
+            for key in ("valid", "path_valid")
+            if key in entry
+        ]
 
 
 def _incumbent(entry: Mapping[str, Any]) -> str:

@@ -209,8 +209,8 @@ def test_a_plan_needs_no_torch(tmp_path: Path) -> None:
 def test_a_plan_says_what_is_done(grid: Grid) -> None:
     command = ("run", "--method", "random", "--budget", "smoke", "--seeds")
     grid.outcome = diverges_at_seed_1
-    invoke(*command, "2")
-    ids = [trial.id for trial in grid.trials]
+    invoke(*command, "3", "--fail-fast")
+    ids = [trial.id for trial in trials("random", seeds=3)]
     damaged, unfinished = (f"{ids[0].partition('-s0-')[0]}-x{n}" for n in (1, 2))
     for trial_id in (damaged, unfinished):
         Path("results/local/trials", trial_id).mkdir()
@@ -219,12 +219,14 @@ def test_a_plan_says_what_is_done(grid: Grid) -> None:
         f"{ids[0]}  random, seed 0: ok",
         f"{ids[1]}  random, seed 1: failed",
     ]
-    ok, failed, broken, begun = succeed("status").splitlines()
-    assert ok == f"{ids[0]}  ok"
-    assert failed == f"{ids[1]}  failed: Diverged: the loss is nan"
-    assert broken.startswith(f"{damaged}  damaged: ")
+    waiting, begun, failed, broken, ok, counts = succeed("status").splitlines()
+    assert waiting.startswith(f"waiting  {ids[2]}")
+    assert begun == f"killed   {unfinished}"
+    assert failed == f"failed   {ids[1]}  Diverged: the loss is nan"
+    assert broken.startswith(f"damaged  {damaged}  ")
     assert "record.json cannot be read" in broken
-    assert begun == f"{unfinished}  unfinished"
+    assert ok == f"ok       {ids[0]}  90.0 %, 0.05 M OPs"
+    assert counts == "1 waiting, 1 killed, 1 failed, 1 damaged, 1 ok"
     table = succeed("table")
     assert " 1/2 " in table
     assert f"{damaged} is damaged and not in the table: " in table
@@ -413,6 +415,11 @@ def test_lists(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "form=search, epochs=4" in " ".join(succeed("methods").split())
     assert "imagefolder" in succeed("datasets")
     assert "passes=3000, batch_size=32" in succeed("budgets")
+    assert "passes=30000, batch_size=32" in succeed("budgets", "quick")
+    assert "smoke" not in succeed("budgets", "quick")
+    assert "unknown budget 'quik'; did you mean quick?" in fail("budgets", "quik")
+    assert "dcp-nas/table-4" in succeed("papers", "dcp-nas")
+    assert "cp-nas/table-1 " not in succeed("papers", "dcp-nas").replace("dcp-nas", "")
     in_full = succeed("methods", "cpnas")
     assert in_full.startswith("CP-NAS: Child-Parent Neural Architecture Search")
     assert "Deviations" in in_full

@@ -1,0 +1,121 @@
+"""Commands on what lies in a folder of results: how far its trials are, and taking some away."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from bnas_bench.cli.completion import NAME
+from bnas_bench.cli.durations import about, result
+from bnas_bench.cli.running import RESULTS
+from bnas_bench.core.errors import BadValue, UnknownName
+from bnas_bench.runs import folders, seen
+from bnas_bench.runs.seen import ORDER, Seen
+
+COLOURS = {"running": "cyan", "killed": "yellow", "failed": "red", "damaged": "red", "ok": "green"}
+
+
+@click.command()
+@click.argument("name", default="local", shell_complete=NAME)
+@RESULTS
+@click.option("--json", "as_json", is_flag=True, help="A list of trials, for programs.")
+def status(name: str, results: Path, as_json: bool) -> None:
+    """Say how far the trials of NAME's results are, and how they ended.
+
+    running: a process is at work on it; waiting: asked for and not begun; killed: begun and without a
+    process, and the same command of `run` goes on with it; failed: it ended by an error of its own;
+    refused: the method cannot run there; damaged: a file of it cannot be trusted.
+
+        bnas-bench status local
+    """
+    found = seen.look(folders.named(name, results))
+    if as_json:
+        click.echo(json.dumps([_plain(one) for one in found], indent=2))
+        return
+    for one in found:
+        word = click.style(f"{one.word:7}", COLOURS.get(one.word))
+        click.echo(f"{word}  {one.id}  {told(one)}".rstrip())
+    counts = Counter(one.word for one in found)
+    click.echo(", ".join(f"{counts[word]} {word}" for word in ORDER if counts[word]))
+
+
+def told(one: Seen) -> str:
+    """What a trial came to or is at, and since when, in a line."""
+    facts = []
+    if one.word == "ok" and one.record:
+        facts.append(result(one.record))
+    elif one.reason:
+        facts.append(one.reason)
+    elif one.phase:
+        facts.append(f"{one.phase} {one.done:.0%}")
+    if one.age is not None:
+        since = about(one.age).removeprefix("about ")
+        facts.append(f"for {since}" if one.word in ("running", "waiting") else f"{since} ago")
+    return ", ".join(facts)
+
+
+def _plain(one: Seen) -> dict[str, object]:
+    record = one.record or {}
+    return {
+        "id": one.id,
+        "state": one.word,
+        "phase": one.phase or None,
+        "share": one.done if one.phase else None,
+        "progress": one.text or None,
+        "age_seconds": None if one.age is None else round(one.age, 1),
+        "reason": one.reason or None,
+        "test_accuracy": record.get("test_accuracy"),
+        "seconds": record.get("seconds"),
+    }
+
+
+@click.command()
+@click.argument("name", shell_complete=NAME)
+@click.argument("trials", nargs=-1)
+@RESULTS
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice([word for word in ORDER if word != "running"]),
+    help="Only trials in this state; may be repeated.",
+)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def remove(
+    name: str, trials: Sequence[str], results: Path, states: Sequence[str], yes: bool
+) -> None:
+    """Remove NAME's results from the disk, or some TRIALS of them, by their ids.
+
+    Trials that run are left alone: stop them first. What `--rerun` has kept aside goes with the whole.
+
+        bnas-bench remove local --state failed
+    """
+    store = folders.named(name, results)
+    found = {one.id: one for one in seen.look(store)}
+    for trial in trials:
+        if trial not in found:
+            raise UnknownName(f"trial of {name}", trial, found)
+    chosen = [
+        one
+        for one in found.values()
+        if (not trials or one.id in trials) and (not states or one.word in states)
+    ]
+    if running := [one.id for one in chosen if one.word == "running"]:
+        raise BadValue(
+            f"{running[0]} is running: stop the command that runs it, and then remove it"
+        )
+    if not chosen:
+        raise BadValue(
+            f"no trial of '{name}' is in such a state: bnas-bench status {name} lists them"
+        )
+    if not yes:
+        click.confirm(f"remove {len(chosen)} of {len(found)} trials of {store.root}?", abort=True)
+    if len(chosen) == len(found):
+        seen.remove_all(store)
+    else:
+        seen.remove(store, [one.id for one in chosen])
+    click.echo(f"removed {len(chosen)} trials of {name}")
