@@ -68,6 +68,7 @@ def run(
     seeds: int = 3,
     seed: int = 0,
     train: bool = False,
+    train_seeds: int = 1,
     name: str = "local",
     results: Path | str = "results",
     progress: bool = True,
@@ -85,6 +86,8 @@ def run(
         seeds: trials of each combination.
         seed: what all of them derive from.
         train: train what a search finds also on a space whose table, in `tables/`, knows what it reaches.
+        train_seeds: trainings of what each search finds, each from a seed of its own; a trial's accuracy is
+            their mean.
         name: the records are kept in `results/NAME/trials/ID`.
         progress: whether to say on stderr how far it is.
         how: where and how trials run, `jobs=2`, `threads=1`, `device="cuda"`, ...: the fields of
@@ -98,7 +101,8 @@ def run(
     """
     from bnas_bench.analysis.records import to_frame
 
-    trials = requested(methods, space, dataset, budget, seeds, seed, train=train)
+    grid = (methods, space, dataset, budget, seeds, seed)
+    trials = requested(*grid, train=train, train_seeds=train_seeds)
     store = Store(Path(results) / folders.check_name(name))
     with _progress(len(trials), wanted=progress) as show:
         records = run_all(trials, store, How(**how), show)

@@ -25,7 +25,7 @@ from bnas_bench.cli.running import (
 )
 from bnas_bench.cli.streams import sentence
 from bnas_bench.core.errors import BadValue, BenchError
-from bnas_bench.core.options import Grid, Positive, Seed
+from bnas_bench.core.options import Few, Grid, Positive, Seed
 from bnas_bench.runs import folders
 from bnas_bench.runs.how import How
 from bnas_bench.runs.request import requested
@@ -80,6 +80,13 @@ REPORTS = "Folder of all reports; NAME's own in it is replaced."
 @click.option(
     "--train", is_flag=True, help="Train what is found also where a table in tables/ knows it."
 )
+@click.option(
+    "--train-seeds",
+    type=Number(Few),
+    default=1,
+    show_default=True,
+    help="Trainings of what each search finds, each from a seed of its own.",
+)
 @results_name("local", "Name of these results.")
 @RESULTS
 @grid_options
@@ -98,6 +105,7 @@ def run(
     seed: int,
     settings: Sequence[str],
     train: bool,
+    train_seeds: int,
     name: str,
     results: Path,
     how: How,
@@ -116,7 +124,8 @@ def run(
         bnas-bench run --method random,dcpnas --seeds 5 --save-grid grid.toml --dry-run
         bnas-bench run --grid grid.toml
     """
-    trials = requested(methods, spaces, datasets, budgets, seeds, seed, settings, train=train)
+    grid = (methods, spaces, datasets, budgets, seeds, seed, settings)
+    trials = requested(*grid, train=train, train_seeds=train_seeds)
     store = Store(results / name)
     if save_grid is not None:
         write_grid(save_grid, click.get_current_context().params)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 from bnas_bench.core.errors import BadValue
 from bnas_bench.core.options import (
@@ -18,10 +18,6 @@ from bnas_bench.core.options import (
     Share,
     Width,
 )
-
-if TYPE_CHECKING:
-    pass
-
 
 PRECISIONS = ("W32A32", "W32A1", "W1A32", "W1A1")
 """Bits of weights (W) and activations (A) that a network can run at."""
@@ -146,6 +142,8 @@ class Budget:
         search, final: the scale of the supernets and of the derived network.
         epochs: of the final training; None is the recipe's own.
         train_batch: batch size of the final training; None is the recipe's own.
+        train_seeds: trainings of what a search finds, each from a seed of its own; the trial's accuracy is
+            their mean, so that however many they are, it stays one search.
     """
 
     name: str
@@ -157,8 +155,16 @@ class Budget:
     final: Scale = Scale()
     epochs: Count | None = None
     train_batch: Batch | None = None
+    train_seeds: Few = 1
     recipe: Mapping[str, float | str] = field(default_factory=dict)
     """Further fields of the space's recipe that the budget replaces (DCP-NAS table 9)."""
+
+    def config(self) -> dict[str, Any]:
+        """As plain values; one training is not said, as the first records do not."""
+        values = asdict(self)
+        if self.train_seeds == 1:
+            del values["train_seeds"]
+        return values
 
     def under(self, protocol: Protocol) -> Budget:
         """The budget with what it leaves open as a method's paper has it."""

@@ -103,9 +103,12 @@ def about(space: str, arch: Architecture, spec: NetworkSpec) -> dict[str, str]:
 
 
 def of_trial(record: Record) -> dict[str, str]:
-    """What it says beside that of a network that a trial has trained and tested."""
+    """What it says beside that of a network that a trial has trained and tested: of several, the first."""
     facts = {"weights": "trained", "trial": str(record.get("id"))}
-    return facts | {n: str(record[n]) for n in ("dataset", "test_accuracy") if n in record}
+    known = dict(record)
+    if several := record.get("test_accuracies"):
+        known["test_accuracy"] = several[0]
+    return facts | {n: str(known[n]) for n in ("dataset", "test_accuracy") if n in known}
 
 
 def float_bytes(network: Network) -> int:

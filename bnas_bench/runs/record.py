@@ -172,6 +172,9 @@ SOMETIMES: Kinds = {
     **dict.fromkeys(("front_size", "packed_bytes", "packed_threads"), _maybe(_count)),
     **dict.fromkeys(("latency_ms", "packed_latency_ms", "search_step_mib"), _maybe(_amount)),
     **dict.fromkeys(("seconds", "test_accuracy_sd"), _maybe(_amount)),
+    "test_accuracies": lambda value: (
+        isinstance(value, list) and len(value) > 1 and all(map(_share, value))
+    ),
     "evaluated": _text,
     "table": _options,
     "table_seeds": _count,

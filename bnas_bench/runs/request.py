@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from bnas_bench.core.budgets import BUDGETS
 from bnas_bench.core.errors import BadValue
-from bnas_bench.core.options import Grid, Seed, form_of
+from bnas_bench.core.options import Few, Grid, Seed, form_of
 from bnas_bench.data.names import check_dataset, split_datasets
 from bnas_bench.plugins.making import Choice, choose
 from bnas_bench.plugins.registry import Kind, names
@@ -28,6 +29,7 @@ def requested(
     settings: Sequence[str] = (),
     *,
     train: bool = False,
+    train_seeds: int = 1,
 ) -> list[Trial]:
     """The trials of a grid, of which each can run here.
 
@@ -36,11 +38,16 @@ def requested(
         seed: what all seeds derive from.
         settings: options of every method, `key=value` each.
         train: whether to train what is found also where a table knows what it reaches.
+        train_seeds: trainings of what each search finds: the field of every budget.
 
     Raises:
         BenchError: if a name or a value is wrong, or a trial makes no sense or does not fit.
     """
-    for what, value, kind in (("seeds", seeds, Grid), ("seed", seed, Seed)):
+    for what, value, kind in (
+        ("seeds", seeds, Grid),
+        ("seed", seed, Seed),
+        ("train_seeds", train_seeds, Few),
+    ):
         form = form_of(kind)
         assert form is not None
         form.check(value, what)
@@ -52,12 +59,26 @@ def requested(
         _choices("method", methods, common),
         _choices("space", spaces, {}),
         known,
-        [resolve_budget(spec, BUDGETS) for spec in _specs(budgets)],
+        [resolve_budget(_trained(spec, train_seeds), BUDGETS) for spec in _specs(budgets)],
         seeds,
         seed,
     )
     check_trials(trials)
     return trials if train else judged_by_tables(trials)
+
+
+def _trained(budget: Spec, train_seeds: int) -> Spec:
+    """The budget with so many trainings; 1 leaves it as it is.
+
+    Raises:
+        BadValue: if it says another number itself.
+    """
+    if train_seeds == 1:
+        return budget
+    said = budget.options.get("train_seeds", train_seeds)
+    if str(said) != str(train_seeds):
+        raise BadValue(f"budget '{budget}' and {train_seeds} training seeds: say one of the two")
+    return replace(budget, options={**budget.options, "train_seeds": str(train_seeds)})
 
 
 def _listed(texts: Texts) -> Sequence[str]:

@@ -8,10 +8,12 @@ from __future__ import annotations
 import json
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -184,10 +186,10 @@ class _Run:
             self.record |= judged(judge, space, arch)
             return
         with untouched("a network of the space"):
-            network = self.train(space, arch, dataset)
+            networks = self.train(space, arch, dataset)
             heirs = self.deploy(space, searched)
-        self.test(network, dataset, heirs, searched)
-        self.measure(network, dataset)
+        self.test(networks, dataset, heirs, searched)
+        self.measure(networks[0], dataset)
 
     def space(self) -> SearchSpace:
         """A fresh one: what a search has had trains nothing."""
@@ -292,33 +294,40 @@ class _Run:
             fields["notes"] = {"unspent": meter.unspent, **fields["notes"]}
         return spent | fields | {"learned": learned, "log": self.log}
 
-    def train(self, space: SearchSpace, arch: Architecture, dataset: Dataset) -> Network:
-        """Build the derived network, count its cost, and train it from scratch."""
+    def train(self, space: SearchSpace, arch: Architecture, dataset: Dataset) -> list[Network]:
+        """Build the derived network, count its cost, and train it from scratch, once for each training seed.
+
+        The first is as if it were the only one, and is the one whose weights are kept.
+        """
         recipe = self.recipe(space, dataset)
         recipe = replace(recipe, epochs=self.budget.epochs or recipe.epochs)
         spec = space.spec(space.fit(self.budget.final), dataset.shape, dataset.classes, final=True)
         spec = replace(spec, auxiliary=recipe.auxiliary > 0)
 
         # Neither the method nor the space is part of these purposes: all train alike.
-        def build(precision: str) -> Network:
-            network = space.network(arch, spec, self.rng("initialise", self.trial.dataset))
+        def build(ending: str, precision: str) -> Network:
+            network = space.network(arch, spec, self.rng(f"initialise{ending}", self.trial.dataset))
             network.precision = Precision(precision)
             return network.to(self.device)
 
-        network = build(recipe.precision)
-        self.record |= costs(ledger(network, dataset.shape))
-        result = self.follow(recipe, network, build, dataset)
+        endings = ["", *(f"-{number}" for number in range(2, self.budget.train_seeds + 1))]
+        networks = [build(ending, recipe.precision) for ending in endings]
+        self.record |= costs(ledger(networks[0], dataset.shape))
+        results = [
+            self.follow(recipe, network, partial(build, ending), dataset, ending)
+            for ending, network in zip(endings, networks, strict=True)
+        ]
         self.record |= {
             "recipe": asdict(recipe),
-            "train_loss": result.loss,
-            "train_seconds": round(result.seconds, 3),
+            "train_loss": fmean(result.loss for result in results),
+            "train_seconds": round(sum(result.seconds for result in results), 3),
         }
         self.about = about(label(space.name, self.trial.space_options), arch, spec)
         built = {"architecture": arch.to_json(), "spec": asdict(spec)}
         self.files["weights.safetensors"] = safetensors.torch.save(
-            _weights(network), {"bnas_bench": canonical(built)}
+            _weights(networks[0]), {"bnas_bench": canonical(built)}
         )
-        return network
+        return networks
 
     def deploy(self, space: SearchSpace, dataset: Dataset) -> dict[int, Network]:
         """The networks with inherited weights, by the epochs of fine-tuning; none without an heir."""
@@ -332,7 +341,7 @@ class _Run:
 
     def test(
         self,
-        network: Network,
+        networks: Sequence[Network],
         dataset: Dataset,
         heirs: Mapping[int, Network],
         searched: Dataset,
@@ -340,18 +349,23 @@ class _Run:
         """Read the test images once for every network, when all of them are trained."""
         self.progress.enter("test")
         batch_size = self.record["recipe"]["batch_size"]
-        classes: list[Tensor] = []
-        found = top_accuracies(network, dataset.test, batch_size, (1, 5), classes=classes)
-        test, top5 = map(_percent, found)
-        predicted_N = torch.cat(classes).cpu().numpy()
+        found, predicted_RN = [], []
+        for network in networks:
+            classes: list[Tensor] = []
+            parts = top_accuracies(network, dataset.test, batch_size, (1, 5), classes=classes)
+            found.append([_percent(part) for part in parts])
+            predicted_RN.append(torch.cat(classes).cpu().numpy())
         self.files[PREDICTIONS] = predictions.encode(
-            predicted_N[None], dataset.test.labels, dataset.classes
+            np.stack(predicted_RN), dataset.test.labels, dataset.classes
         )
+        test, top5 = (round(fmean(part), 6) for part in zip(*found, strict=True))
         self.record |= {
             "test_accuracy": test,
             "test_error": round(100 - test, 6),
             "test_top5_accuracy": top5,
         }
+        if len(tests := [one for one, _ in found]) > 1:
+            self.record |= {"test_accuracies": tests, "test_accuracy_sd": round(stdev(tests), 6)}
         self.record |= accuracies(heirs, searched.test, batch_size)
 
     def recipe(self, space: SearchSpace, dataset: Dataset) -> Recipe:
@@ -361,23 +375,29 @@ class _Run:
         return replace(recipe, batch_size=size, **self.budget.recipe)  # type: ignore[arg-type]
 
     def follow(
-        self, recipe: Recipe, network: Network, build: Callable[[str], Network], dataset: Dataset
+        self,
+        recipe: Recipe,
+        network: Network,
+        build: Callable[[str], Network],
+        dataset: Dataset,
+        ending: str,
     ) -> TrainResult:
         """Train a network by a recipe, behind a teacher and in two steps where it says so.
 
         Args:
             build: the network as it starts, at a precision.
+            ending: of the names that tell it from the other trainings.
         """
         teacher, seconds = None, 0.0
         if recipe.teacher != "none" and Precision(recipe.precision).weight_bits == 1:
             teacher = build("W32A32")
-            seconds += self.fit(teacher, dataset, recipe, "teacher").seconds
+            seconds += self.fit(teacher, dataset, recipe, f"teacher{ending}").seconds
         if recipe.first != "none":
             network.precision = Precision(recipe.first)
-            seconds += self.fit(network, dataset, recipe, "first", teacher).seconds
+            seconds += self.fit(network, dataset, recipe, f"first{ending}", teacher).seconds
             network.precision = Precision(recipe.precision)
             recipe = replace(recipe, weight_decay=0.0)
-        result = self.fit(network, dataset, recipe, "train", teacher)
+        result = self.fit(network, dataset, recipe, f"train{ending}", teacher)
         return replace(result, seconds=seconds + result.seconds)
 
     def fit(

@@ -140,6 +140,7 @@ def train(
         seconds = time.perf_counter() - began
         passes = (log[-1]["passes"] if log else 0) + seen
         log.append({"epoch": epoch, "passes": passes, "seconds": round(seconds, 3), "loss": mean})
-        checkpoint.save(state, {"seconds": seconds, "log": log})
+        is_last = epoch + 1 == recipe.epochs  # so that no later training costs this one again
+        checkpoint.save(state, {"seconds": seconds, "log": log}, force=is_last)
     network.eval()
     return TrainResult(log[-1]["loss"], time.perf_counter() - began, log)

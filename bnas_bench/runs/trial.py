@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
 from math import prod
@@ -54,7 +54,7 @@ class Trial:
             "method": _identity(self.method, self.method_options),
             "space": _identity(self.space, self.space_options),
             "dataset": self.dataset,
-            "budget": asdict(self.budget),
+            "budget": self.budget.config(),
             "repetition": self.repetition,
             "root_seed": self.root_seed,
             **({"table": self.table.definition} if self.table else {}),
@@ -148,5 +148,7 @@ def judged_by_tables(trials: Sequence[Trial]) -> list[Trial]:
 
 
 def _is_plain(trial: Trial) -> bool:
-    """Whether its space is the code base's own, with its defaults: a table is of no other."""
-    return bool(trial.space.module) and trial.space_options == trial.space.defaults
+    """Whether a table may judge it: its space is the code base's own, with its defaults, and it asks for no
+    trainings of its own."""
+    is_own = bool(trial.space.module) and trial.space_options == trial.space.defaults
+    return is_own and trial.budget.train_seeds == 1

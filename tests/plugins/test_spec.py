@@ -226,6 +226,7 @@ def test_budget_fields_cover_the_scales() -> None:
     assert budget_fields(QUICK)["search.cells"] == 3
     assert set(budget_fields(QUICK)) == {
         *("passes", "batch_size", "search_fraction", "valid_fraction", "epochs", "train_batch"),
+        "train_seeds",
         *("search.cells", "search.channels", "search.image"),
         *("final.cells", "final.channels", "final.image"),
         *("recipe.lr", "recipe.momentum", "recipe.weight_decay", "recipe.clip", "recipe.cutout"),

@@ -165,6 +165,8 @@ def test_a_trial_is_judged(
     (trained,) = requested(*arguments, train=True)
     assert trained.table is None
     assert trained.id != trial.id
+    (several,) = requested(*arguments, train_seeds=2)  # an ask for trainings
+    assert several.table is None
     (elsewhere,) = requested("random", "bats", "digits", "smoke", 1)
     assert elsewhere.table is None
     monkeypatch.setattr(judging, "LEAST", (HELD + 1) / 5044)  # a table that has hardly begun
