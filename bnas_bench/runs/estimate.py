@@ -72,10 +72,17 @@ class Estimates:
         return _middle(found) if (found := self._records(others, trial)) else None
 
     def _records(self, name: str, trial: Trial) -> list[Record]:
-        """Those of finished trials whose ids begin so, judged by a table or not as this one is."""
+        """Those of finished trials whose ids begin so, judged by a table or not as this one is, and of as
+        many trainings."""
         if name not in self._known:
             self._known[name] = list(islice(self._read(name), MOST))
-        return [r for r in self._known[name] if ("table" in r["config"]) == bool(trial.table)]
+        judged, trainings = bool(trial.table), trial.budget.train_seeds
+        return [
+            r
+            for r in self._known[name]
+            if ("table" in r["config"]) == judged
+            and r["config"]["budget"].get("train_seeds", 1) == trainings
+        ]
 
     def _read(self, name: str) -> Iterator[Record]:
         for folder in sorted(self.results.glob(f"*/trials/{name}-s*")):
