@@ -40,6 +40,7 @@ class Run:
         facts: the fields of `SAME`, `machine` and `code`.
         classes: of the dataset.
         test_images: of the dataset; 0 where the record does not say it.
+        trainings: the test accuracy of each training of what the search found, if there are several.
         predicted: whether its record vouches for predictions of the test images.
         architecture: the id of what the search found; empty where the record does not say it.
         front_size: members of its `front.json`; 0 if it has none.
@@ -53,6 +54,7 @@ class Run:
     facts: Mapping[str, str]
     classes: int
     test_images: int = 0
+    trainings: tuple[float, ...] = ()
     predicted: bool = False
     architecture: str = ""
     front_size: int = 0
@@ -217,6 +219,7 @@ def _trial(record: Record) -> Run | Missing:
         facts={name: intern(str(value)) for name, value in facts.items()},
         classes=int(record["classes"]),
         test_images=int(record.get("test_images") or 0),
+        trainings=tuple(map(float, record.get("test_accuracies") or ())),
         predicted=DIGESTS[PREDICTIONS] in record,
         architecture=str(record.get("architecture_id") or ""),
         front_size=int(record.get("front_size") or 0),

@@ -30,6 +30,11 @@ class Right:
     labels: NDArray[np.unsignedinteger]
 
     @property
+    def networks(self) -> NDArray[np.bool_]:
+        """By network and image, (S * R, N)."""
+        return self.right.reshape(-1, self.right.shape[-1])
+
+    @property
     def shares(self) -> NDArray[np.float64]:
         """By image, the share of the networks that are right, (N,)."""
         return self.right.mean(axis=(0, 1))

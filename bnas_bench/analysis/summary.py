@@ -17,7 +17,7 @@ from pandas import DataFrame
 from scipy import stats
 
 from bnas_bench.analysis.measures import MEASURES, Measure
-from bnas_bench.analysis.stats import NotEnough, summary
+from bnas_bench.analysis.stats import Estimate, NotEnough, components, summary
 from bnas_bench.analysis.stats.means import FEWEST
 from bnas_bench.analysis.table import Column, Table, Value
 from bnas_bench.plugins.likeness import unlike_a_paper
@@ -170,7 +170,7 @@ def _told_apart(frame: DataFrame) -> DataFrame:
 def _notes(frame: DataFrame) -> dict[Any, list[str]]:
     """By row, what befell the seeds that did not finish, and what else a reader must know."""
     groups = _told_apart(frame).groupby(ROW, sort=False)
-    return {key: [*_befell(group), *_differences(group)] for key, group in groups}
+    return {key: [*_befell(group), *_differences(group), *_parted(group)] for key, group in groups}
 
 
 def _befell(group: DataFrame) -> Iterator[str]:
@@ -184,6 +184,33 @@ def _differences(group: DataFrame) -> Iterator[str]:
     for field in SAME:
         if done[field].nunique(dropna=False) > 1:
             yield f"its seeds differ in {field}: they are not runs of one thing"
+
+
+def _parted(group: DataFrame) -> Iterator[str]:
+    """How far its searches spread and how far their trainings, where each was trained several times."""
+    done = group[group["status"] == "ok"]
+    if (
+        len(done) < len(group)
+        or "test_accuracies" not in done
+        or done["test_accuracies"].isna().any()
+    ):
+        return
+    values = [list(map(float, text.split("+"))) for text in done["test_accuracies"]]
+    if len({*map(len, values)}) == 1:
+        found = components(values)
+        yield (
+            f"{len(values)} searches, each trained {len(values[0])} times: standard deviation of searches "
+            f"{_estimate(found.search)}, of trainings {_estimate(found.training)} points"
+        )
+
+
+def _estimate(found: Estimate | NotEnough) -> str:
+    if isinstance(found, NotEnough):
+        return f"- ({found.reason})"
+    ends = found.interval
+    if isinstance(ends, NotEnough):
+        return f"{found.value:.2f}"
+    return f"{found.value:.2f} [{ends.lower:.2f}, {ends.upper:.2f}]"
 
 
 def _values(row: pd.Series) -> Iterator[tuple[str, Value]]:

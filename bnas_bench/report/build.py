@@ -28,6 +28,7 @@ from bnas_bench.report.page import embedded
 from bnas_bench.report.parts import part, short_budgets
 from bnas_bench.report.pictures import FAMILIES, FIGURED, Pictures, draw_cells
 from bnas_bench.report.plots import plots
+from bnas_bench.report.spread import spread_table
 from bnas_bench.report.tables import comparison, lost
 from bnas_bench.report.views import view
 from bnas_bench.runs.store import State, Store
@@ -154,6 +155,7 @@ def _setting_tables(
     for made in (
         against_random(setting, rows, f"random-{slug}"),
         images_table(setting, rows, f"images-{slug}", store),
+        spread_table(setting, rows, f"spread-{slug}", store),
         gain_table(setting, rows, f"gain-{slug}"),
         learned_table(setting, rows, f"learned-{slug}"),
     ):

@@ -14,6 +14,11 @@ from bnas_bench.analysis.stats.bootstrap import (
     probability_of_improvement,
     rank_correlation,
 )
+from bnas_bench.analysis.stats.components import (
+    Components,
+    components,
+    images_component,
+)
 from bnas_bench.analysis.stats.contrasts import (
     POWER,
     Contrast,
