@@ -37,7 +37,7 @@ def images_table(setting: Setting, rows: Sequence[Row], name: str, store: Store)
     images = next((run.test_images for run in base.runs), 0)
     return Table(
         name=name,
-        title=f"These networks on the same test images, on {setting}",
+        title=f"These networks compared image by image on {setting}",
         caption=(
             f"{circumstances(setting, rows)}. The accuracy of all networks of a method minus that of all of "
             f"random's, paired by image: for each of {images:,} test images the shares that are right are "
