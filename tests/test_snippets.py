@@ -17,6 +17,7 @@ import pytest
 from click.testing import CliRunner
 
 from bnas_bench.cli import main
+from bnas_bench.cli.groups import GROUPS
 from bnas_bench.packed.format.file import write
 from tests.helpers.packed import GOOD
 
@@ -120,6 +121,29 @@ def test_what_is_shown_is_what_is_printed(
             )
         return
     assert words == shown
+
+
+def test_every_command_stands_in_a_group_with_an_example_of_it() -> None:
+    known = {name: line for group in GROUPS.values() for name, line in group.items()}
+    assert known.keys() == main.commands.keys()
+    for name, line in known.items():
+        assert parsed(line).name == name
+        assert f"Example: {line}" in " ".join(
+            CliRunner().invoke(main, [name, "--help"]).output.split()
+        )
+    listed = CliRunner().invoke(main, ["--help"]).output
+    assert re.findall(r"^(\w+):$", listed, re.MULTILINE) == ["Options", *GROUPS]
+    assert "..." not in listed.partition("Options:")[2]
+
+
+def test_an_option_means_one_thing() -> None:
+    """`-o` and `--out` name what a command writes, `--results` where results lie, and so on."""
+    meant: dict[str, set[str]] = {}
+    for command in main.commands.values():
+        for option in command.params:
+            for name in option.opts if isinstance(option, click.Option) else ():
+                meant.setdefault(name, set()).add(str(option.name).removesuffix("s"))
+    assert {name: what for name, what in meant.items() if len(what) > 1} == {}
 
 
 def test_some_of_each_are_found() -> None:

@@ -13,11 +13,13 @@ from typing import Any
 import click
 
 from bnas_bench import __version__
+from bnas_bench.cli import groups
 from bnas_bench.cli.architectures import measure, show
 from bnas_bench.cli.audit import audit
 from bnas_bench.cli.demo import demo
 from bnas_bench.cli.latency import latency
 from bnas_bench.cli.latency_table import latency_table
+from bnas_bench.cli.live import watch
 from bnas_bench.cli.packed import pack
 from bnas_bench.cli.papers import papers, reproduce
 from bnas_bench.cli.plugins import budgets, check, datasets, list_all, methods, new_method, spaces
@@ -37,6 +39,9 @@ class Commands(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(self.commands)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        groups.write(self, formatter)
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         if COMPLETE in os.environ:  # click answers the shell in bytes
@@ -92,12 +97,11 @@ def main() -> None:
     """Compare ways of searching for 1-bit convolutional networks, fairly."""
 
 
-for command in (
-    demo,
-    *(run, status, remove, table, compare, export, report, power),
-    *(reproduce, papers, audit, tabulate, truth, agreement),
-    *(measure, show, pack),
-    *(latency, latency_table),
-    *(list_all, methods, spaces, datasets, budgets, check, new_method),
-):
-    main.add_command(command)
+groups.add(
+    main,
+    *(demo, run, status, watch, remove, tabulate),
+    *(table, show, compare, report, export, power, truth, agreement),
+    *(measure, pack, latency, latency_table),
+    *(papers, reproduce, audit),
+    *(list_all, methods, spaces, datasets, budgets, new_method, check),
+)

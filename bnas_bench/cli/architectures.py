@@ -102,8 +102,6 @@ def show(arch: str | None, named: str | None, space: str | None, out: Path | Non
     ARCH is a trial (its folder, or its id in results/), of which result, costs and curves are printed
     first; or a file (JSON, NAS-Bench-201's |OP~0|+..., or Genotype(...); of many, FILE:NAME), or the text
     itself.
-
-        bnas-bench show results/digits-quick/trials/dcpnas-darts-binary-digits-quick-s0-dd23a975
     """
     text = _one(arch, named)
     if arch is not None and (folder := trial_folder(text)):

@@ -11,6 +11,7 @@ from bnas_bench.cli.completion import PAPER
 from bnas_bench.cli.looks import Look, looks
 from bnas_bench.cli.running import (
     FOLDER,
+    LOG,
     RESULTS,
     Number,
     plan,
@@ -80,6 +81,7 @@ def papers(artefact: str | None, as_markdown: bool, look: Look) -> None:
 @RESULTS
 @click.option("--reports", type=FOLDER, default="reports", show_default=True)
 @runs_trials
+@LOG
 @click.option("--no-run", is_flag=True, help="Make the table of the runs that are there.")
 @click.option("--dry-run", is_flag=True, help="List the trials and stop.")
 @looks
@@ -93,6 +95,7 @@ def reproduce(
     results: Path,
     reports: Path,
     how: How,
+    log: str | None,
     no_run: bool,
     dry_run: bool,
     look: Look,
@@ -113,7 +116,7 @@ def reproduce(
     if no_run or not trials:
         records = [found(trial, store) for trial in trials]
     else:
-        records = watched(how, trials, store)
+        records = watched(how, trials, store, log)
 
     from bnas_bench.cli.output import print_table
     from bnas_bench.papers.reproduce import write

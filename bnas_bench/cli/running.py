@@ -24,7 +24,7 @@ Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 RESULTS = click.option(
-    *("--results", "--out", "results"),
+    "--results",
     type=FOLDER,
     default="results",
     show_default=True,
@@ -50,12 +50,30 @@ class Number(click.ParamType):
         return read_number(value, self.kind, what) if isinstance(value, str) else value
 
 
-def watched(how: How, trials: Sequence[Trial], store: Store) -> list[Record]:
-    """Run trials and show how far they are; see `run_all`."""
+def watched(
+    how: How, trials: Sequence[Trial], store: Store, log: str | None = None
+) -> list[Record]:
+    """Run trials and show how far they are; see `run_all`.
+
+    Args:
+        log: `tensorboard` writes events of it, too.
+    """
     from bnas_bench.cli.watch import Watch
 
     with Watch(trials, how.settled().jobs or 1, store.root.parent) as watch:
-        return run_all(trials, store, how, watch.show)
+        show = watch.show
+        if log:
+            from bnas_bench.runs.events import Events
+
+            show = Events(store, watch.show).show
+        return run_all(trials, store, how, show)
+
+
+LOG = click.option(
+    "--log",
+    type=click.Choice(["tensorboard"]),
+    help="Write the searches' curves as events to NAME/tensorboard, too.",
+)
 
 
 def plan(trials: Sequence[Trial], store: Store, how: How) -> None:

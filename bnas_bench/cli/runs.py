@@ -16,6 +16,7 @@ from bnas_bench.cli.grids import write as write_grid
 from bnas_bench.cli.looks import Look, looks
 from bnas_bench.cli.running import (
     FOLDER,
+    LOG,
     RESULTS,
     Number,
     plan,
@@ -91,6 +92,7 @@ REPORTS = "Folder of all reports; NAME's own in it is replaced."
 @RESULTS
 @grid_options
 @runs_trials
+@LOG
 @click.option("--reports", type=FOLDER, default="reports", show_default=True, help=REPORTS)
 @click.option("--page/--no-page", default=True, help="Write the report of NAME at the end.")
 @click.option("--dry-run", is_flag=True, help="List the trials, with the time they take, and stop.")
@@ -109,6 +111,7 @@ def run(
     name: str,
     results: Path,
     how: How,
+    log: str | None,
     save_grid: Path | None,
     reports: Path,
     page: bool,
@@ -120,9 +123,6 @@ def run(
 
     A trial is one method on one space, dataset, budget and seed; each of these options may list
     several, separated by commas. Trials that are done are skipped, those that were killed go on.
-
-        bnas-bench run --method random,dcpnas --seeds 5 --save-grid grid.toml --dry-run
-        bnas-bench run --grid grid.toml
     """
     grid = (methods, spaces, datasets, budgets, seeds, seed, settings)
     trials = requested(*grid, train=train, train_seeds=train_seeds)
@@ -135,10 +135,10 @@ def run(
         return
     from bnas_bench.analysis.records import to_frame
 
-    frame = to_frame(watched(how, trials, store))
+    frame = to_frame(watched(how, trials, store, log))
     _print(frame, look, as_json)
     if not as_json:
-        _say_verdict(store, [trial.id for trial in trials])
+        _say_answer(store, [trial.id for trial in trials])
     click.echo(f"records: {results / name / 'trials'}", err=as_json)
     if page:
         _write_page(name, results, reports, as_json)
@@ -166,7 +166,7 @@ def table(name: str, results: Path, look: Look, as_json: bool) -> None:
 @click.argument("name", default="local", shell_complete=NAME)
 @RESULTS
 @click.option(
-    *("-o", "--file", "out"),
+    *("-o", "--out"),
     type=click.Path(path_type=Path, dir_okay=False),
     required=True,
     help="A file that ends in .parquet, which keeps types and units, in .csv or in .json.",
@@ -206,8 +206,6 @@ def compare(first: str, second: str, results: Path, look: Look) -> None:
     """Set two results side by side: the same grid at two commits, or on two machines.
 
     FIRST and SECOND are names of results, or their folders, results/NAME.
-
-        bnas-bench compare before after
     """
     from bnas_bench.analysis.frame import read, states
     from bnas_bench.cli.output import print_table
@@ -254,18 +252,21 @@ def power(name: str, results: Path, differences: Sequence[float], look: Look) ->
         print_table(made, look)
 
 
-def _say_verdict(store: Store, ids: Sequence[str]) -> None:
-    """Print in words what the accuracies of these trials show."""
+def _say_answer(store: Store, ids: Sequence[str]) -> None:
+    """Print in words what these trials show, and what they cannot say."""
     from bnas_bench.analysis.frame import read, states
     from bnas_bench.cli.output import say, stdout
     from bnas_bench.plugins.recorded import defaults
-    from bnas_bench.report.verdict import standing_of, verdict
+    from bnas_bench.report.answer import answer
 
     console = stdout()
     settings = read(states(Store(store.root, only=ids)), defaults).settings
     for setting, rows in settings.items():
-        where = f" ({setting})" if len(settings) > 1 else ""
-        say(console, f"verdict{where}: {' '.join(verdict(rows, standing_of(rows)))}")
+        where = f" on {setting}" if len(settings) > 1 else ""
+        found = answer(rows)
+        say(console, f"verdict{where}: {' '.join([found.headline, *found.shown])}")
+        if found.open:
+            say(console, f"not said{where}: {' '.join(found.open)}")
 
 
 def _write_page(name: str, results: Path, reports: Path, as_json: bool) -> None:

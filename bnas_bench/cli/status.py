@@ -29,8 +29,6 @@ def status(name: str, results: Path, as_json: bool) -> None:
     running: a process is at work on it; waiting: asked for and not begun; killed: begun and without a
     process, and the same command of `run` goes on with it; failed: it ended by an error of its own;
     refused: the method cannot run there; damaged: a file of it cannot be trusted.
-
-        bnas-bench status local
     """
     found = seen.look(folders.named(name, results))
     if as_json:
@@ -91,8 +89,6 @@ def remove(
     """Remove NAME's results from the disk, or some TRIALS of them, by their ids.
 
     Trials that run are left alone: stop them first. What `--rerun` has kept aside goes with the whole.
-
-        bnas-bench remove local --state failed
     """
     store = folders.named(name, results)
     found = {one.id: one for one in seen.look(store)}

@@ -89,7 +89,7 @@ def tabulate(
 @click.command()
 @click.argument("name")
 @click.option(
-    *("-o", "--file", "out"),
+    *("-o", "--out"),
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write all trainings there, as one file that ends in .parquet.",
 )
