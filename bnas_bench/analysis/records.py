@@ -52,7 +52,17 @@ COUNTS: Mapping[str, str] = {
 """Whole numbers, and their units."""
 
 TEXTS = (
-    *("id", "reason", "architecture", "architecture_id", "shape", "commit", "signal", "cpu"),
+    *(
+        "id",
+        "reason",
+        "architecture",
+        "architecture_id",
+        "attempts",
+        "shape",
+        "commit",
+        "signal",
+        "cpu",
+    ),
     *(f"{kind}{part}" for kind in ("method", "space") for part in ("", "_label", "_source")),
     *("dataset", "budget", "harness_source", "dataset_fingerprint", "device", "device_name"),
     *(f"{name}_sha256" for name in ("arch", "front", "log", "weights", "predictions")),
@@ -159,7 +169,7 @@ def _fields(record: Record) -> Iterator[tuple[str, Any]]:
         if kind in record:
             yield f"{kind}_label", labelled(record, kind, defaults)
     for name, value in record.items():
-        if name == "architecture":
+        if name in ("architecture", "attempts"):
             yield name, json.dumps(value)
         elif name == "shape":
             yield name, "x".join(map(str, value))

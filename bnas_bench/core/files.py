@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import secrets
 import stat
 from contextlib import suppress
 from pathlib import Path
@@ -12,11 +14,19 @@ from typing import Any, Literal
 
 from bnas_bench.core.errors import BenchError
 
+EVERYWHERE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+"""What is wrong with a whole disk, not with one file."""
+
 
 class Unwritable(BenchError):
-    """A folder for results that takes no files: full, read-only or not a folder."""
+    """A folder for results that takes no files: full, read-only or not a folder.
 
-    def __init__(self, path: Path, error: OSError) -> None:
+    Attributes:
+        everywhere: whether nothing else can be written either, as on a full disk.
+    """
+
+    def __init__(self, path: Path, error: OSError, *, everywhere: bool = False) -> None:
+        self.everywhere = everywhere or error.errno in EVERYWHERE
         super().__init__(
             f"cannot write {path}: {error.strerror or error}; make room there, or choose another "
             "folder for the results"
@@ -28,16 +38,19 @@ def canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
-def write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes, *, make: bool = True) -> None:
     """Write a file so that after a crash at any moment it is there whole, or as it was before.
+
+    Args:
+        make: make the folder where there is none.
 
     Raises:
         Unwritable: if it cannot be written; nothing is left behind.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
-        _make(path.parent)
-        beside.unlink(missing_ok=True)  # of a process of the same number; never through a link
+        if make:
+            _make(path.parent)
         with beside.open("xb") as file:
             file.write(data)
             file.flush()

@@ -33,11 +33,10 @@ def packing(folder: Path) -> Iterator[None]:
     """Mark that the engine is at work for a trial.
 
     Raises:
-        Unwritable: if the trial's folder takes no files.
+        Unwritable: if the attempt's folder takes no files.
     """
     marker = folder / MARKER
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         marker.unlink(missing_ok=True)
         # A new file: where a link was put, nothing is written through it.
         os.close(os.open(marker, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))

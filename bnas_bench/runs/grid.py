@@ -13,7 +13,9 @@ from threading import Event as Stop
 from typing import Literal
 
 from bnas_bench.core.errors import BenchError, Damaged
+from bnas_bench.core.files import Unwritable
 from bnas_bench.plugins.source import harness_digest
+from bnas_bench.runs.attempt import Attempt
 from bnas_bench.runs.crashes import count_death, forget_marker
 from bnas_bench.runs.how import How
 from bnas_bench.runs.parallel import side_by_side
@@ -75,15 +77,24 @@ def run_trials(
     store, stop, here = Store(folder), Stop(), (how or How()).settled()
 
     def run(trial: Trial) -> Generator[Event, None, None]:
+        try:
+            yield from claimed(trial)
+        except (Damaged, Unwritable) as error:
+            if isinstance(error, Unwritable) and error.everywhere:
+                raise
+            yield Event(trial.id, "failed", str(error))
+
+    def claimed(trial: Trial) -> Generator[Event, None, None]:
         if (lock := store.lock(trial.id, LOCK_WAIT)) is None:
             yield Event(trial.id, "busy", "another process is running it: left to that one")
             return
         with lock:
             if (yield from _to_do(trial, store, here)):
-                forget_marker(store.folder(trial.id))
                 yield Event(trial.id, "started")
-                with closing(run_in_child(trial, store, lock, here, stop)) as events:
-                    yield from _run(trial, store, events, here.device)
+                with closing(Attempt(store, trial.id, lock.token).begin(here.device)) as attempt:
+                    forget_marker(attempt.folder)
+                    with closing(run_in_child(trial, attempt, lock, here, stop)) as events:
+                        yield from _run(trial, attempt, events, here.device)
 
     start_server()
     yield from side_by_side(map(run, trials), here.jobs or 1, stop)
@@ -129,10 +140,10 @@ def _why_skipped(trial: Trial, record: Record) -> str:
 
 
 def _run(
-    trial: Trial, store: Store, events: Generator[Event, None, int | None], device: str
+    trial: Trial, attempt: Attempt, events: Generator[Event, None, int | None], device: str
 ) -> Iterator[Event]:
-    missing = broken = ""
-    sight = Sight(store, trial.id)
+    missing = broken = taken = ""
+    sight = Sight(attempt.store, trial.id)
     while True:
         try:
             event = next(events)
@@ -150,6 +161,8 @@ def _run(
                 missing = event.text
             case "broken":
                 broken = event.text
+            case "busy":
+                taken = event.text
             case _:
                 if event.kind == "progress":
                     sight.tell(event)
@@ -158,8 +171,12 @@ def _run(
     if missing:
         yield Event(trial.id, "failed", missing)
         return
+    if taken:
+        yield Event(trial.id, "busy", taken)
+        return
     try:
-        record = store.read(trial.id) or _death(trial, store, device, code, broken)
+        found = attempt.store.read(trial.id)
+        record = found or _death(trial, attempt, device, code, broken)
     except (Damaged, ValueError) as error:  # ValueError: of options that no record can hold
         yield Event(trial.id, "failed", str(error))
         return
@@ -167,7 +184,7 @@ def _run(
     yield Event(trial.id, kind, record["reason"] or "", record)
 
 
-def _death(trial: Trial, store: Store, device: str, code: int, broken: str) -> Record:
+def _death(trial: Trial, attempt: Attempt, device: str, code: int, broken: str) -> Record:
     """The record of a trial whose process ended without one.
 
     Args:
@@ -188,8 +205,8 @@ def _death(trial: Trial, store: Store, device: str, code: int, broken: str) -> R
         reason = f"its process was ended by {name}"
         if name == "SIGKILL":
             reason += ", as happens where memory runs out"
-    count_death(store.folder(trial.id), name)
-    return record_death(trial, store, device, reason, name)
+    count_death(attempt.folder, name)
+    return record_death(trial, attempt, device, reason, name)
 
 
 def _signal(number: int) -> str:

@@ -24,11 +24,14 @@ from threading import Thread, current_thread, main_thread
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from bnas_bench.core.errors import BenchError, MissingData, one_line
+from bnas_bench.core.errors import BenchError, Damaged, MissingData, one_line
+from bnas_bench.core.files import Unwritable
+from bnas_bench.runs.attempt import Attempt
+from bnas_bench.runs.claims import BEAT, Lock
 from bnas_bench.runs.how import How
 from bnas_bench.runs.parallel import Stopped
 from bnas_bench.runs.progress import Event, Kind, Progress
-from bnas_bench.runs.store import Lock, Store
+from bnas_bench.runs.store import Store
 
 if TYPE_CHECKING:
     from bnas_bench.runs.trial import Trial
@@ -44,6 +47,8 @@ CONTEXT.set_forkserver_preload(["bnas_bench.runs.preloaded"])
 
 
 STARTING = Mutex()
+
+TAKEN = "another process has taken it over, as this one gave no sign of life: left to that one"
 
 LOST = 255
 """The exit code that stands for one that nobody knows: the server died before the process did."""
@@ -76,21 +81,21 @@ def start_server() -> None:
 
 def run_in_child(
     trial: Trial,
-    store: Store,
+    attempt: Attempt,
     lock: Lock,
     how: How,
     stop: Stop,
 ) -> Generator[Event, None, int | None]:
     """Run a trial and yield what it says; returns its exit code, negative for a signal.
 
-    The child holds `lock` for as long as it lives. Closing this iterator ends it, and so does
-    `stop`, at which it raises `Stopped`.
+    The child works in the attempt's folder and holds `lock` for as long as it lives. Closing this
+    iterator ends it, and so does `stop`, at which it raises `Stopped`.
 
     Raises:
         NotStarted: if there is no child, for lack of memory or of a server that forks it.
     """
     receiver, sender = CONTEXT.Pipe(duplex=False)
-    arguments = (trial, store.root, lock, sender, how)
+    arguments = (trial, attempt.store.root, lock, sender, how)
     process = CONTEXT.Process(target=_child, args=arguments, name=trial.id, daemon=True)
     with closing(receiver):
         with closing(sender), STARTING, no_main_module():
@@ -177,7 +182,7 @@ def _heedless(stream: Any) -> Any:
 def _child(
     trial: Trial,
     root: Path,
-    lock: Lock,  # noqa: ARG001
+    lock: Lock,
     sender: Connection,
     how: How,
 ) -> None:
@@ -193,7 +198,13 @@ def _child(
             sender.send(Event(trial.id, kind, text, **more))
 
     progress = Progress(lambda text: send("note", text))
-    Thread(target=_watch, args=(progress, send), daemon=True).start()
+    store = Store(root)
+    attempt = Attempt(store, trial.id, lock.token)
+
+    def is_ours() -> bool:
+        return lock.beat() and attempt.beat()
+
+    Thread(target=_watch, args=(progress, send, is_ours), daemon=True).start()
     sys.stdout, sys.stderr = _heedless(sys.stdout), _heedless(sys.stderr)
     code = 1
     try:
@@ -202,15 +213,23 @@ def _child(
 
         keep_pages()
         run_trial(
-            *(trial, Store(root)),
+            *(trial, store),
             device=how.device,
             threads=how.threads,
             data=how.data,
             progress=progress,
+            attempt=attempt,
         )
         code = 0
     except MissingData as error:
         send("missing", str(error))
+    except Unwritable as error:
+        if not attempt.folder.is_dir():
+            send("busy", TAKEN)
+        else:
+            send("stop" if error.everywhere else "broken", str(error))
+    except Damaged as error:
+        send("broken", str(error))
     except BenchError as error:
         send("stop", str(error))
     except SystemExit as error:
@@ -231,12 +250,21 @@ def _flush() -> None:
             stream.flush()
 
 
-def _watch(progress: Progress, send: Callable[..., None]) -> None:
-    """Report the progress for as long as the parent lives; then end this process at once."""
+def _watch(progress: Progress, send: Callable[..., None], is_ours: Callable[[], bool]) -> None:
+    """Report the progress for as long as the parent lives and the trial is ours; then end this process.
+
+    Args:
+        is_ours: shows that this process lives, and says whether nobody else has taken the trial over.
+    """
     parent = multiprocessing.parent_process()
     assert parent is not None
-    last, told = None, 0
+    last, told, beaten = None, 0, time.monotonic()
     while not wait([parent.sentinel], INTERVAL):
+        if time.monotonic() - beaten > BEAT:
+            beaten = time.monotonic()
+            if not is_ours():
+                send("busy", TAKEN)
+                os._exit(1)
         if (now := progress.snapshot()) != last:
             phase, done, text = last = now
             curve = progress.curve()

@@ -181,11 +181,18 @@ SOMETIMES: Kinds = {
     "regret": Form(float, Range(-100, 100)).takes,
     "percentile": _share,
     **dict.fromkeys(("packed_reason", "packed_isa", "signal"), _maybe(_text)),
+    "attempts": lambda value: isinstance(value, list) and all(_has(v, ATTEMPT) for v in value),
     "finetuned_test_accuracy": _maybe(_amounts),
     **dict.fromkeys(("macs", "memory"), _amounts),
     **dict.fromkeys(("recipe", "notes", "numerics"), _options),
     "learned": lambda value: value == {} or _has(value, LEARNED),
 }
+
+ATTEMPT: Kinds = {
+    **dict.fromkeys(("host", "device", "ended"), _text),
+    "seconds": _amount,
+}
+"""What a record says of each try at its trial, the last of which came to it (`runs.attempt`)."""
 
 LEARNED: Kinds = {
     "chance": _share,

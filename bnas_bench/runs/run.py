@@ -6,6 +6,7 @@ Where the search hands on a trained network, that is tested as well; see `heir.p
 from __future__ import annotations
 
 import json
+import secrets
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -35,6 +36,7 @@ from bnas_bench.nn.network import Network
 from bnas_bench.plugins.source import harness_digest
 from bnas_bench.plugins.spec import label
 from bnas_bench.runs import predictions
+from bnas_bench.runs.attempt import Attempt
 from bnas_bench.runs.crashes import TRIES, crashes, packing
 from bnas_bench.runs.heir import Heir, accuracies, front_file
 from bnas_bench.runs.judged import judge_of, judged, task_of
@@ -60,7 +62,7 @@ if TYPE_CHECKING:
 
 TIMING_FIELDS = frozenset(
     {
-        *("when", "seconds", "load", "log_sha256"),
+        *("when", "seconds", "load", "log_sha256", "attempts"),
         *(f"{phase}_seconds" for phase in ("search", "harness", "train")),
         *(f"{kind}_{part}" for kind in ("latency", "packed_latency") for part in TIMED),
         *("search_step_mib", "peak_memory_mib", "peak_device_memory_mib"),
@@ -77,8 +79,9 @@ def run_trial(
     threads: int = 1,
     data: Path | str = "data",
     progress: Progress | None = None,
+    attempt: Attempt | None = None,
 ) -> Record:
-    """Run a trial, or go on with one that was killed, and write its folder; the record comes last.
+    """Run a trial, or go on with one that was killed, and publish its folder.
 
     What goes wrong within the trial makes a record of status `failed` with the reason; so does code
     of a method or a space that changes what others share (`untouched`).
@@ -87,6 +90,7 @@ def run_trial(
         device: `cpu`, `cuda` or `cuda:N`.
         threads: of the CPU.
         data: the folder where datasets lie.
+        attempt: begun by whoever holds the trial's claim; None begins one.
 
     Raises:
         BadValue: if there is no such device.
@@ -95,34 +99,30 @@ def run_trial(
     """
     where = find_device(device)
     torch.set_num_threads(threads)
-    run = _Run(trial, store, where, progress or Progress())
-    store.clean(trial.id)
+    attempt = attempt or Attempt(store, trial.id, secrets.token_hex(8)).begin(where.type)
+    run = _Run(trial, attempt.folder, where, progress or Progress())
     try:
         run.run(data)
     except (MissingData, Unwritable):
+        attempt.close()
         raise
     except Exception as error:
         run.record |= {"status": "failed", "reason": one_line(error)}
         run.files["error.txt"] = traceback.format_exc().encode()
-    record = run.finished()
-    store.write(trial.id, run.files, record)
-    if record["status"] == "ok":
-        store.remove_checkpoints(trial.id)
-    return record
+    return attempt.publish(run.files, run.finished())
 
 
 def record_death(
-    trial: Trial, store: Store, device: str, reason: str, signal: str | None
+    trial: Trial, attempt: Attempt, device: str, reason: str, signal: str | None
 ) -> Record:
-    """Write the record of a trial whose process died without a word.
+    """Publish the record of a trial whose process died without a word.
 
     Args:
         signal: the name of the signal that killed it, if one did.
     """
-    record = _Run(trial, store, find_device(device), Progress()).record
+    record = _Run(trial, attempt.folder, find_device(device), Progress()).record
     record |= {"status": "failed", "reason": reason, "signal": signal}
-    store.write(trial.id, {}, record)
-    return record
+    return attempt.publish({}, record)
 
 
 def find_device(name: str) -> torch.device:
@@ -143,10 +143,10 @@ class _Run:
     """The steps of one trial. What a step finds out goes to the record and the files at once."""
 
     def __init__(
-        self, trial: Trial, store: Store, device: torch.device, progress: Progress
+        self, trial: Trial, folder: Path, device: torch.device, progress: Progress
     ) -> None:
         numerics.settle(device)
-        self.trial, self.store, self.device, self.progress = trial, store, device, progress
+        self.trial, self.folder, self.device, self.progress = trial, folder, device, progress
         self.budget = trial.budget
         self.identity = ""
         self.began = time.perf_counter()
@@ -433,10 +433,9 @@ class _Run:
 
     def pack(self, network: Network, dataset: Dataset) -> Record:
         """The network as bits: size and latency. A crash of compiled code costs no trained trial."""
-        folder = self.store.folder(self.trial.id)
-        if (times := crashes(folder)) >= TRIES:
+        if (times := crashes(self.folder)) >= TRIES:
             return refused(f"the engine ended the process {times} times")
-        with packing(folder):
+        with packing(self.folder):
             return packed_record(network, dataset.shape, self.about | of_trial(self.record))
 
     def finished(self) -> Record:
@@ -454,7 +453,7 @@ class _Run:
         return generator(self.trial.root_seed, *purpose, self.trial.repetition)
 
     def checkpoint(self, name: str) -> Checkpoint:
-        path = self.store.folder(self.trial.id) / f"{name}{CHECKPOINT}"
+        path = self.folder / f"{name}{CHECKPOINT}"
         return Checkpoint(path, identity=self.identity, say=self.progress.say)
 
 

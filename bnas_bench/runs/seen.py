@@ -6,9 +6,7 @@ stays where the trial is killed, and goes when it is over. `planned.json` lists 
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +19,7 @@ from typing import Any, Literal
 from bnas_bench.core.errors import BenchError
 from bnas_bench.core.files import Unwritable, read_regular, write_atomically
 from bnas_bench.core.strict import BadJson, read_json
+from bnas_bench.runs.claims import is_held
 from bnas_bench.runs.progress import Event
 from bnas_bench.runs.store import Record, Store
 
@@ -109,18 +108,8 @@ def planned(store: Store) -> dict[str, float]:
 
 
 def is_running(store: Store, trial_id: str) -> bool:
-    """Whether a process holds the trial's lock."""
-    try:
-        fd = os.open(store.trials / f".{trial_id}.lock", os.O_RDONLY | os.O_NOFOLLOW)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(fd)
-    return False
+    """Whether a process is at work on the trial, on this host or on another."""
+    return is_held(store.trials / f".{trial_id}.lock")
 
 
 def look(store: Store) -> list[Seen]:
@@ -146,6 +135,7 @@ def remove(store: Store, ids: Sequence[str]) -> None:
             elif folder.is_dir():
                 shutil.rmtree(folder)
             _progress(store, trial_id).unlink(missing_ok=True)
+            store.remove_checkpoints(trial_id)
     left = {name: when for name, when in planned(store).items() if name not in ids}
     if (store.root / PLANNED).is_file():
         write_atomically(store.root / PLANNED, json.dumps(left, indent=0).encode())

@@ -2,9 +2,12 @@
 
 A trial's folder holds `record.json`, `arch.json`, `log.jsonl`, `weights.safetensors` and
 `predictions.safetensors`, where the search handed one back `front.json`, or, where the trial failed,
-`error.txt` beside the record. The record is written last: a trial that has one is over. Nothing is
-deleted: a folder that is replaced moves to `ID.old-N`, one with a file that cannot be trusted to
-`ID.damaged-N`.
+`error.txt` beside the record. The folder appears whole, by one rename (`runs.attempt`): a trial that has a
+record is over; until then its checkpoints lie in `trials/.ID.work`. No result is deleted: a folder that is
+replaced moves to `ID.old-N`, one with a file that cannot be trusted to `ID.damaged-N`.
+
+At most one record per trial, never a mixture of two attempts; a second run of the same work is possible,
+its loss is not.
 
 Results may come from a stranger: a link in them is never followed to where something is written or
 removed, and of a file nothing is read but what its record vouches for.
@@ -12,14 +15,12 @@ removed, and of a file nothing is read but what its record vouches for.
 
 from __future__ import annotations
 
-import fcntl
 import os
-import time
+import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from multiprocessing import reduction
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from bnas_bench.core.errors import BenchError, Damaged
 from bnas_bench.core.files import (
@@ -30,6 +31,7 @@ from bnas_bench.core.files import (
     sha256,
     write_atomically,
 )
+from bnas_bench.runs.claims import Lock, claim
 from bnas_bench.runs.record import LARGEST, NoRecord, Record, decode, encode
 
 RECORD = "record.json"
@@ -39,6 +41,9 @@ PREDICTIONS = "predictions.safetensors"
 
 CHECKPOINT = ".ckpt"
 """Ending of the files that a killed trial goes on from; they go when the record is written."""
+
+WORK = ".work"
+"""Ending of the folder in which a trial's attempts work (`runs.attempt`)."""
 
 DIGESTS = {
     "arch.json": "arch_sha256",
@@ -93,35 +98,6 @@ def read_whole(folder: Path, record: Record, name: str) -> bytes | None:
     return data
 
 
-class Lock:
-    """Held from `Store.lock` until `release`, or until every process that was handed it is gone.
-
-    A child process that is given the lock as an argument holds it too: when the parent is killed,
-    the trial stays locked for as long as the child still runs.
-    """
-
-    def __init__(self, fd: int, path: Path) -> None:
-        self.fd, self.path = fd, path
-
-    def __reduce__(self) -> Any:
-        return _inherited, (reduction.DupFd(self.fd), self.path)
-
-    def release(self) -> None:
-        with suppress(OSError):
-            self.path.unlink()
-        os.close(self.fd)
-
-    def __enter__(self) -> Lock:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.release()
-
-
-def _inherited(fd: Any, path: Path) -> Lock:
-    return Lock(fd.detach(), path)
-
-
 class State(NamedTuple):
     """How far a trial is: `ok`, `failed` or `refused`, as its record says; or without a record
     `to run`, `unfinished` or `damaged`."""
@@ -150,11 +126,17 @@ class Store:
     def folder(self, trial_id: str) -> Path:
         return self.trials / trial_id
 
+    def work(self, trial_id: str) -> Path:
+        """Where the checkpoints of a trial lie that is not over."""
+        return self.trials / f".{trial_id}{WORK}"
+
     def ids(self) -> list[str]:
-        """The ids of all trials that have a folder, sorted."""
+        """The ids of all trials that have a folder, of results or of work, sorted."""
         if not self.trials.is_dir():
             return []
-        found = {f.name for f in self.trials.iterdir() if f.is_dir() and "." not in f.name}
+        with os.scandir(self.trials) as entries:
+            folders = [entry.name for entry in entries if entry.is_dir()]
+        found = {name.removeprefix(".").removesuffix(WORK) for name in folders if _is_trial(name)}
         return sorted(found if self.only is None else found & self.only)
 
     def read(self, trial_id: str) -> Record | None:
@@ -190,7 +172,8 @@ class Store:
             return State("damaged", str(error))
         if record is not None:
             return State(record["status"], record["reason"], record)
-        return State("unfinished" if self.folder(trial_id).is_dir() else "to run")
+        begun = self.folder(trial_id).is_dir() or self.work(trial_id).is_dir()
+        return State("unfinished" if begun else "to run")
 
     def verify(self, record: Record, names: Iterable[str] = tuple(DIGESTS)) -> None:
         """Compare the files of a trial with the digests in its record; one that is gone is no fault.
@@ -218,31 +201,42 @@ class Store:
             write_atomically(folder / name, data)
         write_atomically(folder / RECORD, encode(record))
 
-    def clean(self, trial_id: str) -> None:
-        """Remove what a killed process had not finished writing."""
-        _remove(self.folder(trial_id), ".*.tmp")
-
     def remove_checkpoints(self, trial_id: str) -> None:
+        """Remove what another attempt could go on from."""
         _remove(self.folder(trial_id), f"*{CHECKPOINT}")
+        room = self.work(trial_id)
+        if not room.is_symlink() and room.is_dir():
+            for folder in room.iterdir():
+                if not folder.is_symlink():
+                    drop(folder)
+            with suppress(OSError):
+                room.rmdir()
 
     def retire(self, trial_id: str, ending: str, *, keep_checkpoints: bool) -> Path:
         """Move a trial's folder to `ID.ENDING-N`, so that the trial can run again; where it is now.
 
         Args:
-            keep_checkpoints: leave them in place, so that the trial goes on from them.
+            keep_checkpoints: leave them where the next attempt goes on from them.
+
+        Raises:
+            Unwritable: if that cannot be done.
         """
-        folder = self.folder(trial_id)
-        aside = set_aside(folder, ending)
-        if keep_checkpoints and not aside.is_symlink():
-            folder.mkdir()
-            for file in aside.glob(f"*{CHECKPOINT}"):
-                file.rename(folder / file.name)
+        aside, room = set_aside(self.folder(trial_id), ending), self.work(trial_id)
+        if keep_checkpoints and not (aside.is_symlink() or room.is_symlink()):
+            left = room / f"{secrets.token_hex(8)}-left"
+            try:
+                for file in aside.glob(f"*{CHECKPOINT}"):
+                    _make(left)
+                    file.rename(left / file.name)
+            except OSError as error:
+                raise Unwritable(left, error) from error
         return aside
 
     def lock(self, trial_id: str, wait: float) -> Lock | None:
         """Keep other processes out of a trial; None if one is in it and stays for `wait` seconds.
 
         Raises:
+            Damaged: if something else is in the claim's place.
             Unwritable: if the folder takes no files.
         """
         for folder in (self.root, self.trials):
@@ -251,20 +245,14 @@ class Store:
                     f"{folder} is a link, and nothing is written through one: name the folder that it "
                     "leads to with --results and --name"
                 )
-        path = self.trials / f".{trial_id}.lock"
-        deadline = time.monotonic() + wait
-        while True:
-            try:
-                _make(path.parent)
-                fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
-            except OSError as error:
-                raise Unwritable(path, error) from error
-            if _locked(fd) and _same(fd, path):
-                return Lock(fd, path)
-            os.close(fd)
-            if time.monotonic() > deadline:
-                return None
-            time.sleep(0.05)
+        return claim(self.trials / f".{trial_id}.lock", wait)
+
+
+def _is_trial(name: str) -> bool:
+    """Whether a folder of that name is a trial's, of results or of work."""
+    return "." not in name.removeprefix(".").removesuffix(WORK) and (
+        name.startswith(".") == name.endswith(WORK)
+    )
 
 
 def _written(folder: Path) -> Iterator[Path]:
@@ -278,16 +266,10 @@ def _remove(folder: Path, pattern: str) -> None:
             file.unlink(missing_ok=True)
 
 
-def _locked(fd: int) -> bool:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _same(fd: int, path: Path) -> bool:
-    """Whether the locked file still is the one with that name: a release removes it."""
+def drop(folder: Path) -> None:
+    """Remove a folder of work with its files; it stays where a folder is in it."""
     with suppress(OSError):
-        return os.path.samestat(os.fstat(fd), path.stat())
-    return False
+        for file in folder.iterdir():
+            if file.is_symlink() or not file.is_dir():
+                file.unlink(missing_ok=True)
+        folder.rmdir()

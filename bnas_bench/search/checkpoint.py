@@ -83,7 +83,8 @@ class Checkpoint:
         content = json.dumps({"identity": self.identity, "header": header, "state": skeleton})
         metadata = {"content": content, "sha256": _digest(content, writer.tensors)}
         tensors = {str(index): tensor for index, tensor in enumerate(writer.tensors)}
-        write_atomically(self.path, safetensors.torch.save(tensors, metadata))
+        # A folder that is gone was taken over by another attempt: it is not made again.
+        write_atomically(self.path, safetensors.torch.save(tensors, metadata), make=False)
         self._last_cost = time.perf_counter() - began
         self._cost += self._last_cost
 

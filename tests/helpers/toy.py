@@ -43,7 +43,11 @@ class DyingNetwork(ToyNetwork):
 
     def forward(self, x: Tensor) -> Tensor:
         results = Path(self.dies)
-        if self.dies and [*results.glob("trials/*/packing.ckpt")] and (results / "die").exists():
+        if (
+            self.dies
+            and [*results.glob("trials/.*.work/*/packing.ckpt")]
+            and (results / "die").exists()
+        ):
             number = signal.Signals[(results / "die").read_text()]
             with suppress(OSError):  # of SIGKILL, to which nobody is deaf
                 signal.signal(number, signal.SIG_DFL)  # what nohup starts is deaf to SIGHUP

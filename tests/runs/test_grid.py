@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -19,9 +21,10 @@ import pytest
 
 from bnas_bench.core.budget import Scale
 from bnas_bench.core.errors import BadValue, BenchError, Damaged
-from bnas_bench.core.files import write_atomically
+from bnas_bench.core.files import Unwritable, write_atomically
 from bnas_bench.plugins.registry import Plugin, find
 from bnas_bench.runs import grid as grid_module
+from bnas_bench.runs.attempt import Attempt
 from bnas_bench.runs.grid import run_trials
 from bnas_bench.runs.process import start_server
 from bnas_bench.runs.progress import Event
@@ -305,14 +308,60 @@ def test_a_folder_that_takes_no_files_stops_everything() -> None:
         list(run_trials([toy_trial()], Path("/proc/nowhere"), ALONE))
 
 
-def test_a_disk_that_fills_up_on_the_way_stops_everything(tmp_path: Path) -> None:
-    """The search puts a file where its trial's folder is: what it found cannot be written."""
+def test_a_full_disk_stops_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise Unwritable(tmp_path, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+
+    monkeypatch.setattr(Attempt, "begin", full)
+    with pytest.raises(
+        BenchError, match=r"cannot write .*No space left on device; make room there"
+    ):
+        list(run_trials([toy_trial()], tmp_path, ALONE))
+    assert list(Store(tmp_path).trials.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("meddle", "reason"),
+    [
+        (
+            "__import__('resource').setrlimit(1, (0, 0))",
+            "File too large",
+        ),  # RLIMIT_FSIZE
+        ("[lock.with_name(lock.name[1:-5]).write_text('') for lock in {locks}]", "is no folder"),
+        pytest.param(
+            "[lock.with_name(lock.name[1:-5]).symlink_to('/') for lock in {locks}]",
+            "is a link",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            "[(lock.unlink(), lock.mkdir()) for lock in {locks}]", "", marks=pytest.mark.slow
+        ),
+    ],
+    ids=["limit", "file", "link", "lock"],
+)
+def test_what_a_search_does_to_files_ends_its_own_trial_alone(
+    tmp_path: Path, meddle: str, reason: str
+) -> None:
     locks = f"Path({str(tmp_path / 'trials')!r}).glob('.*.lock')"
-    meddle = f"[(lock.parent / lock.name[1:-5]).write_text('') for lock in {locks}]"
-    trial, store = toy_trial(SMALL, meddle=meddle), Store(tmp_path)
-    with pytest.raises(BenchError, match=r"cannot write .*found\.ckpt: .*; make room there"):
-        list(run_trials([trial, toy_trial()], tmp_path, ALONE))
-    assert [file.name for file in store.trials.iterdir()] == [trial.id]
+    trial = toy_trial(SMALL, meddle=meddle.format(locks=locks))
+    events = list(run_trials([trial, toy_trial(fault="refuse")], tmp_path, ALONE))
+    _, first, _, second = (event for event in events if event.kind != "progress")
+    assert (second.kind, second.text) == ("finished", "it only plays")
+    assert first.kind == ("failed" if reason else "finished")
+    assert re.search(reason, first.text)
+
+
+@pytest.mark.parametrize("what", [".lock", ".work"])
+def test_what_is_in_the_way_of_a_trial_ends_that_one_alone(tmp_path: Path, what: str) -> None:
+    trials = toy_trials({"fault": "refuse"}, {"fault": "refuse", "tries": 1})
+    path = tmp_path / "trials" / f".{trials[0].id}{what}"
+    path.parent.mkdir()
+    path.symlink_to("/nowhere")
+    events = list(run_trials(trials, tmp_path, ALONE))
+    failed = next(event for event in events if event.kind == "failed")
+    assert failed.text.startswith(f"{path} is in the way of the trial's ")
+    assert events[-1].kind == "finished"
+    assert path.is_symlink()
 
 
 def test_an_unknown_device_stops_everything(tmp_path: Path) -> None:
@@ -380,7 +429,7 @@ def dying(tmp_path: Path) -> Iterator[tuple[Trial, Store, Path]]:
     store = Store(tmp_path / "results")
     store.root.mkdir()
     yield toy_trial(SMALL, space={"dies": str(store.root)}), store, store.root / "die"
-    assert not list(store.trials.glob("*/pack*.ckpt"))
+    assert not list(store.trials.rglob("pack*.ckpt"))
 
 
 @pytest.mark.slow

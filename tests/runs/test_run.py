@@ -237,6 +237,7 @@ def test_what_a_search_changes_ends_with_it_and_the_trial_fails(
     assert before.changes() == []
     assert whole.changes() == []
     # and so it does where it was killed before its end
+    store.retire(trial.id, "old", keep_checkpoints=True)
     assert lasting(run_trial(trial, store)) == lasting(record)
     honest = toy_trial()
     first, second = (run_trial(honest, Store(tmp_path / name)) for name in "ab")
@@ -379,7 +380,8 @@ def test_a_search_that_is_over_is_not_run_again(
         patch.setattr(run_module, "train", killed)
         with pytest.raises(Killed):
             run_trial(trial, store)
-    assert names(store, trial) == ["found.ckpt"]
+    (work,) = store.work(trial.id).iterdir()
+    assert sorted(file.name for file in work.iterdir()) == ["attempts.ckpt", "found.ckpt"]
     epochs = trace.read_text()
     before = time.perf_counter()
     record = run_trial(trial, store)
@@ -403,9 +405,11 @@ def test_a_checkpoint_of_other_code_is_not_gone_on_with(
     run_trial(trial, store)
     monkeypatch.setenv("TOY_TRACE", str(tmp_path / "trace"))
     said: list[str] = []
+    store.retire(trial.id, "old", keep_checkpoints=True)
     run_trial(trial, store, progress=Progress(said.append))
     assert not (tmp_path / "trace").exists()
     assert said == []
+    store.retire(trial.id, "old", keep_checkpoints=True)
     run_trial(changed, store, progress=Progress(said.append))
     assert (tmp_path / "trace").exists()
     assert "was written with other code or data" in said[0]

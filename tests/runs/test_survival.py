@@ -103,10 +103,14 @@ class Run:
         """The process that began the last one."""
         return int(self.trace.read_text().split()[-2])
 
+    def checkpoint(self, stage: str) -> Path:
+        """Its file, while the trial is not over."""
+        return next(self.store.work(TRIAL.id).glob("*"), Path()) / f"{stage}.ckpt"
+
     def safe(self, stage: str) -> int:
         """Epochs of a stage that its checkpoint holds."""
         try:
-            data = (self.folder / f"{stage}.ckpt").read_bytes()
+            data = self.checkpoint(stage).read_bytes()
         except FileNotFoundError:
             return 0
         metadata = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
@@ -200,7 +204,7 @@ def test_killed_at_every_stage_it_ends_with_the_same_record(
 @pytest.mark.slow
 def test_a_damaged_checkpoint_costs_time_alone(run: Run, whole: dict[str, Any]) -> None:
     run.kill_at(Stop("search", 4, saved=True))
-    os.truncate(run.folder / "search.ckpt", 1000)
+    os.truncate(run.checkpoint("search"), 1000)
     _, (kind, text), end = run.finish()
     assert kind == "note"
     assert "search.ckpt is damaged" in text
@@ -258,7 +262,7 @@ def test_ctrl_c_ends_everything_and_leaves_a_checkpoint(
     command.wait(60)
     assert not alive(run.worker())
     assert run.store.read(TRIAL.id) is None
-    assert not list(run.store.trials.glob(".*"))
+    assert not list(run.store.trials.glob(".*.lock*"))
     assert run.finish() == [("started", ""), ("finished", "")]
     assert run.result() == whole
     assert run.epochs() == list(range(WAITS_AT + 1))

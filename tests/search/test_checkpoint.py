@@ -240,7 +240,7 @@ def test_saving_takes_no_more_than_its_share(
 ) -> None:
     now, saves = 0.0, []
 
-    def write(path: Path, data: bytes) -> None:  # noqa: ARG001
+    def write(path: Path, data: bytes, *, make: bool) -> None:  # noqa: ARG001  # noqa: ARG001
         nonlocal now
         saves.append(now)
         now += cost
