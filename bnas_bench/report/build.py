@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
+from urllib.parse import quote
 
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
@@ -79,20 +80,26 @@ def build(store: Store, origin: Origin, folder: Path | str) -> None:
             ]
             write_tables(tables, new)
             draw_cells(finished[:DRAWN], store, new / "cells")
-            drawn = {file.stem: file.read_text("utf-8") for file in (new / "cells").glob("*.svg")}
+            drawn = {file.stem for file in (new / "cells").glob("*.svg")}
+            runs = [with_drawing(run) if run.id in drawn else run for run in runs]
             report = Report(
                 name=origin.name,
                 title=f"Results {origin.name}",
                 facts=list(_facts(results, found, len(drawn))),
                 tables=tables,
                 pictures=[*(picture for each in own.values() for picture in each), *joint],
-                runs=[replace(run, drawing=drawn.get(run.id, "")) for run in runs],
+                runs=runs,
                 parts=list(_parts(results, pictures, by_setting, own, runs)),
                 colours=[look.colour for look in pictures.looks.values()],
             )
             write_texts(report, new)
             texts = embedded(report.runs)
         write_page(report, new, texts)
+
+
+def with_drawing(run: RunView) -> RunView:
+    """With a link to the drawing of its architecture, in `cells/`."""
+    return replace(run, files={**run.files, "drawing": f"cells/{quote(run.id)}.svg"})
 
 
 @contextmanager
@@ -192,7 +199,7 @@ def _parts(
                 views,
                 tables[setting],
                 figures.get(setting, ()),
-                plots(finished, pictures.looks, pictures.curves(finished)) if own else {},
+                plots(finished, pictures.looks, pictures.curves(finished), views) if own else {},
             )
 
 

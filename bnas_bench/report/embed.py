@@ -22,7 +22,7 @@ BLOCK = 250
 DIGITS = 6
 """Significant digits that a log's numbers keep: it is drawn an inch wide."""
 
-SHARED = ("architecture", "drawing")
+SHARED = ("architecture",)
 """What runs may have in common whole: a block holds each only once. Lesser likeness is gzip's part."""
 
 COMPACT = (",", ":")
@@ -102,7 +102,6 @@ def _view(run: RunView) -> dict[str, Any]:
         "log": _log(run.log),
         "architecture": run.architecture,
         "files": {name: beside(link) for name, link in run.files.items()},
-        "drawing": run.drawing,
     }
     return {name: part for name, part in view.items() if part}
 

@@ -49,7 +49,8 @@ class RunView:
         record: the fields of the record that are not in `config`, as lines.
         log: the anytime log, thinned to what fits a page.
         architecture: one option per decision, as lines; empty if it found none.
-        files: links to its files beside the page, by name, where they exist.
+        files: links to its files beside the page, by name, where they exist; a drawing of its
+            architecture among them.
     """
 
     id: str
@@ -60,8 +61,6 @@ class RunView:
     log: Sequence[Mapping[str, Any]] = ()
     architecture: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
-    drawing: str = ""
-    """The cell as SVG, where it was drawn; empty elsewhere."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -42,7 +42,7 @@ SHORT = frozenset(
 )
 """Columns of a comparison that are shown at first, of the others a button says how many there are."""
 
-SCRIPTS = ("page.js", "plots.js")
+SCRIPTS = ("page.js", "cells.js", "plots.js")
 VENDORED = ("d3.min.js", "plot.umd.min.js")
 """Of `vendor/`, in the order in which they are to run."""
 

@@ -51,7 +51,7 @@ def part(
         },
         budget=_budget(setting, views[runs[0].id].config) if runs else {},
         # The longest first, as the others are within it.
-        said=[f"{circumstances(setting, rows)}. ", f" on {setting}"],
+        said=[f"{circumstances(setting, rows)}. ", f", on {setting}", f" on {setting}"],
         tables=tables,
         pictures=pictures,
         plots=plots,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from bnas_bench.analysis.frame import Results, Row, Run, Setting
+from bnas_bench.analysis.frame import Results, Row, Setting
 from bnas_bench.analysis.searches import incumbents
 from bnas_bench.analysis.stats import FEWEST_RUNS, NotEnough
 from bnas_bench.core.architecture import Architecture
@@ -243,7 +243,7 @@ def draw_cells(rows: Iterable[Row], store: Store, folder: Path) -> None:
         Unwritable: if the folder takes no files.
     """
     for row in rows:
-        run = median(row)
+        run = plots.median(row)
         try:
             if record := store.read(run.id):
                 space = recorded.space(record["space"], record["space_options"])
@@ -254,9 +254,3 @@ def draw_cells(rows: Iterable[Row], store: Store, folder: Path) -> None:
             continue
         except OSError as error:
             raise Unwritable(folder, error) from error
-
-
-def median(row: Row) -> Run:
-    """The run whose test accuracy is the median of the row's; of an even number the lower one."""
-    ordered = sorted(row.runs, key=lambda run: (run.values["test_accuracy"] or 0.0, run.seed))
-    return ordered[(len(ordered) - 1) // 2]

@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from bnas_bench.analysis.frame import Row
+from bnas_bench.analysis.frame import Row, Run
 from bnas_bench.analysis.measures import MEASURES
 from bnas_bench.analysis.stats import Interval, NotEnough, summary
+from bnas_bench.report.model import RunView
 from bnas_bench.report.style import MARKERS, Look
 from bnas_bench.report.values import seed_text
 
@@ -36,6 +37,9 @@ SYMBOLS = dict(
 )
 """d3's symbols, by the markers of the figures in files."""
 
+NONE = "none"
+"""The option of an edge that is not there."""
+
 ENTRIES = 60
 """Points of a curve that a page keeps."""
 
@@ -43,15 +47,19 @@ Curves = Mapping[str, tuple[Sequence[float], Sequence[float]]]
 """By run x, which never falls, and y."""
 
 
-def plots(rows: Sequence[Row], looks: Mapping[str, Look], curves: Curves) -> dict[str, Any]:
-    """The data, as JSON holds it: methods, their runs, and their searches' curves.
+def plots(
+    rows: Sequence[Row], looks: Mapping[str, Look], curves: Curves, views: Mapping[str, RunView]
+) -> dict[str, Any]:
+    """The data, as JSON holds it: methods, their runs, what these found, and their searches' curves.
 
     Args:
         rows: each with a run that finished.
         looks: of all methods of the report; a method's colour is its place among them.
         curves: validation accuracy in per cent over passes.
+        views: of the runs, by id.
     """
     places = {name: place for place, name in enumerate(looks)}
+    shown = [views[run.id] for row in rows for run in row.runs]
     return {
         "costs": [MEASURES[key].title for key in COSTS],
         "methods": [
@@ -81,7 +89,39 @@ def plots(rows: Sequence[Row], looks: Mapping[str, Look], curves: Curves) -> dic
             if run.id in curves
             for x, y in [thinned(*curves[run.id])]
         ],
+        "operations": sorted({option for view in shown for option in operations(view)}),
+        "differing": differing(shown),
+        "gallery": [
+            {"method": place, "id": found.id, "choices": dict(views[found.id].architecture)}
+            for place, row in enumerate(rows)
+            for found in [median(row)]
+            if views[found.id].architecture
+        ],
     }
+
+
+def operations(view: RunView) -> list[str]:
+    """What a run's architecture has on its edges."""
+    return [
+        option
+        for decision, option in view.architecture.items()
+        if "edge(" in decision and option != NONE
+    ]
+
+
+def differing(views: Iterable[RunView]) -> list[str]:
+    """The lines of the configuration that are not the same in all runs that have them."""
+    found: dict[str, set[str]] = {}
+    for view in views:
+        for key, text in view.config.items():
+            found.setdefault(key, set()).add(text)
+    return [key for key, texts in found.items() if len(texts) > 1]
+
+
+def median(row: Row) -> Run:
+    """The run whose test accuracy is the median of the row's; of an even number the lower one."""
+    ordered = sorted(row.runs, key=lambda run: (run.values["test_accuracy"] or 0.0, run.seed))
+    return ordered[(len(ordered) - 1) // 2]
 
 
 def thinned(x: Sequence[float], y: Sequence[float]) -> tuple[list[float], list[float]]:

@@ -56,5 +56,11 @@ class Browser:
         """Wait until the panel shows a run's command."""
         self.until("return document.querySelector('dialog[open] .commands .copy')")
 
+    def prefers(self, scheme: str) -> None:
+        """Have the system be light or dark, with no animations."""
+        wishes = {"prefers-color-scheme": scheme, "prefers-reduced-motion": "reduce"}
+        features = [{"name": name, "value": value} for name, value in wishes.items()]
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+
     def console(self) -> list[str]:
         return [entry["message"] for entry in self.driver.get_log("browser")]

@@ -31,9 +31,9 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     started = webdriver.Chrome(options=options, service=Service(driver))
-    reduced = {"features": [{"name": "prefers-reduced-motion", "value": "reduce"}]}
-    started.execute_cdp_cmd("Emulation.setEmulatedMedia", reduced)
-    yield Browser(started)
+    found = Browser(started)
+    found.prefers("light")
+    yield found
     started.quit()
 
 

@@ -204,7 +204,6 @@ def test_texts_of_records_run_nothing(browser: Browser, tmp_path: Path) -> None:
         config={"lr": hostile},
         record={"reason": hostile},
         architecture={hostile: hostile},
-        drawing=f"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(3)'>{hostile[:25]}</svg>",
         files={"record.json": "javascript:alert(4)"},
     )
     columns = [Column(key="m", title="method", numeric=False)]

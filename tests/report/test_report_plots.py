@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bnas_bench.analysis.frame import Row
+from bnas_bench.report.model import RunView
 from bnas_bench.report.plots import ENTRIES, accuracy_seen, cost_seen, curves_seen, plots, thinned
 from bnas_bench.report.style import looks
 from bnas_bench.runs.store import Store
@@ -27,7 +28,18 @@ def rows(tmp_path: Path) -> list[Row]:
 
 def test_methods_runs_and_curves(rows: list[Row]) -> None:
     first = rows[0].runs[0].id
-    found = plots(rows, looks(["darts", "random", "bats"]), {first: ([1, 2], [50, 60])})
+    views = {
+        run.id: RunView(
+            id=run.id,
+            status="ok",
+            command="",
+            config={"lr": row.method, "schema": "1", "seed": str(run.seed[1])},
+            architecture={"normal.edge(0,2)": f"conv_{row.method}", "normal.edge(1,2)": "none"},
+        )
+        for row in rows
+        for run in row.runs
+    }
+    found = plots(rows, looks(["darts", "random", "bats"]), {first: ([1, 2], [50, 60])}, views)
     random, bats = found["methods"]
     assert (random["name"], random["colour"], random["mean"]) == ("random", 1, 91.0)
     # sd 1, t of 2 degrees of freedom 4.30265, over sqrt(3): 2.48414.
@@ -39,6 +51,14 @@ def test_methods_runs_and_curves(rows: list[Row]) -> None:
     ]
     assert found["runs"][3]["costs"] == [10.0, None, 10.0, 5000.0, 3.0]
     assert found["costs"][:2] == ["OPs nas-bnn (M)", "packed latency (ms)"]
+    assert found["operations"] == ["conv_bats", "conv_random"]
+    assert found["differing"] == ["lr", "seed"]
+    middle = rows[1].runs[1]
+    assert found["gallery"][1] == {
+        "method": 1,
+        "id": middle.id,
+        "choices": views[middle.id].architecture,
+    }
     assert found["curves"] == [{"method": 0, "id": first, "x": [1, 2], "y": [50, 60]}]
 
 

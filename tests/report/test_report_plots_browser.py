@@ -15,7 +15,7 @@ from tests.helpers.browser import SIZES, Browser
 from tests.helpers.records import done, put, trials
 from tests.report.test_report_figures import contrast_on
 
-METHODS = {"random": 90.0, "bats": 94.0, "dcpnas[lam=0]": 92.0, "cpnas": 91.0}
+METHODS = {"random": 90.0, "bats": 94.0, "cpnas": 91.0, "dcpnas[lam=0.0]": 92.0}
 SEEDS = 3
 DARK_PAPER = "#15181c"
 
@@ -135,15 +135,62 @@ def test_accuracy_stands_against_any_cost_that_is_there(browser: Browser, built:
     )
 
 
-def test_every_series_is_seen_in_light_and_in_dark(browser: Browser, built: Path) -> None:
+def test_a_run_shows_its_seeds_its_search_what_it_found_and_in_what_it_differs(
+    browser: Browser, built: Path
+) -> None:
+    own = [trial.id for trial in trials("dcpnas[lam=0.0]", seeds=SEEDS)]
+    browser.open(built, f"#run={own[1]}")
+    browser.until("return document.querySelectorAll('dialog .drawn svg').length === 2")
+    seeds = browser.all("dialog .strip a")
+    links = [browser.js("return arguments[0].href.baseVal", seed) for seed in seeds]
+    assert sorted(links) == [f"#run={run}" for run in own]
+    label = "return document.querySelector(arguments[0]).getAttribute('aria-label')"
+    assert browser.js(label, "dialog .strip svg") == (
+        "Test accuracy of dcpnas[lam=0.0] in %: seed 0 92, seed 1 93, seed 2 94; 9 runs of other methods "
+        "beside them"
+    )
+    assert browser.js(label, "dialog .drawn:not(.strip) svg") == (
+        "The search's estimate goes from 5 to 70 %"
+    )
+    assert browser.js(label, "dialog .cell svg") == "normal: 0 to 2 max_pool_3x3"
+    assert browser.texts("dialog .operations li") == ["max_pool_3x3"]
+    stroke = "return getComputedStyle(document.querySelector('dialog .cell path')).stroke"
+    assert browser.js(stroke) != browser.js("return getComputedStyle(document.body).color")
+    names, texts = browser.texts("dialog .pairs th"), browser.texts("dialog .pairs th + td")
+    costs = dict(zip(names[:4], texts[:4], strict=True))
+    assert costs == {
+        "test accuracy (%)": "93",
+        "OPs nas-bnn (M)": "0.4",
+        "packed latency (ms)": "0.25",
+        "memory (KiB)": "10",
+    }
+    apart = browser.js(
+        "const titles = [...document.querySelectorAll('dialog h3')];"
+        "const h = titles.find((h) => h.textContent.startsWith('In what'));"
+        "return [...h.nextElementSibling.rows].map((row) => row.textContent)"
+    )
+    assert "method.namedcpnas" in apart
+    assert "repetition1" in apart
+    assert not any(text.startswith(("dataset", "budget", "space")) for text in apart)
+
+
+def test_a_gallery_has_what_each_method_found(browser: Browser, built: Path) -> None:
+    drawn(browser, built)
+    assert browser.texts(".found > li > a") == list(METHODS)
+    assert len(browser.all(".found .cell svg")) == len(METHODS)
+    assert browser.texts(".gallery > .operations li") == ["max_pool_3x3"]
+
+
+def test_every_series_and_operation_is_seen_in_light_and_in_dark(
+    browser: Browser, built: Path
+) -> None:
     drawn(browser, built)
     pixels = """
     const canvas = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
     const style = getComputedStyle(document.documentElement);
-    return Array.from({length: arguments[0]}, (_, n) => {
+    return arguments[0].map((name) => {
         const probe = document.body.appendChild(document.createElement("i"));
-        probe.setAttribute("class", "probe");
-        probe.style.color = `var(--series-${n})`;
+        probe.style.color = `var(${name})`;
         canvas.fillStyle = getComputedStyle(probe).color;
         canvas.fillRect(0, 0, 1, 1);
         const [red, green, blue] = canvas.getImageData(0, 0, 1, 1).data;
@@ -152,11 +199,11 @@ def test_every_series_is_seen_in_light_and_in_dark(browser: Browser, built: Path
     """
     seen = {}
     for mode, paper in (("light", "#ffffff"), ("dark", DARK_PAPER)):
-        features = [{"name": "prefers-color-scheme", "value": mode}]
-        browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-        colours = browser.js(pixels, len(METHODS))
+        browser.prefers(mode)
+        names = [*(f"--series-{n}" for n in range(len(METHODS))), *(f"--op-{n}" for n in range(10))]
+        colours = browser.js(pixels, names)
         for colour in colours:
             assert contrast_on(paper, colour) >= 3, (mode, colour)
         seen[mode] = colours
-    browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    browser.prefers("light")
     assert seen["light"] != seen["dark"]

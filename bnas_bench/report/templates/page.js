@@ -119,7 +119,7 @@ async function load(place) {
   if (!unpacked.has(number)) unpacked.set(number, inflate(scripts[number]).then(JSON.parse));
   const { parts, runs } = await unpacked.get(number);
   const run = { ...runs[place % size], id: ids[place] };
-  for (const name of ["architecture", "drawing"]) run[name] = parts[run[name]];
+  run.architecture = parts[run.architecture];
   return run;
 }
 
@@ -200,8 +200,8 @@ function entry(place, open) {
 
 function described(place) {
   const node = element("div", {}, "…");
-  load(place).then(
-    (run) => node.replaceChildren(...sections(run)),
+  Promise.all([load(place), started]).then(
+    ([run]) => node.replaceChildren(...sections(run)),
     (error) => node.replaceChildren(`This run cannot be shown: ${error.message}`),
   );
   return node;
@@ -215,14 +215,29 @@ function sections(run) {
     element("p", { class: run.status === "ok" ? "status" : "status bad" }, reason && reason !== "null" ? `${run.status}: ${reason}` : run.status),
     element("p", { class: "files" }, permanent, ...files),
   ];
-  if (run.command) parts.push(element("h3", {}, "Command"), command(run.command));
-  if (run.config) parts.push(folded("Config", true, pairs(run.config)));
-  if (run.log) parts.push(folded("Log", true, ...run.log.map(phase)));
-  if (run.architecture || run.drawing) {
-    const nodes = run.architecture ? [pairs(run.architecture)] : [];
-    if (run.drawing) nodes.unshift(drawing(run.drawing));
-    parts.push(folded("Architecture", true, ...nodes));
+  const plots = plotted.get(run.id);
+  const own = plots?.byId.get(run.id);
+  if (own) {
+    parts.push(element("h3", {}, "Among its seeds"), ...whenWide(among(plots, own)), costs(plots, own));
+    const curve = whenWide(searched(plots, own));
+    if (curve.length) parts.push(element("h3", {}, "The search"), ...curve);
   }
+  if (run.architecture) {
+    const ink = plots?.ink ?? inks([...new Set(edgeOptions(run.architecture))].sort());
+    parts.push(
+      element("h3", {}, "What it found"),
+      operationsKey(edgeOptions(run.architecture), ink),
+      architecture(run.architecture, ink),
+      folded("Its decisions", false, pairs(run.architecture)),
+    );
+  }
+  if (run.command) parts.push(element("h3", {}, "Command"), command(run.command));
+  if (run.config) {
+    const differing = Object.entries(run.config).filter(([name]) => plots?.differing.has(name));
+    if (differing.length) parts.push(element("h3", {}, "In what it differs from its neighbours"), pairs(Object.fromEntries(differing)));
+    parts.push(folded("Whole configuration", !plots, pairs(run.config)));
+  }
+  if (run.log) parts.push(folded("Log", !plots, ...run.log.map(phase)));
   if (run.record) parts.push(folded("Record", false, pairs(run.record)));
   return parts;
 }
@@ -247,11 +262,6 @@ function pairs(values) {
 // A name that may break after its dots and underscores.
 function broken(name) {
   return name.split(/(?<=[._])/).flatMap((part) => [part, element("wbr", {})]);
-}
-
-function drawing(svg) {
-  const source = `data:image/svg+xml,${encodeURIComponent(svg)}`;
-  return element("section", { class: "card", tabindex: "0", "aria-label": "Drawing of the architecture" }, element("img", { src: source, alt: "The architecture" }));
 }
 
 // A log's series, each against passes where the log counts them.
@@ -306,10 +316,3 @@ function copyable(block) {
   block.append(button);
   return block;
 }
-
-document.querySelectorAll(".sheet").forEach((section) => new Sheet(section));
-document.querySelectorAll(".commands").forEach(copyable);
-document.body.append(panel);
-addEventListener("click", (event) => (opener = event.target.closest("a") ?? opener), true);
-addEventListener("hashchange", follow);
-follow();

@@ -15,6 +15,9 @@ class Plots {
     this.byId = new Map(this.runs.map((run) => [run.id, run]));
     this.curves = data.curves.map(({ method, id, x, y }) => ({ method: this.methods[method], id, points: x.map((passes, i) => ({ passes, valid: y[i] })) }));
     this.chosen = 0;
+    this.differing = new Set(data.differing);
+    this.ink = inks(data.operations);
+    this.gallery = data.gallery;
     this.figures = [...section.querySelectorAll("figure.plot")].filter((figure) => this[figure.dataset.plot]);
     this.observer = new ResizeObserver((entries) => entries.forEach(({ target }) => this.draw(target.parentNode)));
   }
@@ -32,6 +35,12 @@ class Plots {
       this.observer.observe(box);
     }
     this.section.querySelector(".pair")?.before(this.legend());
+    for (const item of this.section.querySelectorAll("[data-found]")) {
+      const { id, choices } = this.gallery[item.dataset.found];
+      item.append(` ${fixed(this.byId.get(id).accuracy)} %`, architecture(choices, this.ink));
+    }
+    const options = this.gallery.flatMap(({ choices }) => edgeOptions(choices));
+    this.section.querySelector(".found")?.before(operationsKey(options, this.ink));
   }
 
   // Buttons that switch methods off and on, in all figures of the part.
@@ -104,7 +113,7 @@ class Plots {
   options(width, more) {
     const names = this.methods.map((method) => method.name);
     const symbols = this.methods.map((method) => d3[`symbol${method.symbol}`]);
-    return { width, marginBottom: 44, style: { fontSize: "12px" }, color: { type: "identity" }, symbol: { domain: names, range: symbols }, ...more };
+    return { width, marginBottom: 44, style: { fontSize: "12px" }, color: { type: "identity" }, r: { type: "identity" }, symbol: { domain: names, range: symbols }, ...more };
   }
 
   // Marks of runs: links, which the keyboard reaches; and what the mouse finds near it.
@@ -176,9 +185,9 @@ class Plots {
     const text = (point) => `${point.method.name}, seed ${this.byId.get(point.id).seed}\n${fixed(point.valid)} % after ${fixed(point.passes)} passes`;
     return Plot.plot(
       this.options(width, {
-        height: 60 + 150 * rows,
+        height: 80 + 150 * rows,
         marginLeft: 44,
-        marginTop: 28,
+        marginTop: 46,
         x: { label: "search passes", ticks: 3, tickFormat: "~s", grid: true },
         y: { label: "validation accuracy (%)", ticks: 4, grid: true, nice: true },
         fx: { axis: null, padding: 0.08 },
@@ -192,6 +201,61 @@ class Plots {
       }),
     );
   }
+}
+
+// What the panel shows of a run that a part has: its seed among the others, its search, its costs.
+
+function among(plots, run) {
+  const box = element("div", { class: "drawn strip" });
+  const own = plots.runs.filter((other) => other.method === run.method && other.accuracy !== null);
+  const others = plots.runs.filter((other) => other.method !== run.method && other.accuracy !== null);
+  const words = own.map((other) => `seed ${other.seed} ${fixed(other.accuracy)}`).join(", ");
+  return [
+    box,
+    (width) =>
+      Plot.plot({
+        ...plots.options(width, { height: 92, marginLeft: 12, marginRight: 12, marginTop: 26, x: { label: "test accuracy (%)", nice: true }, y: { axis: null, domain: [-1, 1] } }),
+        ariaLabel: `Test accuracy of ${run.method.name} in %: ${words}; ${others.length} runs of other methods beside them`,
+        marks: [
+          Plot.tickX(others, { x: "accuracy", stroke: "var(--line)", insetTop: 8, insetBottom: 8 }),
+          Plot.dot(own, { x: "accuracy", y: 0, r: (other) => (other === run ? 7 : 4.5), fill: run.method.ink, fillOpacity: (other) => (other === run ? 1 : 0.5), href: (other) => `#run=${encodeURIComponent(other.id)}`, ariaLabel: (other) => plots.said(other) }),
+          Plot.text(own, { x: "accuracy", y: 0, text: (other) => `seed ${other.seed}`, dy: -20, fill: "var(--ink)", filter: (other) => other === run }),
+        ],
+      }),
+  ];
+}
+
+function searched(plots, run) {
+  const curves = plots.curves.filter((curve) => curve.method === run.method);
+  if (!curves.some((curve) => curve.id === run.id)) return [];
+  const points = curves.flatMap((curve) => curve.points.map((point) => ({ ...point, id: curve.id })));
+  const line = { x: "passes", y: "valid", z: "id", curve: "step-after" };
+  const own = points.filter((point) => point.id === run.id);
+  return [
+    element("div", { class: "drawn" }),
+    (width) =>
+      Plot.plot({
+        ...plots.options(width, { height: 200, marginLeft: 44, x: { label: "search passes", tickFormat: "~s" }, y: { label: "validation accuracy (%), as the search estimates it", grid: true, nice: true } }),
+        ariaLabel: `The search's estimate goes from ${fixed(own[0].valid)} to ${fixed(own.at(-1).valid)} %`,
+        marks: [
+          Plot.line(points, { ...line, filter: (point) => point.id !== run.id, stroke: "var(--line)" }),
+          Plot.line(own, { ...line, stroke: run.method.ink, strokeWidth: 2 }),
+          Plot.tip(own, Plot.pointer({ x: "passes", y: "valid", fill: "var(--paper)", stroke: "var(--rule)", title: (point) => `${fixed(point.valid)} % after ${fixed(point.passes)} passes` })),
+        ],
+      }),
+  ];
+}
+
+function costs(plots, run) {
+  const known = plots.costs.flatMap((title, i) => (run.costs[i] === null ? [] : [[title, fixed(run.costs[i])]]));
+  return pairs(Object.fromEntries([["test accuracy (%)", fixed(run.accuracy)], ...known]));
+}
+
+// Draw into a box of the panel as soon as it has a width, and anew when that changes.
+function whenWide([box, make]) {
+  if (!box) return [];
+  new ResizeObserver(() => box.clientWidth && box.replaceChildren(make(box.clientWidth))).observe(box);
+  return [box];
 }
 
 // The points that none of at most their x exceeds.
@@ -228,8 +292,18 @@ const library = (async () => {
   }
 })();
 
-library.then(() => {
+const plotted = new Map(); // the plots that a run is in, by its id
+const started = library.then(() => {
   for (const script of document.querySelectorAll("script.plots")) {
-    new Plots(script.closest(".part"), JSON.parse(script.textContent)).start();
+    const plots = new Plots(script.closest(".part"), JSON.parse(script.textContent));
+    for (const run of plots.runs) plotted.set(run.id, plots);
+    plots.start();
   }
 });
+
+document.querySelectorAll(".sheet").forEach((section) => new Sheet(section));
+document.querySelectorAll(".commands").forEach(copyable);
+document.body.append(panel);
+addEventListener("click", (event) => (opener = event.target.closest("a") ?? opener), true);
+addEventListener("hashchange", follow);
+follow();
