@@ -218,7 +218,8 @@ def test_a_command_makes_the_trial_that_it_stands_at(store: Store, tmp_path: Pat
         assert program_name == "bnas-bench"
         result = CliRunner().invoke(main, [*arguments, "--dry-run"])
         assert result.exit_code == 0, result.output
-        assert result.output.splitlines()[-2].split()[0] == found.id
+        listed = [line.split()[0] for line in result.output.splitlines() if ", seed " in line]
+        assert listed[-1] == found.id
 
 
 def test_a_tables_command_makes_all_of_its_trials(store: Store) -> None:
