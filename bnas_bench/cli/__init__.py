@@ -23,7 +23,7 @@ from bnas_bench.cli.live import watch
 from bnas_bench.cli.packed import pack
 from bnas_bench.cli.papers import papers, reproduce
 from bnas_bench.cli.plugins import budgets, check, datasets, list_all, methods, new_method, spaces
-from bnas_bench.cli.questions import agreement
+from bnas_bench.cli.questions import agreement, ranking
 from bnas_bench.cli.runs import compare, export, power, report, run, table
 from bnas_bench.cli.status import remove, status
 from bnas_bench.cli.streams import outputs, sentence
@@ -60,7 +60,7 @@ class Commands(click.Group):
             ctx.exit(2)
         except KeyboardInterrupt:
             again = "; the same command goes on from here" * (
-                ctx.invoked_subcommand in ("run", "tabulate")
+                ctx.invoked_subcommand in ("run", "tabulate", "ranking")
             )
             click.echo(f"bnas-bench: stopped{again}", err=True)
             ctx.exit(130)
@@ -100,7 +100,7 @@ def main() -> None:
 groups.add(
     main,
     *(demo, run, status, watch, remove, tabulate),
-    *(table, show, compare, report, export, power, truth, agreement),
+    *(table, show, compare, report, export, power, truth, agreement, ranking),
     *(measure, pack, latency, latency_table),
     *(papers, reproduce, audit),
     *(list_all, methods, spaces, datasets, budgets, new_method, check),

@@ -26,6 +26,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
         "power": "bnas-bench power digits-quick --difference 2",
         "truth": "bnas-bench truth bnas-201-digits",
         "agreement": "bnas-bench agreement bnas-201-digits",
+        "ranking": "bnas-bench ranking bnas-201-digits -o ranking.json",
     },
     "Networks": {
         "measure": "bnas-bench measure --space handcrafted reactnet-a",

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from bnas_bench.cli.running import FOLDER, Number
+from bnas_bench.core.options import Count, Grid
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bnas_bench.tables.agreement import Estimate
     from bnas_bench.tables.premise import Premise
+
+
+SHARING = "random[form=supernet],evolution,darts,pcdarts,bnas,bars,bats,cpnas,dcpnas,nasbnn"
 
 
 @click.command()
@@ -48,6 +56,91 @@ def agreement(name: str, precision: str, other: str, out: Path | None) -> None:
         if found.operations:
             save(worths(found), out / "operations")
         click.echo(f"wrote {out}")
+
+
+@click.command()
+@click.argument("name")
+@click.option(
+    *("-o", "--out"),
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="A JSON file; the same command goes on with it.",
+)
+@click.option("--methods", default=SHARING, show_default=True, help="That share weights.")
+@click.option("--budget", default="quick", show_default=True, help="Of a search.")
+@click.option(
+    "--first", type=Number(Count), default=500, show_default=True, help="So many architectures."
+)
+@click.option("--seeds", type=Number(Grid), default=1, show_default=True)
+@click.option("--data-folder", "data", type=FOLDER, default="data", show_default=True)
+def ranking(
+    name: str, out: Path, methods: str, budget: str, first: int, seeds: int, data: Path
+) -> None:
+    """Say whether supernets and zero-cost proxies rank architectures as a table does.
+
+    NAME is a table, as bnas-bench truth takes it; its first architectures are a random sample. A supernet
+    scores them after its method's search: each network inherits its weights, batch norm is calibrated anew,
+    and it classifies the validation images. Trainings of the table itself are the yardstick.
+    """
+    import torch
+
+    from bnas_bench import api
+    from bnas_bench.core.budgets import BUDGETS
+    from bnas_bench.plugins.making import choose
+    from bnas_bench.plugins.spec import parse_spec, parse_specs, resolve_budget
+    from bnas_bench.runs.rankings import rank
+
+    torch.set_num_threads(1)
+    chosen = [(str(spec), choose("method", spec)) for spec in parse_specs(methods)]
+    rows: Sequence[dict[str, Any]] = []
+    for rows in rank(
+        api.table(name),
+        out,
+        chosen,
+        resolve_budget(parse_spec(budget), BUDGETS),
+        count=first,
+        seeds=seeds,
+        data=data,
+    ):
+        click.echo(f"{len(rows)} rows in {out}", err=True)
+    _print_rankings(rows)
+
+
+def _print_rankings(rows: Sequence[dict[str, Any]]) -> None:
+    from bnas_bench.analysis.table import Column, Table, Value
+    from bnas_bench.cli.output import print_table
+
+    texts = {"method": "method", "of": "scored by", "precision": "at", "truth": "truth at"}
+    numbers = {
+        "n": ("n", ",.0f"),
+        "tau": ("tau", ".3f"),
+        "lower": ("from", ".3f"),
+        "upper": ("to", ".3f"),
+        "seed": ("seed", ".0f"),
+        "passes": ("search (passes)", ",.0f"),
+        "passes_each": ("a score (passes)", ",.0f"),
+    }
+
+    def shown(value: Any, form: str) -> Value:
+        return Value(text="" if value is None else f"{value:{form}}")
+
+    print_table(
+        Table(
+            name="ranking",
+            title="",
+            caption="tau: Kendall's tau-b of scores and mean test accuracies, with a 95 % bootstrap interval "
+            "over architectures; training: a seed of the table, and the mean of the other seeds",
+            columns=[
+                *(Column(key=key, title=title, numeric=False) for key, title in texts.items()),
+                *(Column(key=key, title=title) for key, (title, _) in numbers.items()),
+            ],
+            rows=[
+                {key: shown(row[key], "") for key in texts}
+                | {key: shown(row[key], form) for key, (_, form) in numbers.items()}
+                for row in rows
+            ],
+        )
+    )
 
 
 def _said(found: Premise) -> list[str]:
