@@ -19,7 +19,7 @@ from sys import intern
 from typing import Any, NamedTuple
 
 from bnas_bench.analysis.labels import PARTS, Key, Labels
-from bnas_bench.analysis.measures import MEASURES, field
+from bnas_bench.analysis.measures import MEASURES, field, is_crowded
 from bnas_bench.analysis.summary import SAME, Defaults, machine
 from bnas_bench.core.options import Form, Range
 from bnas_bench.runs.store import DIGESTS, PREDICTIONS, SHOWN, Record, State, Store
@@ -45,6 +45,7 @@ class Run:
         architecture: the id of what the search found; empty where the record does not say it.
         front_size: members of its `front.json`; 0 if it has none.
         packed_reason: why its network could not be packed.
+        crowded: whether its latencies were measured beside too much else (`is_crowded`).
         learned: of `search.learned`, where the record says it.
     """
 
@@ -59,6 +60,7 @@ class Run:
     architecture: str = ""
     front_size: int = 0
     packed_reason: str = ""
+    crowded: bool = False
     learned: Mapping[str, Any] = field_of(default_factory=dict)
 
 
@@ -224,6 +226,7 @@ def _trial(record: Record) -> Run | Missing:
         architecture=str(record.get("architecture_id") or ""),
         front_size=int(record.get("front_size") or 0),
         packed_reason=str(record.get("packed_reason") or ""),
+        crowded=is_crowded(record),
         learned=record.get("learned") or {},
     )
 

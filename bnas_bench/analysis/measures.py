@@ -68,6 +68,21 @@ MEASURES: Mapping[str, Measure] = {
 """By the name that values and columns go by; the table of a comparison shows all but the last."""
 
 
+TIMES = ("latency_ms", "packed_latency_ms")
+"""Measures that other work on the machine spoils."""
+
+CROWDED = "timed while more ran than the machine has cores, so not reliable: bnas-bench retime times it again"
+
+
+def is_crowded(record: Mapping[str, Any]) -> bool:
+    """Whether a trial's latencies were measured while the load exceeded the machine's cores.
+
+    Records from before `latency_load` have the load of the minute before the trial began.
+    """
+    load, cores = record.get("latency_load", record.get("load")), record.get("cores")
+    return isinstance(load, int | float) and isinstance(cores, int) and load > cores
+
+
 def field(record: Mapping[str, Any], path: str) -> float | None:
     """The number at a dotted path; None where the record has none.
 

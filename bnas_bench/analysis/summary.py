@@ -16,7 +16,7 @@ import pandas as pd
 from pandas import DataFrame
 from scipy import stats
 
-from bnas_bench.analysis.measures import MEASURES, Measure
+from bnas_bench.analysis.measures import CROWDED, MEASURES, TIMES, Measure
 from bnas_bench.analysis.stats import Estimate, NotEnough, components, summary
 from bnas_bench.analysis.stats.means import FEWEST
 from bnas_bench.analysis.table import Column, Table, Value
@@ -115,7 +115,7 @@ def as_json(frame: DataFrame) -> list[dict[str, Any]]:
 
 def table(frame: DataFrame) -> Table:
     """Lay out the rows; what is the same for all of them goes into the caption."""
-    summary, notes = summarise(frame), _notes(frame)
+    summary, notes, crowded = summarise(frame), _notes(frame), _crowded(frame)
     keys = summary.index.to_frame()
     shown = [name for name in ROW if name == "method" or keys[name].nunique() > 1]
     facts = [f"{name} {keys[name].iloc[0]}" for name in ROW if name not in shown and len(keys)]
@@ -132,9 +132,9 @@ def table(frame: DataFrame) -> Table:
         rows=[
             {
                 **{name: Value(text=text) for name, text in zip(shown, words, strict=True)},
-                **dict(_values(row)),
+                **dict(_values(row, crowded=key in crowded)),
             }
-            for words, (_, row) in zip(own, summary.iterrows(), strict=True)
+            for words, (key, row) in zip(own, summary.iterrows(), strict=True)
         ],
         notes=[
             f"{', '.join(words)}, {note}"
@@ -213,7 +213,17 @@ def _estimate(found: Estimate | NotEnough) -> str:
     return f"{found.value:.2f} [{ends.lower:.2f}, {ends.upper:.2f}]"
 
 
-def _values(row: pd.Series) -> Iterator[tuple[str, Value]]:
+def _crowded(frame: DataFrame) -> set[Any]:
+    """The rows with a latency that was measured beside too much else."""
+    rows = _told_apart(frame)
+    fields = ["latency_load", "load", "cores"]
+    numbers = rows.reindex(columns=fields).apply(pd.to_numeric, errors="coerce")
+    load = numbers["latency_load"].fillna(numbers["load"])
+    spoilt = rows[(load > numbers["cores"]).fillna(False).astype(bool)]
+    return {*spoilt[ROW].itertuples(index=False, name=None)}
+
+
+def _values(row: pd.Series, *, crowded: bool) -> Iterator[tuple[str, Value]]:
     n, planned = (int(row["trials", name]) for name in ("n", "planned"))
     yield "n", Value(text=str(n) if n == planned else f"{n}/{planned}", number=n)
     for name, measure in COLUMNS.items():
@@ -223,7 +233,8 @@ def _values(row: pd.Series) -> Iterator[tuple[str, Value]]:
         )
         mean, sd = ("-" if part is None else f"{part:{measure.form}}" for part in (known, spread))
         text = f"{mean} ± {sd}" if name == "test_accuracy" and known is not None else mean
-        yield name, Value(text=text, number=known)
+        is_spoilt = crowded and name in TIMES and known is not None
+        yield name, Value(text=text, number=known, note=CROWDED if is_spoilt else "")
 
 
 def _circumstances(frame: DataFrame) -> list[str]:

@@ -25,7 +25,7 @@ from bnas_bench.cli.papers import papers, reproduce
 from bnas_bench.cli.plugins import budgets, check, datasets, list_all, methods, new_method, spaces
 from bnas_bench.cli.questions import agreement, ranking
 from bnas_bench.cli.runs import compare, export, power, report, run, table
-from bnas_bench.cli.status import remove, status
+from bnas_bench.cli.status import remove, retime, status
 from bnas_bench.cli.streams import outputs, sentence
 from bnas_bench.cli.tables import tabulate, truth
 from bnas_bench.core.errors import BadValue, BenchError
@@ -99,7 +99,7 @@ def main() -> None:
 
 groups.add(
     main,
-    *(demo, run, status, watch, remove, tabulate),
+    *(demo, run, status, watch, retime, remove, tabulate),
     *(table, show, compare, report, export, power, truth, agreement, ranking),
     *(measure, pack, latency, latency_table),
     *(papers, reproduce, audit),

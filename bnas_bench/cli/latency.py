@@ -213,7 +213,8 @@ def measured_on(threads: int) -> dict[str, Any]:
 def in_words(where: Mapping[str, Any]) -> str:
     """`measured_on` as the head of a table."""
     governor = where["governor"] or "unknown"
+    doubt = ", more than its cores: these times are not reliable" * (where["load"] > where["cores"])
     return (
         f"{where['cpu']}, governor {governor}, {where['isa']}, threads {where['threads']} of "
-        f"{where['cores']}, load {where['load']}"
+        f"{where['cores']}, load {where['load']}{doubt}"
     )

@@ -72,6 +72,39 @@ def _plain(one: Seen) -> dict[str, object]:
 
 
 @click.command()
+@click.argument("name", default="local", shell_complete=NAME)
+@RESULTS
+@click.option("--all", "every", is_flag=True, help="Also those that were timed on a quiet machine.")
+def retime(name: str, results: Path, every: bool) -> None:
+    """Measure latencies of NAME's results again, one network at a time, on a quiet machine.
+
+    Those that were timed while more ran than the machine has cores, if nothing else is said. It stops
+    where the machine is not quiet; what was measured before stays in the record.
+    """
+    from bnas_bench.analysis.measures import is_crowded
+    from bnas_bench.runs.retime import check_quiet
+    from bnas_bench.runs.retime import retime as measure
+
+    store, chosen = folders.named(name, results), []
+    for one in seen.look(store):
+        record = one.record or {}
+        if record.get("latency_ms") is not None and (every or is_crowded(record)):
+            chosen.append(one.id)
+    if not chosen:
+        click.echo(f"nothing to time: no latency of {name} is unreliable")
+        return
+    check_quiet()
+    for place, trial_id in enumerate(chosen, 1):
+        before, now = measure(store, trial_id)
+        changes = [
+            f"{what} {before[field]:,.2f} -> {now[field]:,.2f} ms"
+            for field, what in (("packed_latency_ms", "packed"), ("latency_ms", "simulated"))
+            if before.get(field) is not None and now.get(field) is not None
+        ]
+        click.echo(f"{place} of {len(chosen)} {trial_id}: {', '.join(changes)}")
+
+
+@click.command()
 @click.argument("name", shell_complete=NAME)
 @click.argument("trials", nargs=-1)
 @RESULTS

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from bnas_bench.analysis.measures import CROWDED, is_crowded
 from bnas_bench.analysis.searches import incumbents, losses
 from bnas_bench.cli.durations import took
 from bnas_bench.plugins.recorded import defaults
@@ -30,9 +31,10 @@ def trial_lines(folder: Path, record: Record) -> Iterator[str]:
         return
     yield _row("result", ", ".join(_result(record)))
     yield _row("costs", ", ".join(_costs(record)))
+    doubt = f" ({CROWDED})" if is_crowded(record) else ""
     for field, what in UNITS.items():
         if record.get(field) is not None:
-            yield _row("latency", f"{record[field]:,.2f} ms {what}")
+            yield _row("latency", f"{record[field]:,.2f} ms {what}{doubt}")
     if reason := record.get("packed_reason"):
         yield _row("latency", f"none as bits: {reason}")
     yield _row("search", f"{record['passes']:,.0f} passes in {took(record['search_seconds'])}")

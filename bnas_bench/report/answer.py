@@ -10,7 +10,7 @@ from math import inf
 from statistics import fmean
 
 from bnas_bench.analysis.frame import Row
-from bnas_bench.analysis.measures import MEASURES
+from bnas_bench.analysis.measures import MEASURES, TIMES
 from bnas_bench.analysis.stats import NotEnough, Standing
 from bnas_bench.report.contrasts import RANDOM, Told, told_from_random
 from bnas_bench.report.tables import warnings
@@ -132,7 +132,9 @@ def _cost(row: Row) -> str:
     for key, unit in COSTS.items():
         if values := row.by_seed(key).values():
             measure = MEASURES[key]
-            words.append(f"{fmean(values) / measure.unit:{measure.form}} {unit}")
+            is_spoilt = key in TIMES and any(run.crowded for run in row.runs)
+            doubt = " (not reliable: timed beside too much else)" if is_spoilt else ""
+            words.append(f"{fmean(values) / measure.unit:{measure.form}} {unit}{doubt}")
     return f" at {', '.join(words)}" if words else ""
 
 

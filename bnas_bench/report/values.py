@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from math import inf
 
 import numpy as np
 
 from bnas_bench.analysis.frame import Missing, Row, Run, Seed
-from bnas_bench.analysis.measures import Measure
+from bnas_bench.analysis.measures import CROWDED, TIMES, Measure
 from bnas_bench.analysis.stats import Estimate, Interval, NotEnough, interquartile_mean, summary
 from bnas_bench.analysis.table import Kind, Value, missing
 
@@ -35,9 +36,11 @@ def mean(row: Row, name: str, measure: Measure) -> Value:
     values = [value / measure.unit for value in row.by_seed(name).values()]
     accuracy = name == "test_accuracy"
     most = measure.most
-    return average(
+    found = average(
         values, row.ids, kind=measure.kind, form=measure.form, spread=accuracy, most=most
     )
+    is_spoilt = name in TIMES and any(run.crowded for run in row.runs)
+    return replace(found, note=CROWDED) if is_spoilt else found
 
 
 def average(

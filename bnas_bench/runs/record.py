@@ -171,7 +171,8 @@ SOMETIMES: Kinds = {
     "inherited_test_accuracy": _maybe(_share),
     **dict.fromkeys(("front_size", "packed_bytes", "packed_threads"), _maybe(_count)),
     **dict.fromkeys(("latency_ms", "packed_latency_ms", "search_step_mib"), _maybe(_amount)),
-    **dict.fromkeys(("seconds", "test_accuracy_sd"), _maybe(_amount)),
+    **dict.fromkeys(("seconds", "test_accuracy_sd", "load", "latency_load"), _maybe(_amount)),
+    "retimed": _options,
     "test_accuracies": lambda value: (
         isinstance(value, list) and len(value) > 1 and all(map(_share, value))
     ),

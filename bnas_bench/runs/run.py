@@ -6,6 +6,7 @@ Where the search hands on a trained network, that is tested as well; see `heir.p
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import time
 import traceback
@@ -62,7 +63,7 @@ if TYPE_CHECKING:
 
 TIMING_FIELDS = frozenset(
     {
-        *("when", "seconds", "load", "log_sha256", "attempts"),
+        *("when", "seconds", "load", "latency_load", "retimed", "log_sha256", "attempts"),
         *(f"{phase}_seconds" for phase in ("search", "harness", "train")),
         *(f"{kind}_{part}" for kind in ("latency", "packed_latency") for part in TIMED),
         *("search_step_mib", "peak_memory_mib", "peak_device_memory_mib"),
@@ -427,6 +428,7 @@ class _Run:
 
     def measure(self, network: Network, dataset: Dataset) -> None:
         self.progress.enter("measure")
+        self.record["latency_load"] = round(os.getloadavg()[0], 2)
         found = latency(simulated(network, dataset.shape), threads=torch.get_num_threads())
         self.record |= {"latency_kind": found.kind, **timed("latency", found)}
         self.record |= self.pack(network, dataset)
