@@ -20,7 +20,7 @@ from bnas_bench.cli.demo import demo
 from bnas_bench.cli.latency import latency
 from bnas_bench.cli.latency_table import latency_table
 from bnas_bench.cli.live import watch
-from bnas_bench.cli.packed import pack
+from bnas_bench.cli.packed import export_network, pack
 from bnas_bench.cli.papers import papers, reproduce
 from bnas_bench.cli.plugins import budgets, check, datasets, list_all, methods, new_method, spaces
 from bnas_bench.cli.questions import agreement, ranking
@@ -101,7 +101,7 @@ groups.add(
     main,
     *(demo, run, status, watch, retime, remove, tabulate),
     *(table, show, compare, report, export, power, truth, agreement, ranking),
-    *(measure, pack, latency, latency_table),
+    *(measure, pack, export_network, latency, latency_table),
     *(papers, reproduce, audit),
     *(list_all, methods, spaces, datasets, budgets, new_method, check),
 )

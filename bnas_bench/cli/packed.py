@@ -1,4 +1,4 @@
-"""The command that writes a network as one file of bits."""
+"""The commands that write a network: as one file of bits, as ONNX, as a folder for the Hub."""
 
 from __future__ import annotations
 
@@ -77,6 +77,38 @@ def pack(run: str, out: Path, space: str | None, size: Size) -> None:
     whole = float_bytes(network)
     click.echo(
         f"the same network as float32: {_amount(whole)}, {whole / written:.1f} times as much"
+    )
+
+
+@click.command()
+@click.argument("run")
+@click.option(
+    *("-o", "--out"),
+    type=click.Path(path_type=Path),
+    required=True,
+    help="net.onnx, or a folder to be made.",
+)
+@click.option("--space", help=SPACE)
+def export_network(run: str, out: Path, space: str | None) -> None:
+    """Write a trained network for use elsewhere: as ONNX, or as a folder that the Hugging Face Hub takes.
+
+    RUN is the folder of a finished trial. ONNX computes signs as floats: `bnas-bench pack` is what makes a
+    network small and fast. The folder `bb.load_network` reads wherever it lies, and runs nothing of it.
+    """
+    from bnas_bench.runs.exported import write_folder, write_onnx
+    from bnas_bench.runs.network import rebuilt, saved
+
+    network, images, _ = rebuilt(Path(run), space_of_a_trial(space))
+    if out.suffix != ".onnx":
+        write_folder(saved(Path(run)), out)
+        click.echo(f"wrote {out}: `hf upload NAME/OF-IT {out}` publishes it")
+        return
+    if kind_of(out) not in (None, "file"):
+        raise BadValue(f"'{out}' is there and no file; choose another name with -o")
+    with running(run, images):
+        write_onnx(network, images, out)
+    click.echo(
+        f"wrote {out}, {_amount(out.stat().st_size)}: all of it float32, as ONNX has no signs"
     )
 
 

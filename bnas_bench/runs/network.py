@@ -1,4 +1,7 @@
-"""The network of a finished trial, with its trained weights, out of the files that the run left."""
+"""The network of a finished trial, with its trained weights, out of the files that the run left.
+
+A folder that `runs.exported` wrote is read alike.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,6 @@ from typing import Any
 import numpy as np
 import safetensors.torch
 from safetensors import SafetensorError
-from torch import Tensor
 
 from bnas_bench import __version__
 from bnas_bench.core.architecture import Architecture
@@ -24,6 +26,7 @@ from bnas_bench.nn.network import Network
 from bnas_bench.plugins import recorded
 from bnas_bench.plugins.registry import Plugin
 from bnas_bench.plugins.spec import label
+from bnas_bench.runs.exported import Saved, is_exported, read_folder
 from bnas_bench.runs.size import Shape, Size
 from bnas_bench.runs.store import Record, read_record, read_whole
 from bnas_bench.search.space import SearchSpace
@@ -35,26 +38,22 @@ WEIGHTS = "weights.safetensors"
 def rebuilt(
     folder: Path | str, plugin: Plugin | None = None
 ) -> tuple[Network, Shape, dict[str, str]]:
-    """A finished trial's network in evaluation mode, the shape (C, H, W) of its images, and what it is.
+    """A trained network in evaluation mode, the shape (C, H, W) of its images, and what it is.
 
     Args:
-        plugin: the trial's space, where that is a file of one's own, which no record gets to run.
+        folder: a finished trial's, or one that was exported.
+        plugin: its space, where that is a file of one's own, which no record gets to run.
 
     Raises:
         BadValue: if the folder is none of a trial that was finished, with weights.
         Damaged: if its files are truncated or altered, or do not fit the space as it is now.
     """
     folder = Path(folder)
-    record = _record(folder)
-    if record.get("status") != "ok":
-        raise BadValue(
-            f"the trial in '{folder}' has no trained network: it {record.get('status')}, "
-            f"{record.get('reason')}; name one that ended well"
-        )
-    built, weights = _weights(folder, record)
+    found = saved(folder)
     try:
-        name, options = record["space"], record["space_options"]
-        space = recorded.space(name, options, plugin)
+        weights = safetensors.torch.load(found.data)
+        space = recorded.space(found.space, found.space_options, plugin)
+        built = found.built
         arch = Architecture.from_json(built["architecture"])
         spec = NetworkSpec(**built["spec"] | {"shape": tuple(built["spec"]["shape"])})
         space.check(arch)
@@ -65,15 +64,53 @@ def rebuilt(
         check_fits(f"the network in '{folder}'", make, spec.shape)
         network = make()
         network.load_state_dict(weights)
-        recipe = record.get("recipe", {})
-        network.precision = Precision(recipe.get("precision", "W1A1"))  # older records have none
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        network.precision = Precision(found.precision)
+    except (
+        SafetensorError,
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        RuntimeError,
+    ) as error:
         raise Damaged(
-            f"the weights in '{folder}' do not fit the network that its record names "
+            f"the weights in '{folder}' do not fit the network that they are said to be of "
             f"({type(error).__name__}: {error}); was the space changed since? Run the trial again"
         ) from error
-    facts = about(label(name, options), arch, spec) | of_trial(record)
+    facts = about(label(found.space, found.space_options), arch, spec) | dict(found.facts)
     return network.eval(), spec.shape, facts
+
+
+def saved(folder: Path) -> Saved:
+    """What is known of a trained network, out of a finished trial's folder, or an exported one.
+
+    Raises:
+        BadValue, Damaged: as `rebuilt`.
+    """
+    if is_exported(folder):
+        return read_folder(folder)
+    record = _record(folder)
+    if record.get("status") != "ok":
+        raise BadValue(
+            f"the trial in '{folder}' has no trained network: it {record.get('status')}, "
+            f"{record.get('reason')}; name one that ended well"
+        )
+    built, data = _weights(folder, record)
+    try:
+        return Saved(
+            space=record["space"],
+            space_options=record["space_options"],
+            built={name: built[name] for name in ("architecture", "spec")},
+            data=data,
+            # Older records have none.
+            precision=record.get("recipe", {}).get("precision", "W1A1"),
+            facts=of_trial(record),
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise Damaged(
+            f"'{folder}' has a record that names no network ({type(error).__name__}: {error}): "
+            "run the trial again"
+        ) from error
 
 
 def untrained(
@@ -131,8 +168,8 @@ def _record(folder: Path) -> Record:
     return record
 
 
-def _weights(folder: Path, record: Record) -> tuple[Mapping[str, Any], dict[str, Tensor]]:
-    """What the weights' file says of its network, and the weights."""
+def _weights(folder: Path, record: Record) -> tuple[Mapping[str, Any], bytes]:
+    """What the weights' file says of its network, and the file."""
     file = folder / WEIGHTS
     try:
         data = read_whole(folder, record, WEIGHTS)
@@ -144,11 +181,10 @@ def _weights(folder: Path, record: Record) -> tuple[Mapping[str, Any], dict[str,
             "--rerun trains them again, and keeps this record aside"
         )
     try:
-        weights = safetensors.torch.load(data)
         size = int.from_bytes(data[:8], "little")
         built = json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["bnas_bench"])
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise Damaged(
             f"{file} is foreign: it holds no weights of ours; run the trial again"
         ) from error
-    return built, weights
+    return built, data

@@ -3,50 +3,19 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 import safetensors.torch
 import torch
 
-from bnas_bench.core.budget import Scale
 from bnas_bench.core.errors import BadValue, Damaged
-from bnas_bench.core.files import canonical, sha256
-from bnas_bench.nn.network import Network
+from bnas_bench.core.files import sha256
 from bnas_bench.packed.format.file import load, payload
-from bnas_bench.plugins.registry import find
 from bnas_bench.runs.network import float_bytes, rebuilt
 from bnas_bench.runs.record import decode, encode
 from tests.helpers.cli import fail, invoke, succeed
-from tests.helpers.records import done, trials
-
-OPTIONS = {"without": ["sep_conv_5x5"], "binarise": ["depthwise"], "zeroise": False}
-SHAPE = (3, 16, 16)
-
-
-def finished(folder: Path, **fields: Any) -> Network:
-    """Write the files of a finished trial as a run does; its network, with weights of its own."""
-    options = {name: tuple(v) if isinstance(v, list) else v for name, v in OPTIONS.items()}
-    space = find("space", "darts-binary").make(options)
-    arch = space.sample(np.random.default_rng(1))
-    spec = replace(space.spec(Scale(3, 8), SHAPE, 10, final=True), auxiliary=True)
-    network = space.network(arch, spec, np.random.default_rng(2))
-    network(torch.randn(4, *SHAPE, generator=torch.Generator().manual_seed(3)))
-    built = {"architecture": arch.to_json(), "spec": asdict(spec)}
-    weights = safetensors.torch.save(network.state_dict(), {"bnas_bench": canonical(built)})
-    record = done(trials("random")[0], 91.5) | {
-        "id": folder.name,
-        "space_options": OPTIONS,
-        "weights_sha256": sha256(weights),
-    }
-    folder.mkdir(parents=True)
-    (folder / "weights.safetensors").write_bytes(weights)
-    (folder / "arch.json").write_text(json.dumps(arch.to_json()))
-    (folder / "record.json").write_bytes(encode(record | fields))
-    return network.eval()
+from tests.helpers.trained import SHAPE, finished
 
 
 @pytest.fixture
@@ -241,4 +210,4 @@ def test_weights_of_another_network(trial: Path) -> None:
     record = decode((trial / "record.json").read_bytes()) | {"weights_sha256": sha256(data)}
     file.write_bytes(data)
     (trial / "record.json").write_bytes(encode(record))
-    assert "do not fit the network that its record names" in refusal(trial, Damaged)
+    assert "do not fit the network that they are said to be of" in refusal(trial, Damaged)

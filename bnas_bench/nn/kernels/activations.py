@@ -16,6 +16,8 @@ ONE = torch.ones(())
 
 def sign(x: Tensor) -> Tensor:
     """-1 below zero and +1 elsewhere, zero included; no derivative."""
+    if torch.compiler.is_exporting():  # ONNX has no copysign
+        return torch.where(x < 0, -1.0, 1.0).to(x.dtype)
     one = ONE if x.device.type == "cpu" else x.new_ones(())
     return torch.copysign(one, x.detach() + 0.0)  # vectorised; + 0.0: of two zeros the positive one
 
