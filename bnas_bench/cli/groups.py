@@ -32,7 +32,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
     "Networks": {
         "measure": "bnas-bench measure --space handcrafted reactnet-a",
         "pack": f"bnas-bench pack {DCPNAS}/arch.json -o net.bnn",
-        "export-network": f"bnas-bench export-network {DCPNAS} -o net.onnx",
+        "export-network": "bnas-bench export-network results/local/trials/ID -o net.onnx",
         "latency": "bnas-bench latency net.bnn",
         "latency-table": "bnas-bench latency-table --space darts-binary --count 20",
     },
