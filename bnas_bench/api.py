@@ -401,7 +401,7 @@ def _progress(trials: int, *, wanted: bool) -> Iterator[Callable[[Event], None]]
         def show(event: Event) -> None:
             line = f"{event.trial_id} {event.phase or event.kind}"
             bar.set_postfix_str(line, refresh=event.kind != "progress")
-            if event.kind in ("finished", "failed", "skipped", "busy"):
+            if event.kind in ("finished", "failed", "skipped", "busy", "preempted"):
                 bar.update()
 
         yield show

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
 from functools import wraps
 from pathlib import Path
+from threading import Event, current_thread, main_thread
 from typing import Any
 
 import click
@@ -66,7 +69,24 @@ def watched(
             from bnas_bench.runs.events import Events
 
             show = Events(store, watch.show).show
-        return run_all(trials, store, how, show)
+        leave = Event()
+        with _heeding(leave):
+            return run_all(trials, store, how, show, leave)
+
+
+@contextmanager
+def _heeding(leave: Event) -> Iterator[None]:
+    """At SIGTERM or SIGUSR1 the trials save and end, and with them the command."""
+    numbers = (signal.SIGTERM, signal.SIGUSR1)
+    if current_thread() is not main_thread():
+        yield
+        return
+    before = [signal.signal(number, lambda *_: leave.set()) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 LOG = click.option(
@@ -135,7 +155,7 @@ runs_trials = as_one(
     click.option(
         "--jobs",
         type=Number(Threads),
-        help="Trials at a time [default: one per CPU core and --threads; 1 on a GPU].",
+        help="Trials at a time [default: one per CPU core and --threads; 1 per GPU].",
     ),
     click.option(
         "--threads",

@@ -84,6 +84,18 @@ class Attempt:
             pass
         return True
 
+    def progress(self) -> dict[str, int]:
+        """The checkpoints and when they were written: other ones are progress."""
+        with suppress(OSError):
+            files = [file for file in self.folder.glob(f"*{CHECKPOINT}") if file.name != TRIES]
+            return {file.name: file.stat().st_mtime_ns for file in files}
+        return {}
+
+    def preempted(self, device: str) -> None:
+        """Say that this attempt saved and ended, as it was asked to."""
+        with suppress(Unwritable):
+            self._write(TRIES, json.dumps(self._ended(device, "preempted")).encode())
+
     def publish(self, files: dict[str, bytes], record: Record) -> Record:
         """Write the files and the record, and make them the trial's; the record that it has then.
 

@@ -6,9 +6,11 @@ This file does not import torch, so that a plan is there at once.
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
+from itertools import cycle, islice
 from pathlib import Path
+from queue import Queue
 from threading import Event as Stop
 from typing import Literal
 
@@ -16,23 +18,34 @@ from bnas_bench.core.errors import BenchError, Damaged
 from bnas_bench.core.files import Unwritable
 from bnas_bench.plugins.source import harness_digest
 from bnas_bench.runs.attempt import Attempt
+from bnas_bench.runs.claims import Lock
 from bnas_bench.runs.crashes import count_death, forget_marker
-from bnas_bench.runs.how import How
+from bnas_bench.runs.how import How, gpus
 from bnas_bench.runs.parallel import side_by_side
-from bnas_bench.runs.process import LOST, NotStarted, run_in_child, start_server
+from bnas_bench.runs.process import LOST, PREEMPTED, NotStarted, run_in_child, start_server
 from bnas_bench.runs.progress import Event
 from bnas_bench.runs.seen import KILLS, Sight, plan
 from bnas_bench.runs.store import Record, Store
 from bnas_bench.runs.trial import Trial
+
+AGAIN = 3
+"""Times that an attempt that was lost or preempted is followed by another, with no checkpoint in between."""
 
 LOCK_WAIT = 10.0
 """Seconds within which a process whose parent was killed is gone for sure."""
 
 
 def run_all(
-    trials: Sequence[Trial], store: Store, how: How, show: Callable[[Event], None]
+    trials: Sequence[Trial],
+    store: Store,
+    how: How,
+    show: Callable[[Event], None],
+    leave: Stop | None = None,
 ) -> list[Record]:
     """Run the trials that are not over, and show what happens to them.
+
+    Args:
+        leave: as of `run_trials`.
 
     Returns:
         for every trial its record or, where it has none, its configuration, `id` and a `reason`.
@@ -42,7 +55,7 @@ def run_all(
     """
     told = {}
     plan(store, [trial.id for trial in trials])
-    with closing(run_trials(trials, store.root, how)) as events:
+    with closing(run_trials(trials, store.root, how, leave)) as events:
         for event in events:
             show(event)
             told[event.trial_id] = event.text
@@ -60,7 +73,7 @@ def found(trial: Trial, store: Store, reason: str | None = None) -> Record:
 
 
 def run_trials(
-    trials: Iterable[Trial], folder: Path, how: How | None = None
+    trials: Iterable[Trial], folder: Path, how: How | None = None, leave: Stop | None = None
 ) -> Generator[Event, None, None]:
     """Run the trials that are not over, each in a process of its own, and tell what happens.
 
@@ -69,32 +82,59 @@ def run_trials(
 
     Args:
         folder: `results/NAME`.
+        leave: once it is set, no trial begins, and those that run save at their next step and end.
 
     Raises:
         BadValue: if there is no such device.
         BenchError: if `folder` cannot be written to.
     """
     store, stop, here = Store(folder), Stop(), (how or How()).settled()
+    leave = leave or Stop()
+    jobs = here.jobs or 1
+    places: Queue[str | None] = Queue()
+    for name in islice(cycle(gpus(here.device) or [None]), jobs):
+        places.put(name)
 
     def run(trial: Trial) -> Generator[Event, None, None]:
+        if leave.is_set():
+            return
+        place = places.get()
         try:
-            yield from claimed(trial)
+            yield from claimed(trial, place)
         except (Damaged, Unwritable) as error:
             if isinstance(error, Unwritable) and error.everywhere:
                 raise
             yield Event(trial.id, "failed", str(error))
+        finally:
+            places.put(place)
 
-    def claimed(trial: Trial) -> Generator[Event, None, None]:
+    def claimed(trial: Trial, gpu: str | None) -> Generator[Event, None, None]:
         if (lock := store.lock(trial.id, LOCK_WAIT)) is None:
             yield Event(trial.id, "busy", "another process is running it: left to that one")
             return
         with lock:
             if (yield from _to_do(trial, store, here)):
                 yield Event(trial.id, "started")
-                with closing(Attempt(store, trial.id, lock.token).begin(here.device)) as attempt:
-                    forget_marker(attempt.folder)
-                    with closing(run_in_child(trial, attempt, lock, here, stop)) as events:
-                        yield from _run(trial, attempt, events, here.device)
+                with closing(Attempt(store, trial.id, lock.token)) as attempt:
+                    yield from tried(trial, attempt, lock, gpu)
+
+    def tried(
+        trial: Trial, attempt: Attempt, lock: Lock, gpu: str | None
+    ) -> Generator[Event, None, None]:
+        again = AGAIN
+        while True:
+            attempt.begin(here.device)
+            forget_marker(attempt.folder)
+            before = attempt.progress()
+            with closing(run_in_child(trial, attempt, lock, here, stop, leave, gpu)) as events:
+                why = yield from _run(trial, attempt, events, here.device, again=again)
+            again = AGAIN if attempt.progress() != before else again - 1
+            if not why:
+                return
+            if leave.is_set():
+                yield Event(trial.id, "preempted", "saved; the same command goes on with it")
+                return
+            yield Event(trial.id, "note", f"{why}: it is tried again")
 
     start_server()
     yield from side_by_side(map(run, trials), here.jobs or 1, stop)
@@ -140,8 +180,18 @@ def _why_skipped(trial: Trial, record: Record) -> str:
 
 
 def _run(
-    trial: Trial, attempt: Attempt, events: Generator[Event, None, int | None], device: str
-) -> Iterator[Event]:
+    trial: Trial,
+    attempt: Attempt,
+    events: Generator[Event, None, int | None],
+    device: str,
+    *,
+    again: int,
+) -> Generator[Event, None, str]:
+    """What an attempt says; returns why it is to be tried again, if it is.
+
+    Args:
+        again: how often it may be.
+    """
     missing = broken = taken = ""
     sight = Sight(attempt.store, trial.id)
     while True:
@@ -152,7 +202,7 @@ def _run(
             break
         except NotStarted as error:
             yield Event(trial.id, "failed", str(error))
-            return
+            return ""
         match event.kind:
             case "stop":
                 sight.forget()
@@ -170,18 +220,21 @@ def _run(
     sight.forget()
     if missing:
         yield Event(trial.id, "failed", missing)
-        return
+        return ""
     if taken:
         yield Event(trial.id, "busy", taken)
-        return
+        return ""
     try:
         found = attempt.store.read(trial.id)
+        if found is None and again and not broken and code in (PREEMPTED, LOST):
+            return "its process saved and ended" if code == PREEMPTED else "its process was lost"
         record = found or _death(trial, attempt, device, code, broken)
     except (Damaged, ValueError) as error:  # ValueError: of options that no record can hold
         yield Event(trial.id, "failed", str(error))
-        return
+        return ""
     kind: Literal["failed", "finished"] = "failed" if record["status"] == "failed" else "finished"
     yield Event(trial.id, kind, record["reason"] or "", record)
+    return ""
 
 
 def _death(trial: Trial, attempt: Attempt, device: str, code: int, broken: str) -> Record:
@@ -198,6 +251,8 @@ def _death(trial: Trial, attempt: Attempt, device: str, code: int, broken: str) 
     elif code == LOST:
         reason = f"its process ended by itself with exit code {code}, or its end was lost as the "
         reason += "server that it was forked from died; --retry-failed runs it again"
+    elif code == PREEMPTED:
+        reason = f"it was told to save and end {AGAIN + 1} times without getting on"
     elif code >= 0:
         reason = f"its process ended by itself with exit code {code}"
     else:

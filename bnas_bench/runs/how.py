@@ -15,9 +15,9 @@ class How:
     """Where and how trials run.
 
     Attributes:
-        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        device: `auto`, `cpu`, `cuda` (each trial on one GPU, all of them in use) or `cuda:N`.
         threads: CPU threads of a trial; the record depends on it.
-        jobs: trials at a time; None is one per CPU core and `threads`, and one on a GPU.
+        jobs: trials at a time; None is one per CPU core and `threads`, or one per GPU.
         data: the folder where datasets lie.
         retry_failed: run failed trials again, from their last checkpoint.
         rerun: run all trials again, from the start; old ones are kept aside.
@@ -46,7 +46,8 @@ class How:
             BadValue: if this machine has no such device.
         """
         device = _device(self.device)
-        jobs = self.jobs or (max(1, cpus() // self.threads) if device == "cpu" else 1)
+        slots = max(1, cpus() // self.threads) if device == "cpu" else len(gpus(device)) or 1
+        jobs = self.jobs or slots
         return replace(self, device=device, jobs=jobs)
 
 
@@ -64,6 +65,17 @@ def _device(name: str) -> str:
     if int(name.partition(":")[2] or 0) >= gpus:
         raise BadValue(f"there is no device '{name}' here, where torch finds {gpus} GPUs: try cpu")
     return name
+
+
+def gpus(device: str) -> list[str]:
+    """The GPUs that trials on `cuda` are spread over, by their names in `CUDA_VISIBLE_DEVICES`."""
+    if device != "cuda":
+        return []
+    if visible := os.environ.get("CUDA_VISIBLE_DEVICES"):
+        return [name.strip() for name in visible.split(",")]
+    import torch
+
+    return [str(number) for number in range(torch.cuda.device_count())]
 
 
 def cpus() -> int:

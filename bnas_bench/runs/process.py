@@ -48,6 +48,9 @@ CONTEXT.set_forkserver_preload(["bnas_bench.runs.preloaded"])
 
 STARTING = Mutex()
 
+PREEMPTED = 75
+"""The exit code of a process that saved and ended, as it was asked to; sysexits.h: try again later."""
+
 TAKEN = "another process has taken it over, as this one gave no sign of life: left to that one"
 
 LOST = 255
@@ -85,27 +88,38 @@ def run_in_child(
     lock: Lock,
     how: How,
     stop: Stop,
+    leave: Stop | None = None,
+    gpu: str | None = None,
 ) -> Generator[Event, None, int | None]:
     """Run a trial and yield what it says; returns its exit code, negative for a signal.
 
     The child works in the attempt's folder and holds `lock` for as long as it lives. Closing this
-    iterator ends it, and so does `stop`, at which it raises `Stopped`.
+    iterator ends it, and so does `stop`, at which it raises `Stopped`. At `leave`, as at SIGTERM or SIGUSR1,
+    it saves at its next step and ends with `PREEMPTED`.
+
+    Args:
+        gpu: the only one that it sees; None is all.
 
     Raises:
         NotStarted: if there is no child, for lack of memory or of a server that forks it.
     """
     receiver, sender = CONTEXT.Pipe(duplex=False)
-    arguments = (trial, attempt.store.root, lock, sender, how)
+    arguments = (trial, attempt.store.root, lock, sender, how, gpu)
     process = CONTEXT.Process(target=_child, args=arguments, name=trial.id, daemon=True)
     with closing(receiver):
         with closing(sender), STARTING, no_main_module():
             _start(process)
         try:
+            asked = False
             sources: list[Any] = [receiver, process.sentinel]
             with suppress(EOFError, OSError):  # its end, in the middle of a message perhaps
                 while True:
                     if stop.is_set():
                         raise Stopped
+                    if leave and leave.is_set() and not asked and process.pid:
+                        asked = True
+                        with suppress(ProcessLookupError):
+                            os.kill(process.pid, signal.SIGTERM)
                     if receiver in (ready := wait(sources, PROMPT)):
                         yield receiver.recv()
                     elif ready or len(sources) == 1:
@@ -185,12 +199,17 @@ def _child(
     lock: Lock,
     sender: Connection,
     how: How,
+    gpu: str | None,
 ) -> None:
+    if gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     # Third-party libraries that still script with TorchScript are not the user's business.
     warnings.filterwarnings("ignore", message=r"`torch\.jit\.", category=FutureWarning)
     signal.signal(
         signal.SIGINT, signal.SIG_IGN
     )  # Ctrl-C is for the parent, which ends this process
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, _save_now)
     mutex = Mutex()
 
     def send(kind: Kind, text: str, **more: Any) -> None:
@@ -207,6 +226,8 @@ def _child(
     Thread(target=_watch, args=(progress, send, is_ours), daemon=True).start()
     sys.stdout, sys.stderr = _heedless(sys.stdout), _heedless(sys.stderr)
     code = 1
+    from bnas_bench.search.checkpoint import Preempted
+
     try:
         from bnas_bench.core.machine import keep_pages
         from bnas_bench.runs.run import run_trial
@@ -221,6 +242,9 @@ def _child(
             attempt=attempt,
         )
         code = 0
+    except Preempted:
+        attempt.preempted(how.device)
+        code = PREEMPTED
     except MissingData as error:
         send("missing", str(error))
     except Unwritable as error:
@@ -242,6 +266,12 @@ def _child(
         with suppress(Exception):  # gives back semaphores, of which Python else complains
             util._run_finalizers(0)  # type: ignore[attr-defined]
         os._exit(code & 0xFF)
+
+
+def _save_now(*_: object) -> None:
+    from bnas_bench.search.checkpoint import SAVE_NOW
+
+    SAVE_NOW.set()
 
 
 def _flush() -> None:

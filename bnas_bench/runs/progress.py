@@ -19,6 +19,7 @@ Kind = Literal[
     "failed",
     "skipped",
     "busy",
+    "preempted",
     "note",
     "missing",
     "broken",
@@ -33,7 +34,8 @@ class Event:
     Attributes:
         kind: `started`; `progress`; `finished` (its record is `ok` or `refused`); `failed` (without
             a record where the dataset is missing: the same command tries it again); `skipped` (it
-            was over before, perhaps failed); `busy` (another process is in it); `note` (a remark).
+            was over before, perhaps failed); `busy` (another process is in it); `preempted` (it saved
+            and ended, as its command was asked to: the same command goes on with it); `note` (a remark).
             The trial's own process also says `missing` (data), `broken` (what ended it) and `stop`
             (everything), which nobody else hears.
         text: one line on it.

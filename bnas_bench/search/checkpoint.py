@@ -15,6 +15,7 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,14 @@ SHARE = float(os.environ.get("BNAS_BENCH_CHECKPOINT_SHARE", "0.005"))
 FIRST_COST = 0.01
 """Seconds that the first save is taken to cost, before one was measured."""
 
+SAVE_NOW = Event()
+"""Set where this process is to end: the next checkpoint is saved in any case, then `Preempted` is raised."""
+
 PLAIN = (type(None), bool, int, float, str)
+
+
+class Preempted(BaseException):
+    """Raised right after the checkpoint that `SAVE_NOW` asked for; no error of a search."""
 
 
 class Checkpoint:
@@ -62,7 +70,9 @@ class Checkpoint:
         self._last_cost, self._cost = FIRST_COST, 0.0
 
     def due(self) -> bool:
-        """Whether one more save keeps within the share."""
+        """Whether one more save keeps within the share, or the process is to end."""
+        if SAVE_NOW.is_set():
+            return True
         elapsed = time.perf_counter() - self._began
         return self._cost + self._last_cost <= self.share * elapsed
 
@@ -74,6 +84,7 @@ class Checkpoint:
         Raises:
             TypeError: if an object of the state cannot be kept, naming it.
             Unwritable: if the file cannot be written; the last checkpoint is then still there.
+            Preempted: after the save, if the process is to end.
         """
         if not (force or self.due()):
             return
@@ -87,6 +98,8 @@ class Checkpoint:
         write_atomically(self.path, safetensors.torch.save(tensors, metadata), make=False)
         self._last_cost = time.perf_counter() - began
         self._cost += self._last_cost
+        if SAVE_NOW.is_set():
+            raise Preempted
 
     def load(self, state: Mapping[str, Any]) -> dict[str, Any] | None:
         """Restore the state in place and return the header; None if there is nothing to restore.
