@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from bnas_bench.analysis.frame import Row, Run, Setting
-from bnas_bench.analysis.table import Column, Table, Value
+from bnas_bench.analysis.stats import NotEnough, rank_correlation
+from bnas_bench.analysis.table import Column, Table, Value, missing
 from bnas_bench.report.tables import METHOD, N
 from bnas_bench.report.values import average
 
@@ -29,11 +30,20 @@ COLUMNS = (
 )
 
 
+TAU = Column(key="tau", title="rank correlation within a supernet (tau)", better="higher")
+RANKING = (
+    " Kendall's tau-b, within one supernet, between the validation accuracies that architectures of the "
+    "table have with its weights and their test accuracies when each is trained alone: mean ± sample "
+    "standard deviation over the supernets of the seeds [95 % t interval]."
+)
+
+
 def learned_table(setting: Setting, rows: Sequence[Row], name: str) -> Table | None:
     """A line per method and supernet; None where no record says anything."""
     told = [row for row in rows if any(run.learned for run in row.runs)]
     if not told:
         return None
+    ranked = any("drawn_test_accuracies" in run.learned for row in told for run in row.runs)
     chance = next(run.learned["chance"] for row in told for run in row.runs if run.learned)
     return Table(
         name=name,
@@ -43,9 +53,9 @@ def learned_table(setting: Setting, rows: Sequence[Row], name: str) -> Table | N
             "supernet whose sign is another one at the end of the search (a supernet that runs "
             "real-valued uses no signs); the accuracy on the validation images of the path that the "
             "search chose, with the weights that it inherits, and how often it is above chance, "
-            f"{chance:g} %, with a bound of 99 %."
+            f"{chance:g} %, with a bound of 99 %.{RANKING if ranked else ''}"
         ),
-        columns=COLUMNS,
+        columns=[*COLUMNS, *([TAU] if ranked else [])],
         rows=[line for row in told for line in _lines(row)],
         notes=[*unlearned(told), *unspent(told)],
     )
@@ -73,6 +83,7 @@ def _lines(row: Row) -> Iterator[dict[str, Value]]:
             "above": Value(
                 text=f"{above}/{len(found)}", kind="measured", number=above / len(found)
             ),
+            **({"tau": _tau(found)} if "drawn_test_accuracies" in found[0][0].learned else {}),
         }
 
 
@@ -83,6 +94,20 @@ def _supernets(runs: Sequence[Run]) -> dict[str, list[tuple[Run, Mapping[str, An
         for supernet, one in run.learned["supernets"].items():
             found.setdefault(supernet.removesuffix(".supernet"), []).append((run, one))
     return found
+
+
+def _tau(found: Sequence[tuple[Run, Mapping[str, Any]]]) -> Value:
+    """The mean rank correlation over supernets, each over the architectures that its record has drawn."""
+    taus = []
+    for run, supernet in found:
+        pair = supernet.get("drawn_valid_accuracies"), run.learned.get("drawn_test_accuracies")
+        tau = rank_correlation(*(known or [] for known in pair))
+        if isinstance(tau, NotEnough):
+            return missing(f"{run.id}: {tau.reason}")
+        taus.append(tau)
+    return average(
+        taus, [run.id for run, _ in found], kind="computed", spread=True, least=-1, most=1
+    )
 
 
 def _one_bit(supernet: Mapping[str, Any]) -> bool:

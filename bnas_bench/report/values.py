@@ -51,6 +51,7 @@ def average(
     kind: Kind = "measured",
     form: str = ".2f",
     spread: bool = False,
+    least: float = 0,
     most: float = inf,
 ) -> Value:
     """The mean of values, one from each run.
@@ -58,7 +59,7 @@ def average(
     Args:
         n: of the runs, where a single value comes from several.
         spread: whether to show the standard deviation and the interval.
-        most: the end of the values' scale, which begins at 0.
+        least, most: the ends of the values' scale.
     """
     if not values:
         return missing("there are no values")
@@ -66,7 +67,7 @@ def average(
     text, lower, upper = f"{number:{form}}", None, None
     if spread and not isinstance(found := summary(values), NotEnough):
         text += f" ± {f'{found.sd:{form}}' if isinstance(found.sd, float) else '-'}"
-        lower, upper = ends(found.interval, 0, most)
+        lower, upper = ends(found.interval, least, most)
     return Value(
         text=text,
         kind=kind,

@@ -186,7 +186,7 @@ SOMETIMES: Kinds = {
     "finetuned_test_accuracy": _maybe(_amounts),
     **dict.fromkeys(("macs", "memory"), _amounts),
     **dict.fromkeys(("recipe", "notes", "numerics"), _options),
-    "learned": lambda value: value == {} or _has(value, LEARNED),
+    "learned": lambda value: value == {} or (_has(value, LEARNED) and _ranked(value)),
 }
 
 ATTEMPT: Kinds = {
@@ -210,6 +210,19 @@ SUPERNET: Kinds = {
     "path_valid_accuracy": _share,
     "above_chance": Form(bool).takes,
 }
+
+
+def _ranked(learned: Mapping[str, Any]) -> bool:
+    """Whether as many accuracies with inherited weights are there, of each supernet, as those of networks
+    trained alone that they are to rank."""
+    alone = learned.get("drawn_test_accuracies")
+    lists = [one.get("drawn_valid_accuracies") for one in learned["supernets"].values()]
+    if alone is None:
+        return not any(lists)
+    return isinstance(alone, list) and all(
+        isinstance(known, list) and len(known) == len(alone) and all(map(_share, known))
+        for known in [alone, *lists]
+    )
 
 
 def _has(value: Any, fields: Kinds) -> bool:

@@ -61,6 +61,9 @@ from bnas_bench.tables.judge import ByTable, Judge
 if TYPE_CHECKING:
     from bnas_bench.runs.trial import Trial
 
+RANKED = 100
+"""Architectures of a table by which a record says how each supernet ranks."""
+
 TIMING_FIELDS = frozenset(
     {
         *("when", "seconds", "load", "latency_load", "retimed", "log_sha256", "attempts"),
@@ -289,7 +292,9 @@ class _Run:
             self.record |= (spent := _spent(meter))
         if result.heir is not None:
             weights |= _weights(result.heir)
-        learned = meter.learned.fields(space, result.best, seen) if meter.learned else {}
+        ranking = self.rng("ranking", self.trial.dataset)
+        drawn = judge.truth.drawn(RANKED, ranking) if judge else {}
+        learned = meter.learned.fields(space, result.best, seen, drawn) if meter.learned else {}
         fields = result_fields(result)
         if meter.unspent:
             fields["notes"] = {"unspent": meter.unspent, **fields["notes"]}

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -53,18 +54,29 @@ class Learned:
 
         optimiser.register_step_post_hook(stepped)
 
-    def fields(self, space: SearchSpace, arch: Architecture, task: Task) -> dict[str, Any]:
-        """What a record says of it, by supernet; percentages. The valid images are looked at once.
+    def fields(
+        self,
+        space: SearchSpace,
+        arch: Architecture,
+        task: Task,
+        drawn: Mapping[Architecture, float] = MappingProxyType({}),
+    ) -> dict[str, Any]:
+        """What a record says of it, by supernet; percentages. The valid images are looked at once for
+        every architecture.
 
         Args:
             arch: what the search found.
+            drawn: other architectures, and what each reaches when it is trained by itself, in %: how a
+                supernet ranks them is beside it.
         """
+
+        def inherited(net: Supernet, path: Architecture) -> float:
+            return accuracy(net, task.valid, task.batch_size, space.path(path))
+
         chance = 1 / task.spec.classes
         found = {}
         for name, net in self.supernets.items():
-            right = round(
-                accuracy(net, task.valid, task.batch_size, space.path(arch)) * len(task.valid)
-            )
+            right = round(inherited(net, arch) * len(task.valid))
             bound = at_least(right, len(task.valid))
             found[name] = {
                 "precision": str(net.precision),
@@ -73,7 +85,12 @@ class Learned:
                 "path_valid_at_least": _percent(bound),
                 "above_chance": bound > chance,
             }
-        return {"supernets": found, "chance": _percent(chance), "steps": dict(self.steps)}
+            if drawn:
+                found[name]["drawn_valid_accuracies"] = [_percent(inherited(net, a)) for a in drawn]
+        fields = {"supernets": found, "chance": _percent(chance), "steps": dict(self.steps)}
+        if found and drawn:
+            fields["drawn_test_accuracies"] = [round(one, 6) for one in drawn.values()]
+        return fields
 
 
 def at_least(right: int, images: int) -> float:

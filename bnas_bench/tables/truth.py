@@ -124,6 +124,14 @@ class GroundTruth:
         """Architectures that it has at a precision."""
         return len(self._at(precision).texts)
 
+    def drawn(
+        self, number: int, rng: np.random.Generator, precision: str = "W1A1"
+    ) -> dict[Architecture, float]:
+        """So many of the architectures that it holds, or all of them, and their mean test accuracies in %."""
+        columns = self._at(precision)
+        places = rng.permutation(len(columns.texts))[:number]
+        return {self.space.parse(columns.texts[p]): float(columns.mean_N[p]) for p in places}
+
     def frame(self, *, curves: bool = False) -> DataFrame:
         """All trainings, a row each; `frame.attrs["units"]` has the columns' units.
 

@@ -76,5 +76,40 @@ def test_a_budget_that_was_not_spent_is_named(store: Store) -> None:
     assert table.notes[-1] == "Under 97 % of the budget was spent by random (50.0 %)."
 
 
+def test_rank_correlations_are_within_supernets_and_averaged_over_them(store: Store) -> None:
+    alone = [float(x) for x in range(40, 60)]
+    turned = [*alone[:10], *reversed(alone[10:])]  # 45 of 190 pairs the wrong way round
+    found = [ranked(learned(30.0), valid, alone) for valid in (alone, alone, turned)]
+    table = table_of(store, found)
+    assert table is not None
+    (line,) = table.rows
+    tau = (190 - 2 * 45) / 190
+    assert line["tau"].number == pytest.approx((2 + tau) / 3)
+    assert (line["tau"].n, line["tau"].upper) == (3, 1)
+    assert "within one supernet" in table.caption
+    flat = table_of(store, [ranked(learned(30.0), [10.0] * 20, alone)])
+    assert flat is not None
+    assert "all 20 supernet accuracies are equal" in flat.rows[0]["tau"].note
+
+
+def ranked(one: dict[str, Any], valid: list[float], alone: list[float]) -> dict[str, Any]:
+    supernet = one["supernets"]["child.supernet"] | {"drawn_valid_accuracies": valid}
+    return one | {"drawn_test_accuracies": alone, "supernets": {"child.supernet": supernet}}
+
+
+@pytest.mark.parametrize(
+    ("valid", "alone"), [([1.0], [1.0, 2.0]), ([1.0], None), ("x", [1.0]), ([200.0], [1.0])]
+)
+def test_rankings_of_other_lengths_or_kinds_are_no_records(
+    store: Store, valid: Any, alone: Any
+) -> None:
+    (trial,) = trials("random")
+    one = ranked(learned(30.0), valid, alone)
+    if alone is None:
+        del one["drawn_test_accuracies"]
+    put(store, done(trial, 90.0, learned=one))
+    assert "'learned' is" in str(store.state(trial.id).reason)
+
+
 def test_records_from_before_say_nothing(store: Store) -> None:
     assert table_of(store, [{}]) is None

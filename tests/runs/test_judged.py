@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import kendalltau
 
 from bnas_bench.core.architecture import Architecture
 from bnas_bench.core.budgets import BUDGETS
 from bnas_bench.core.errors import BadValue, BudgetExceeded, Damaged
 from bnas_bench.data.datasets import Dataset, load
 from bnas_bench.plugins import making
+from bnas_bench.report.learned import learned_table
 from bnas_bench.runs.judged import judge_of, task_of
 from bnas_bench.runs.request import requested
 from bnas_bench.runs.run import run_trial
@@ -25,6 +27,7 @@ from bnas_bench.tables.contents import Contents
 from bnas_bench.tables.definition import Definition, defined, text
 from bnas_bench.tables.judge import ByTable, Judge, table_of
 from bnas_bench.tables.training import Trainer
+from tests.helpers.records import results
 from tests.helpers.tables import filled, order, row
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -171,6 +174,27 @@ def test_a_trial_is_judged(
     assert elsewhere.table is None
     monkeypatch.setattr(judging, "LEAST", (HELD + 1) / 5044)  # a table that has hardly begun
     assert [one.table for one in requested(*arguments)] == [None]
+
+
+@pytest.mark.usefixtures("committed")
+def test_a_supernet_is_held_against_architectures_of_the_table(store: Store, judge: Judge) -> None:
+    (trial,) = requested("cpnas", "bnas-201", "digits", "quick[passes=500,batch_size=8]", 1)
+    record = run_trial(trial, store)
+    assert record["reason"] is None
+    learned = record["learned"]
+    alone = learned["drawn_test_accuracies"]
+    means = [judge.truth.query(arch).mean for arch in order()[:HELD]]
+    assert sorted(alone) == pytest.approx(sorted(means), abs=1e-6)
+    assert alone != sorted(alone)
+    for supernet in learned["supernets"].values():
+        assert len(supernet["drawn_valid_accuracies"]) == HELD
+    ((setting, rows),) = results(store).settings.items()
+    made = learned_table(setting, rows, "learned")
+    assert made is not None
+    taus = {line["supernet"].text.split(" ")[0]: line["tau"] for line in made.rows}
+    for name, supernet in learned["supernets"].items():
+        tau = kendalltau(supernet["drawn_valid_accuracies"], alone).statistic
+        assert taus[name.removesuffix(".supernet")].number == pytest.approx(tau)
 
 
 def test_a_damaged_table_is_told(committed: Path) -> None:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from torch.optim import SGD
 
 from bnas_bench.core.budget import NetworkSpec
+from bnas_bench.data.datasets import load, task
 from bnas_bench.nn.binary import BinaryConv2d
 from bnas_bench.plugins.registry import find
 from bnas_bench.search.learned import Learned, at_least, signs_changed
+from bnas_bench.search.learning import accuracy
 from bnas_bench.search.relaxed import undecided
+from tests.helpers.trials import BUDGET
 
 
 def supernet():
@@ -55,6 +60,25 @@ def test_steps_are_counted_by_optimiser() -> None:
     for optimiser in (weights, alpha, weights):
         optimiser.step()
     assert watched.steps == {"w": 2, "alpha": 1}
+
+
+def test_drawn_architectures_are_tried_with_inherited_weights() -> None:
+    space, net = find("space", "darts-binary").make({}), supernet()
+    dataset = load("digits", image=8, device="cpu", folder=Path())
+    seen = task(dataset, NetworkSpec((1, 8, 8), 10, 3, 4), BUDGET, np.random.default_rng(0))
+    drawn = {space.sample(np.random.default_rng(k)): 90.0 + k for k in range(3)}
+    watched = Learned({"net": net})
+    (arch, *_) = drawn
+    fields = watched.fields(space, arch, seen, drawn)
+    assert fields["drawn_test_accuracies"] == [90, 91, 92]
+    found = fields["supernets"]["net"]
+    assert found["drawn_valid_accuracies"][0] == found["path_valid_accuracy"]
+    assert found["drawn_valid_accuracies"] == [
+        round(100 * accuracy(net, seen.valid, 64, space.path(one)), 6) for one in drawn
+    ]
+    plain = watched.fields(space, arch, seen)
+    assert "drawn_test_accuracies" not in plain
+    assert "drawn_valid_accuracies" not in plain["supernets"]["net"]
 
 
 def test_the_bound_is_clopper_and_pearsons() -> None:

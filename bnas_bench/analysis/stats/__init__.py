@@ -8,11 +8,9 @@ from bnas_bench.analysis.stats.best import Standing, standing
 from bnas_bench.analysis.stats.bootstrap import (
     FEWEST_RUNS,
     RESAMPLES,
-    RankCorrelation,
     Scores,
     interquartile_mean,
     probability_of_improvement,
-    rank_correlation,
 )
 from bnas_bench.analysis.stats.components import (
     Components,
@@ -33,5 +31,9 @@ from bnas_bench.analysis.stats.contrasts import (
 from bnas_bench.analysis.stats.curves import Band, Curve, anytime, hypervolume, performance_profile
 from bnas_bench.analysis.stats.images import by_image
 from bnas_bench.analysis.stats.means import Summary, summary
-from bnas_bench.analysis.stats.ranks import CriticalDifference, critical_difference
+from bnas_bench.analysis.stats.ranks import (
+    CriticalDifference,
+    critical_difference,
+    rank_correlation,
+)
 from bnas_bench.analysis.stats.values import LEVEL, Better, Estimate, Interval, NotEnough

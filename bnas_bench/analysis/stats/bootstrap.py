@@ -6,14 +6,12 @@ each (stratified), and intervals are percentiles. Of few runs these are too narr
 below `FEWEST_RUNS` a task there is none, and on a single task others are taken that hold.
 
 scipy's `bootstrap` draws the same resamples and gives the same intervals, but takes four to five times
-as long for the few runs that there are (for a rank correlation, one resample at a time, much longer),
-and warns of resamples without a value, which are left out here.
+as long for the few runs that there are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import lcm, sqrt
 
 import numpy as np
@@ -31,7 +29,6 @@ from bnas_bench.analysis.stats.values import (
     count,
     finite,
 )
-from bnas_bench.core.errors import BadValue
 
 RESAMPLES = 2000
 """Bootstrap resamples, as rliable takes for profiles and probabilities."""
@@ -44,15 +41,6 @@ FEWEST_RUNS = 10
 
 Scores = Mapping[str, ArrayLike]
 """The scores of one method: by task, one for each of its runs there."""
-
-
-@dataclass(frozen=True)
-class RankCorrelation:
-    """Of `n` pairs: Kendall's tau-b and Spearman's rho, from -1 to 1."""
-
-    n: int
-    tau: Estimate
-    rho: Estimate
 
 
 def interquartile_mean(scores: Scores, *, seed: int = 0) -> Estimate | NotEnough:
@@ -144,69 +132,6 @@ def _newcombe(theta: float, n: int, m: int) -> Interval | NotEnough:
     lower = brentq(beyond, 0.0, theta - TINY) if theta > TINY else 0.0
     upper = brentq(beyond, theta + TINY, 1.0) if theta < 1 - TINY else 1.0
     return Interval(float(lower), float(upper))
-
-
-def rank_correlation(
-    supernet: ArrayLike, standalone: ArrayLike, *, seed: int = 0
-) -> RankCorrelation | NotEnough:
-    """How well one accuracy of the same architectures ranks the other.
-
-    Pairs are resampled; a resample in which one side is constant has no correlation and is left out.
-    It takes memory for n^2 numbers.
-
-    Args:
-        supernet: accuracies with inherited weights.
-        standalone: those of the same architectures trained alone, in the same order.
-
-    Raises:
-        BadValue: if the two differ in length.
-    """
-    x, y = finite(supernet, "accuracies"), finite(standalone, "accuracies")
-    n = len(x)
-    if n != len(y):
-        raise BadValue(f"{n} and {len(y)} accuracies; give one of each for every architecture")
-    if n < 2:
-        return NotEnough(f"{count(n, 'architecture')}, a rank correlation needs 2")
-    for values, side in ((x, "supernet"), (y, "stand-alone")):
-        if alike(values):
-            return NotEnough(f"all {n} {side} accuracies are equal")
-    tau, rho = (float(values[0]) for values in _correlations(x, y, np.ones((1, n))))
-    if n < FEWEST_RUNS:
-        few = NotEnough(f"{count(n, 'architecture')}, an interval needs {FEWEST_RUNS}")
-        return RankCorrelation(n, Estimate(tau, few), Estimate(rho, few))
-    drawn = np.random.default_rng(seed).integers(n, size=(RESAMPLES, n))
-    drawn = drawn[(np.ptp(x[drawn], axis=1) > 0) & (np.ptp(y[drawn], axis=1) > 0)]
-    taus, rhos = _correlations(x, y, _tally(drawn, n))
-    return RankCorrelation(n, Estimate(tau, percentiles(taus)), Estimate(rho, percentiles(rhos)))
-
-
-def _correlations(x: Array, y: Array, times: Array) -> tuple[Array, Array]:
-    """tau-b and rho of resamples that take pair i so many `times` (resamples, n)."""
-    return _taus(x, y, times), _pearson(_ranks(x, times), _ranks(y, times), times)
-
-
-def _taus(x: Array, y: Array, times: Array) -> Array:
-    a, b = np.sign(x[:, None] - x), np.sign(y[:, None] - y)
-
-    def total(terms: Array) -> Array:
-        return np.sum((times @ terms) * times, axis=1)
-
-    return total(a * b) / np.sqrt(total(np.abs(a)) * total(np.abs(b)))
-
-
-def _ranks(x: Array, times: Array) -> Array:
-    """Mid-ranks of x in resamples that take value i so many `times`, both (resamples, n)."""
-    below, equal = (times @ order.astype(float) for order in (x[:, None] < x, x[:, None] == x))
-    return below + (equal + 1) / 2
-
-
-def _pearson(x: Array, y: Array, times: Array) -> Array:
-    """Pearson's correlation of the rows of x and y, whose columns count so many `times`."""
-    n = times.sum(axis=1, keepdims=True)
-    x, y = (z - (times * z).sum(axis=1, keepdims=True) / n for z in (x, y))
-    return np.sum(times * x * y, axis=1) / np.sqrt(
-        np.sum(times * x**2, axis=1) * np.sum(times * y**2, axis=1)
-    )
 
 
 def by_task(scores: Scores) -> dict[str, Array] | NotEnough:

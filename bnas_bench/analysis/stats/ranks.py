@@ -1,4 +1,5 @@
-"""Several methods over several datasets: average ranks and the critical difference between them.
+"""Ranks: of several methods over several datasets, with the critical difference between them; and of
+architectures by a supernet.
 
 Demšar, "Statistical Comparisons of Classifiers over Multiple Data Sets", JMLR 7 (2006),
 https://jmlr.org/papers/v7/demsar06a.html, sections 3.2.2 and 3.2.4.
@@ -12,13 +13,26 @@ from math import factorial, inf, sqrt
 from operator import itemgetter
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.stats import f as f_distribution
-from scipy.stats import rankdata, studentized_range
+from scipy.stats import kendalltau, rankdata, studentized_range
 
-from bnas_bench.analysis.stats.values import Array, Better, NotEnough, count, finite, rounded
+from bnas_bench.analysis.stats.values import (
+    Array,
+    Better,
+    NotEnough,
+    alike,
+    count,
+    finite,
+    rounded,
+)
+from bnas_bench.core.errors import BadValue
 
 DATASETS, METHODS = 5, 3
 """So many are needed for a critical difference."""
+
+RANKED = 10
+"""Architectures that a rank correlation needs."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +90,29 @@ def critical_difference(
     difference = q * sqrt(k * (k + 1) / (6 * n))
     cliques = _cliques(ranks, difference if p <= alpha else inf)
     return CriticalDifference(ranks, n, chi2, f, p, alpha, difference, cliques)
+
+
+def rank_correlation(supernet: ArrayLike, alone: ArrayLike) -> float | NotEnough:
+    """Kendall's tau-b, from -1 to 1: how well one supernet ranks architectures that were trained alone.
+
+    Accuracies of different supernets share no scale, and so have no rank correlation.
+
+    Args:
+        supernet: accuracies with the weights inherited from one supernet.
+        alone: those of the same architectures trained by themselves, in the same order.
+
+    Raises:
+        BadValue: if the two differ in length.
+    """
+    x, y = finite(supernet, "accuracies"), finite(alone, "accuracies")
+    if len(x) != len(y):
+        raise BadValue(f"{len(x)} and {len(y)} accuracies; give one of each for every architecture")
+    if len(x) < RANKED:
+        return NotEnough(f"{count(len(x), 'architecture')}, a rank correlation needs {RANKED}")
+    for values, side in ((x, "supernet"), (y, "stand-alone")):
+        if alike(values):
+            return NotEnough(f"all {len(x)} {side} accuracies are equal")
+    return float(kendalltau(x, y).statistic)
 
 
 def _ranks(row: Sequence[float], dataset: str, better: Better) -> Array:
