@@ -292,8 +292,9 @@ class _Run:
             self.record |= (spent := _spent(meter))
         if result.heir is not None:
             weights |= _weights(result.heir)
-        ranking = self.rng("ranking", self.trial.dataset)
-        drawn = judge.truth.drawn(RANKED, ranking) if judge else {}
+        drawn = {}
+        if judge:
+            drawn = judge.truth.drawn(RANKED, self.rng("ranking", self.trial.dataset))
         learned = meter.learned.fields(space, result.best, seen, drawn) if meter.learned else {}
         fields = result_fields(result)
         if meter.unspent:

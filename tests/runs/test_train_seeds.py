@@ -83,7 +83,7 @@ def test_killed_between_two_trainings_it_repeats_none(
 
     def epochs() -> dict[str, int]:
         found = {}
-        for file in store.folder(THREE.id).glob("train*.ckpt"):
+        for file in store.trials.rglob("train*.ckpt"):
             with safetensors.safe_open(file, "pt") as opened:
                 header = json.loads(opened.metadata()["content"])["header"]
             found[file.stem] = len(header["log"])
