@@ -52,14 +52,14 @@ class Definition:
     test_images: Count
     seeds: Grid = 8
     channels: Width = 8
-    cells: Few = 8
+    cells: Few = 5
     image: Width | None = None
-    train_images: Count = 300
+    train_images: Count = 150
     valid_images: Count = 200
     mixed: bool = True
-    epochs: Count = 6
+    epochs: Count = 10
     batch_size: Batch = 16
-    lr: Amount = 5e-3
+    lr: Amount = 1e-2
     momentum: BelowOne = 0.9
     weight_decay: Amount = 0.0
     augmented: bool = False
