@@ -24,6 +24,10 @@ from bnas_bench.analysis.summary import SAME, Defaults, machine
 from bnas_bench.core.options import Form, Range
 from bnas_bench.runs.store import DIGESTS, PREDICTIONS, SHOWN, Record, State, Store
 
+JUDGED = ("regret", "percentile")
+"""What a record says where a table has judged its search: points that its best has more, and the per cent
+of what it holds that are worse."""
+
 DRAWS = "random[form=draw]"
 """Architectures drawn at random, of which the relative improvement takes the average."""
 
@@ -36,7 +40,7 @@ class Run:
     """A trial that finished.
 
     Attributes:
-        values: by the names of `MEASURES`; None where the record has none.
+        values: by the names of `MEASURES`, `spent` and `JUDGED`; None where the record has none.
         facts: the fields of `SAME`, `machine` and `code`.
         classes: of the dataset.
         test_images: of the dataset; 0 where the record does not say it.
@@ -210,6 +214,7 @@ def _trial(record: Record) -> Run | Missing:
         return Missing(seed, record["status"], reason, record["id"])
     values = {name: field(record, measure.field) for name, measure in MEASURES.items()}
     values["spent"] = _spent(record)
+    values |= {name: field(record, name) for name in JUDGED}
     facts = {name: record.get(name) for name in SAME} | {
         "machine": machine(record),
         "code": _code(record),

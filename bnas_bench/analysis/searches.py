@@ -42,18 +42,24 @@ def log_entries(lines: Iterable[bytes]) -> list[dict[str, Any]]:
     return json.loads(CHOICES.sub(b"", b"[%b]" % b",".join(lines)))
 
 
-def incumbents(store: Store, run: str) -> tuple[list[float], list[float]]:
-    """Passes and validation accuracy in per cent of a search's incumbents; none without a log."""
-    passes, valid = [], []
+def incumbents(
+    store: Store, run: str, name: str = "valid", unit: float = 100
+) -> tuple[list[float], list[float]]:
+    """Passes and a number of a search's incumbents, as its log has it times `unit`; none without a log.
+
+    `valid` is the validation accuracy in per cent as the search estimates it, `regret` (of unit 1) what
+    the best of a table has more, in points.
+    """
+    passes, values = [], []
     try:
         lines = read_regular(store.folder(run) / "log.jsonl").splitlines()
         for entry in log_entries(line for line in lines if b'"incumbent"' in line):
-            if "valid" in entry:
+            if name in entry:
                 passes.append(float(entry["passes"]))
-                valid.append(100 * float(entry["valid"]))
+                values.append(unit * float(entry[name]))
     except (OSError, *NO_LOG):
         return [], []
-    return (passes, valid) if all(map(isfinite, passes + valid)) else ([], [])
+    return (passes, values) if all(map(isfinite, passes + values)) else ([], [])
 
 
 def losses(store: Store, run: str) -> list[float]:

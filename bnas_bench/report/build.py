@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
@@ -36,6 +37,10 @@ from bnas_bench.runs.store import State, Store
 
 DRAWN = 12
 """Rows whose cells are drawn, those of the settings with most runs: each takes a second."""
+
+
+PLOTTED = 1000
+"""Runs up to which a setting's figures in the page have a mark for each; of more, the files' are shown."""
 
 
 def build(store: Store, origin: Origin, folder: Path | str) -> None:
@@ -190,7 +195,6 @@ def _parts(
     for setting, rows in results.settings.items():
         slug, finished = pictures.slugs[setting], [row for row in rows if row.runs]
         if finished:
-            own = setting in figures
             yield part(
                 slug,
                 setting,
@@ -199,8 +203,15 @@ def _parts(
                 views,
                 tables[setting],
                 figures.get(setting, ()),
-                plots(finished, pictures.looks, pictures.curves(finished), views) if own else {},
+                _plots(finished, pictures, views) if setting in figures else {},
             )
+
+
+def _plots(rows: Sequence[Row], pictures: Pictures, views: Mapping[str, RunView]) -> dict[str, Any]:
+    """The data of a page's own figures; none where there are too many runs for marks."""
+    if sum(len(row.runs) for row in rows) > PLOTTED:
+        return {}
+    return plots(rows, pictures.looks, pictures.curves(rows), views, pictures.regrets(rows))
 
 
 def _facts(results: Results, found: Sequence[Family], drawn: int) -> Iterator[str]:

@@ -97,6 +97,8 @@ class Pictures:
         return [
             self.accuracy(setting, rows),
             self.cost(setting, rows),
+            *self.regret(setting, rows),
+            *self.ranks(setting, rows),
             *self.anytime(setting, rows),
         ]
 
@@ -172,6 +174,53 @@ class Pictures:
                 "estimates it: a line for each seed, those of the other methods in grey. Methods estimate by "
                 f"different means: read each by itself.{unlogged}"
             ),
+        )
+
+    def regrets(self, rows: Sequence[Row]) -> dict[str, list[tuple[list[float], list[float]]]]:
+        """By method the regrets of its searches' incumbents over passes, where a table knows them."""
+        found = {}
+        for row in rows:
+            if any(run.values["regret"] is not None for run in row.runs):
+                logs = [incumbents(self.store, run.id, "regret", 1) for run in row.runs]
+                if logs := [log for log in logs if log[0]]:
+                    found[row.method] = logs
+        return found
+
+    def regret(self, setting: Setting, rows: Sequence[Row]) -> Iterator[Picture]:
+        if not (searches := self.regrets(rows)):
+            return
+        titles = Titles(title=str(setting), x="search passes", y="regret (points)")
+        words = (
+            "What the best of the table has more in test accuracy than the architecture that a search "
+            "would return, mean over the seeds, where the table holds it; "
+        )
+        yield self.picture(
+            partial(figures.curves, searches, titles, known=self.looks),
+            f"regret-{self.slugs[setting]}",
+            f"Regret over passes on {setting}",
+            f"{circumstances(setting, rows)}. {words}{figures.BAND}.",
+            [row for row in rows if row.method in searches],
+            alt=plots.regret_seen(searches),
+            plot="regret",
+            plotted=f"{words}{figures.BAND}.",
+        )
+
+    def ranks(self, setting: Setting, rows: Sequence[Row]) -> Iterator[Picture]:
+        found = {row.method: list(row.by_seed("percentile").values()) for row in rows}
+        if not (found := {method: values for method, values in found.items() if values}):
+            return
+        titles = Titles(title=str(setting), x="worse in the table (%)")
+        words = "How many of what the table holds are worse than what a search found, in per cent"
+        yield self.picture(
+            partial(figures.distribution, found, titles),
+            f"ranks-{self.slugs[setting]}",
+            f"Ranks of what was found on {setting}",
+            f"{circumstances(setting, rows)}. {words}: dots are seeds; boxes their quartiles, diamonds "
+            f"their mean, from {figures.FEWEST} seeds on.",
+            [row for row in rows if row.method in found],
+            alt=plots.ranks_seen(found),
+            plot="ranks",
+            plotted=f"{words}: a bar for every ten per cent, as high as the seeds that end there.",
         )
 
     def profile(self, family: Family) -> Iterator[Picture]:

@@ -8,8 +8,9 @@ rests on, it takes 215 KB of a page, compressed; Vega, Vega-Lite and Vega-Embed 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
+from math import isfinite
 from statistics import fmean
 from typing import Any
 
@@ -17,7 +18,7 @@ import numpy as np
 
 from bnas_bench.analysis.frame import Row, Run
 from bnas_bench.analysis.measures import MEASURES
-from bnas_bench.analysis.stats import Interval, NotEnough, summary
+from bnas_bench.analysis.stats import Band, Curve, Interval, NotEnough, anytime, summary
 from bnas_bench.report.model import RunView
 from bnas_bench.report.style import MARKERS, Look
 from bnas_bench.report.values import seed_text
@@ -48,7 +49,11 @@ Curves = Mapping[str, tuple[Sequence[float], Sequence[float]]]
 
 
 def plots(
-    rows: Sequence[Row], looks: Mapping[str, Look], curves: Curves, views: Mapping[str, RunView]
+    rows: Sequence[Row],
+    looks: Mapping[str, Look],
+    curves: Curves,
+    views: Mapping[str, RunView],
+    regrets: Mapping[str, Sequence[tuple[Sequence[float], Sequence[float]]]],
 ) -> dict[str, Any]:
     """The data, as JSON holds it: methods, their runs, what these found, and their searches' curves.
 
@@ -57,6 +62,7 @@ def plots(
         looks: of all methods of the report; a method's colour is its place among them.
         curves: validation accuracy in per cent over passes.
         views: of the runs, by id.
+        regrets: by method, of its searches over passes.
     """
     places = {name: place for place, name in enumerate(looks)}
     shown = [views[run.id] for row in rows for run in row.runs]
@@ -78,6 +84,7 @@ def plots(
                 "id": run.id,
                 "accuracy": _short(run.values["test_accuracy"]),
                 "costs": [_cost(run.values[key], key) for key in COSTS],
+                "percentile": _short(run.values["percentile"]),
             }
             for place, row in enumerate(rows)
             for run in row.runs
@@ -88,6 +95,12 @@ def plots(
             for run in row.runs
             if run.id in curves
             for x, y in [thinned(*curves[run.id])]
+        ],
+        "regrets": [
+            {"method": place, **mean}
+            for place, row in enumerate(rows)
+            if row.method in regrets
+            for mean in _mean_curve(regrets[row.method])
         ],
         "operations": sorted({option for view in shown for option in operations(view)}),
         "differing": differing(shown),
@@ -130,6 +143,18 @@ def thinned(x: Sequence[float], y: Sequence[float]) -> tuple[list[float], list[f
     return [float(f"{x[k]:.6g}") for k in places], [float(f"{y[k]:.4g}") for k in places]
 
 
+def _mean_curve(
+    runs: Sequence[tuple[Sequence[float], Sequence[float]]],
+) -> Iterator[dict[str, list[float | None]]]:
+    """The mean of curves with its band, at `ENTRIES` places."""
+    found = anytime(runs, np.linspace(0, max(x[-1] for x, _ in runs), ENTRIES))
+    if isinstance(found, Curve):
+        band = found.band if isinstance(found.band, Band) else None
+        lines = {"x": found.x, "y": found.y}
+        lines |= {"lower": band.lower, "upper": band.upper} if band else {}
+        yield {name: [_short(float(v)) for v in line] for name, line in lines.items()}
+
+
 def _mean(row: Row) -> dict[str, float | None]:
     found = summary(row.accuracies())
     if isinstance(found, NotEnough):
@@ -148,7 +173,7 @@ def _cost(value: float | None, key: str) -> float | None:
 
 
 def _short(value: float | None) -> float | None:
-    return None if value is None else float(f"{value:.6g}")
+    return None if value is None or not isfinite(value) else float(f"{value:.6g}")
 
 
 def accuracy_seen(rows: Iterable[Row]) -> str:
@@ -196,6 +221,28 @@ def curves_seen(curves: Mapping[str, Sequence[tuple[Sequence[float], Sequence[fl
         falls = any(b < a for _, y in runs for a, b in pairwise(y))
         words.append(f"{method} {fmean(ends):.1f}{', not always rising' if falls else ''}")
     return f"Validation accuracy in % at the end of each method's searches, on average: {'; '.join(words)}."
+
+
+def regret_seen(
+    searches: Mapping[str, Sequence[tuple[Sequence[float], Sequence[float]]]],
+) -> str:
+    """What the figure of regrets shows: where each method's searches end."""
+    ends = {method: fmean(y[-1] for _, y in runs) for method, runs in searches.items()}
+    words = [
+        f"{method} {end:.2f}" for method, end in sorted(ends.items(), key=lambda pair: pair[1])
+    ]
+    return f"Mean regret in points at the end of the searches, the least first: {', '.join(words)}."
+
+
+def ranks_seen(percentiles: Mapping[str, Sequence[float]]) -> str:
+    """What the histograms of ranks show: each method's median."""
+    middle = {method: float(np.median(values)) for method, values in percentiles.items()}
+    ordered = sorted(middle.items(), key=lambda pair: -pair[1])
+    words = [f"{method} {value:.1f}" for method, value in ordered]
+    return (
+        "Per cent of the table that is worse than what the median seed found, the highest first: "
+        f"{', '.join(words)}."
+    )
 
 
 def ranked(rows: Iterable[Row]) -> dict[str, list[float]]:

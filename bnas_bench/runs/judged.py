@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,3 +62,15 @@ def judged(judge: Judge, space: SearchSpace, arch: Architecture) -> dict[str, An
         "packed_bytes": judge.entry(arch).bytes,
         "packed_reason": "a table says nothing of how long it takes",
     }
+
+
+def with_regrets(
+    judge: Judge, space: SearchSpace, log: Iterable[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """A search's log where each incumbent that the table holds has its `regret`, in points."""
+    entries = []
+    for entry in log:
+        choices = entry.get("choices")
+        regret = judge.regret(Architecture(space.name, choices)) if choices else None
+        entries.append(dict(entry) if regret is None else {**entry, "regret": regret})
+    return entries

@@ -40,7 +40,7 @@ from bnas_bench.runs import predictions
 from bnas_bench.runs.attempt import Attempt
 from bnas_bench.runs.crashes import TRIES, crashes, packing
 from bnas_bench.runs.heir import Heir, accuracies, front_file
-from bnas_bench.runs.judged import judge_of, judged, task_of
+from bnas_bench.runs.judged import judge_of, judged, task_of, with_regrets
 from bnas_bench.runs.network import about, of_trial
 from bnas_bench.runs.packing import TIMED, packed_record, refused, timed
 from bnas_bench.runs.progress import Progress
@@ -188,6 +188,7 @@ class _Run:
         arch = self.search(space, lent, method, searched, judge)
         if judge:
             self.record |= judged(judge, space, arch)
+            self.log = with_regrets(judge, space, self.log)
             return
         with untouched("a network of the space"):
             networks = self.train(space, arch, dataset)

@@ -104,6 +104,15 @@ class Judge:
             self._trained[name] = Columns(trainings_of([row], how), how).entry(0, PRECISION)
         return self._trained[name]
 
+    def regret(self, arch: Architecture) -> float | None:
+        """What the table's best has more than an architecture, in points; None where the table has none.
+
+        Nothing is trained for it.
+        """
+        if not self.truth.holds(arch, PRECISION):
+            return None
+        return round(self.truth.best(PRECISION).mean - self.entry(arch).mean, 6)
+
     def verdict(self, arch: Architecture) -> dict[str, Any]:
         """What a record says of what a search found.
 

@@ -8,7 +8,16 @@ import pytest
 
 from bnas_bench.analysis.frame import Row
 from bnas_bench.report.model import RunView
-from bnas_bench.report.plots import ENTRIES, accuracy_seen, cost_seen, curves_seen, plots, thinned
+from bnas_bench.report.plots import (
+    ENTRIES,
+    accuracy_seen,
+    cost_seen,
+    curves_seen,
+    plots,
+    ranks_seen,
+    regret_seen,
+    thinned,
+)
 from bnas_bench.report.style import looks
 from bnas_bench.runs.store import Store
 from tests.helpers.records import done, put, results, trials
@@ -39,7 +48,7 @@ def test_methods_runs_and_curves(rows: list[Row]) -> None:
         for row in rows
         for run in row.runs
     }
-    found = plots(rows, looks(["darts", "random", "bats"]), {first: ([1, 2], [50, 60])}, views)
+    found = plots(rows, looks(["darts", "random", "bats"]), {first: ([1, 2], [50, 60])}, views, {})
     random, bats = found["methods"]
     assert (random["name"], random["colour"], random["mean"]) == ("random", 1, 91.0)
     # sd 1, t of 2 degrees of freedom 4.30265, over sqrt(3): 2.48414.
@@ -76,6 +85,24 @@ def test_what_is_seen_is_said(rows: list[Row]) -> None:
     assert curves_seen(curves) == (
         "Validation accuracy in % at the end of each method's searches, on average: bats 50.0, not always "
         "rising."
+    )
+
+
+def test_what_a_table_says_of_searches(rows: list[Row]) -> None:
+    views = {run: RunView(id=run, status="ok", command="") for row in rows for run in row.ids}
+    searches = {"bats": [([100, 200], [4.0, 2.0]), ([100, 200], [2.0, 0.0])]}
+    found = plots(rows, looks(["random", "bats"]), {}, views, searches)
+    (curve,) = found["regrets"]
+    assert (curve["method"], curve["x"][-1], len(curve["x"])) == (1, 200, ENTRIES)
+    assert curve["y"][0] is None  # before the first incumbent
+    assert {y for x, y in zip(curve["x"], curve["y"], strict=True) if 100 <= x < 200} == {3}
+    assert (curve["y"][-1], curve["lower"][-1], curve["upper"][-1]) == (1, 0, 2)
+    assert regret_seen({**searches, "random": [([1], [5.0])]}) == (
+        "Mean regret in points at the end of the searches, the least first: bats 1.00, random 5.00."
+    )
+    assert ranks_seen({"random": [10.0, 50.0, 60.0], "bats": [99.0]}) == (
+        "Per cent of the table that is worse than what the median seed found, the highest first: bats 99.0, "
+        "random 50.0."
     )
 
 

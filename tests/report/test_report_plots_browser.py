@@ -20,9 +20,23 @@ SEEDS = 3
 DARK_PAPER = "#15181c"
 
 
+def blank(pictures: Any) -> None:
+    """Instead of drawing: what these tests look at is not in files."""
+    pictures.folder.mkdir(parents=True)
+    for stem, _ in pictures.planned:
+        stem.with_suffix(".svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+
+
+def page_of(store: Store, folder: Path) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(building.Pictures, "draw", blank)
+        building.build(store, Origin("some", "results", defaults), folder)
+    return folder / "index.html"
+
+
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The page of four methods with three seeds each, whose figures in files are blank."""
+    """The page of four methods with three seeds each."""
     store = Store(tmp_path_factory.mktemp("results") / "some")
     for place, (method, level) in enumerate(METHODS.items()):
         for seed, trial in enumerate(trials(method, seeds=SEEDS)):
@@ -32,17 +46,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
             ]
             ops = {"nas-bnn": 1e5 * (place + seed + 1), "honest": 6e4}
             put(store, done(trial, level + seed, ops=ops, latency_ms=None), log)
-
-    def blank(pictures: Any) -> None:
-        pictures.folder.mkdir(parents=True)
-        for stem, _ in pictures.planned:
-            stem.with_suffix(".svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
-
-    folder = tmp_path_factory.mktemp("reports") / "some"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(building.Pictures, "draw", blank)
-        building.build(store, Origin("some", "results", defaults), folder)
-    return folder / "index.html"
+    return page_of(store, tmp_path_factory.mktemp("reports") / "some")
 
 
 def drawn(browser: Browser, file: Path, size: str = "desktop") -> None:
@@ -179,6 +183,38 @@ def test_a_gallery_has_what_each_method_found(browser: Browser, built: Path) -> 
     assert browser.texts(".found > li > a") == list(METHODS)
     assert len(browser.all(".found .cell svg")) == len(METHODS)
     assert browser.texts(".gallery > .operations li") == ["max_pool_3x3"]
+
+
+def test_searches_that_a_table_judged_show_regret_and_ranks(
+    browser: Browser, tmp_path: Path
+) -> None:
+    store = Store(tmp_path / "results" / "some")
+    for method, lag in (("random", 2.0), ("evolution", 1.0)):
+        for seed, trial in enumerate(trials(method, space="bnas-201", seeds=5)):
+            log = [
+                {
+                    "phase": "search",
+                    "passes": 50.0 * k,
+                    "incumbent": "x",
+                    "valid": 0.5,
+                    "regret": lag * 5 / k,
+                }
+                for k in range(1, 6)
+            ]
+            judged = {"regret": lag, "percentile": 75.0 + 5 * seed}
+            found = {"space": "bnas-201", "choices": {"edge(0,1)": "nor_conv_3x3"}}
+            put(store, done(trial, 90 - lag, architecture=found, **judged), log)
+    browser.open(page_of(store, tmp_path / "reports" / "some"))
+    browser.until("return document.querySelectorAll('.drawn > svg').length === 5")
+    assert browser.one("[data-plot=regret] .drawn").get_dom_attribute("aria-label") == (
+        "Mean regret in points at the end of the searches, the least first: evolution 1.00, random 2.00."
+    )
+    assert len(browser.all("[data-plot=regret] [aria-label=line] path")) == 2
+    assert {"random", "evolution"} == set(
+        browser.texts("[data-plot=regret] [aria-label=text] text")
+    )
+    # 75 alone, 80 and 85, 90 and 95: three bars for each method.
+    assert len(browser.all("[data-plot=ranks] [aria-label=rect] rect")) == 6
 
 
 def test_every_series_and_operation_is_seen_in_light_and_in_dark(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau
 
+from bnas_bench.analysis.searches import incumbents
 from bnas_bench.core.architecture import Architecture
 from bnas_bench.core.budgets import BUDGETS
 from bnas_bench.core.errors import BadValue, BudgetExceeded, Damaged
@@ -164,6 +166,18 @@ def test_a_trial_is_judged(
     assert (record["search_images"], record["valid_images"]) == (40, 20)
     assert record["test_images"] == how.test_images
     assert "latency_ms" not in record
+    passes, regrets = incumbents(store, trial.id, "regret", 1)
+    log = [json.loads(line) for line in (store.folder(trial.id) / "log.jsonl").open()]
+    known = [
+        (entry["passes"], judge.regret(Architecture("bnas-201", entry["choices"])))
+        for entry in log
+        if "choices" in entry
+    ]
+    held = [(at, regret) for at, regret in known if regret is not None]
+    assert list(zip(passes, regrets, strict=True)) == held
+    assert judge.regret(order()[HELD]) is None
+    best = max(order()[:HELD], key=lambda arch: judge.truth.query(arch).mean)
+    assert judge.regret(best) == 0
 
     (trained,) = requested(*arguments, train=True)
     assert trained.table is None

@@ -14,6 +14,7 @@ class Plots {
     this.runs = data.runs.map((run) => ({ ...run, method: this.methods[run.method] }));
     this.byId = new Map(this.runs.map((run) => [run.id, run]));
     this.curves = data.curves.map(({ method, id, x, y }) => ({ method: this.methods[method], id, points: x.map((passes, i) => ({ passes, valid: y[i] })) }));
+    this.regrets = data.regrets.map((curve) => ({ ...curve, method: this.methods[curve.method] }));
     this.chosen = 0;
     this.differing = new Set(data.differing);
     this.ink = inks(data.operations);
@@ -172,16 +173,71 @@ class Plots {
     );
   }
 
+  // What a table says the incumbents lack, over passes.
+  regret(width) {
+    const points = this.regrets
+      .filter((curve) => curve.method.on)
+      .flatMap(({ method, x, y, lower, upper }) => x.map((passes, i) => ({ method, passes, regret: y[i], lower: lower?.[i] ?? y[i], upper: upper?.[i] ?? y[i] })))
+      .filter((point) => point.regret !== null);
+    const [name, ink] = [(point) => point.method.name, (point) => point.method.ink];
+    const line = { x: "passes", z: name, curve: "step-after" };
+    const text = (point) => `${name(point)}\n${fixed(point.regret)} points after ${fixed(point.passes)} passes`;
+    return Plot.plot(
+      this.options(width, {
+        height: 360,
+        marginLeft: 44,
+        marginRight: 110,
+        x: { label: "search passes", tickFormat: "~s" },
+        y: { label: "regret (points)", grid: true, zero: true, nice: true },
+        marks: [
+          Plot.areaY(points, { ...line, y1: "lower", y2: "upper", fill: ink, fillOpacity: 0.12 }),
+          Plot.line(points, { ...line, y: "regret", stroke: ink, strokeWidth: 2 }),
+          Plot.text(points, Plot.selectLast({ x: "passes", y: "regret", z: name, text: name, fill: ink, textAnchor: "start", dx: 6 })),
+          Plot.tip(points, Plot.pointer({ x: "passes", y: "regret", title: text, fill: "var(--paper)", stroke: "var(--rule)" })),
+        ],
+      }),
+    );
+  }
+
+  // How many seeds of a method ended in which tenth of the table.
+  ranks(width) {
+    const runs = this.runs.filter((run) => run.method.on && run.percentile !== null);
+    const methods = this.methods.filter((method) => runs.some((run) => run.method === method));
+    const { columns, rows, at } = this.facets(methods, width);
+    const place = { fx: (each) => at(each.method ?? each)[0], fy: (each) => at(each.method ?? each)[1] };
+    return Plot.plot(
+      this.options(width, {
+        height: 80 + 110 * rows,
+        marginLeft: 44,
+        marginTop: 46,
+        x: { label: "worse in the table (%)", domain: [0, 100], ticks: 5 },
+        y: { label: "seeds", grid: true, ticks: 3 },
+        fx: { axis: null, padding: 0.08, domain: d3.range(columns) },
+        fy: { axis: null, padding: 0.3 },
+        marks: [
+          Plot.rectY(runs, Plot.binX({ y: "count" }, { x: "percentile", thresholds: d3.range(0, 101, 10), ...place, fill: (run) => run.method.ink, tip: { fill: "var(--paper)", format: { fx: false, fy: false, fill: false } } })),
+          Plot.ruleY([0], { stroke: "var(--rule)" }),
+          Plot.text(methods, { ...place, text: "name", frameAnchor: "top-left", dy: -14, fontSize: 12, fill: "var(--ink)" }),
+        ],
+      }),
+    );
+  }
+
+  // Where each of several small figures stands.
+  facets(methods, width) {
+    const columns = Math.max(1, Math.min(methods.length, Math.floor(width / FACET)));
+    const places = new Map(methods.map((method, i) => [method, [i % columns, Math.floor(i / columns)]]));
+    return { columns, rows: Math.ceil(methods.length / columns), at: (method) => places.get(method) };
+  }
+
   // Searches over time, a small figure for each method, with the others' searches in grey.
   anytime(width) {
     const curves = this.curves.filter((curve) => curve.method.on);
     const methods = this.methods.filter((method) => curves.some((curve) => curve.method === method));
-    const columns = Math.max(1, Math.min(methods.length, Math.floor(width / FACET)));
-    const at = new Map(methods.map((method, i) => [method, [i % columns, Math.floor(i / columns)]]));
-    const [fx, fy] = [(each) => at.get(each.method)[0], (each) => at.get(each.method)[1]];
+    const { rows, at } = this.facets(methods, width);
+    const [fx, fy] = [(each) => at(each.method ?? each)[0], (each) => at(each.method ?? each)[1]];
     const points = curves.flatMap((curve) => curve.points.map((point) => ({ ...point, method: curve.method, id: curve.id })));
     const line = { x: "passes", y: "valid", z: "id", fx, fy, curve: "step-after" };
-    const rows = Math.ceil(methods.length / columns);
     const text = (point) => `${point.method.name}, seed ${this.byId.get(point.id).seed}\n${fixed(point.valid)} % after ${fixed(point.passes)} passes`;
     return Plot.plot(
       this.options(width, {
@@ -195,7 +251,7 @@ class Plots {
         marks: [
           Plot.line(points, { ...line, facet: "exclude", stroke: "var(--line)", strokeWidth: 0.75 }),
           Plot.line(points, { ...line, stroke: (point) => point.method.ink, strokeWidth: 1.75 }),
-          Plot.text(methods, { fx: (method) => at.get(method)[0], fy: (method) => at.get(method)[1], text: "name", frameAnchor: "top-left", dy: -14, fontSize: 12, fill: "var(--ink)" }),
+          Plot.text(methods, { fx, fy, text: "name", frameAnchor: "top-left", dy: -14, fontSize: 12, fill: "var(--ink)" }),
           Plot.tip(points, Plot.pointer({ x: "passes", y: "valid", fx, fy, title: text, fill: "var(--paper)", stroke: "var(--rule)" })),
         ],
       }),
