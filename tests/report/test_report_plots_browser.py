@@ -210,9 +210,7 @@ def test_searches_that_a_table_judged_show_regret_and_ranks(
         "Mean regret in points at the end of the searches, the least first: evolution 1.00, random 2.00."
     )
     assert len(browser.all("[data-plot=regret] [aria-label=line] path")) == 2
-    assert {"random", "evolution"} == set(
-        browser.texts("[data-plot=regret] [aria-label=text] text")
-    )
+    assert len(browser.all("[data-plot=regret] [aria-label=dot] path")) >= 2
     # 75 alone, 80 and 85, 90 and 95: three bars for each method.
     assert len(browser.all("[data-plot=ranks] [aria-label=rect] rect")) == 6
 

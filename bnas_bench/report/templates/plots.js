@@ -186,13 +186,13 @@ class Plots {
       this.options(width, {
         height: 360,
         marginLeft: 44,
-        marginRight: 110,
+        marginRight: 20,
         x: { label: "search passes", tickFormat: "~s" },
         y: { label: "regret (points)", grid: true, zero: true, nice: true },
         marks: [
           Plot.areaY(points, { ...line, y1: "lower", y2: "upper", fill: ink, fillOpacity: 0.12 }),
           Plot.line(points, { ...line, y: "regret", stroke: ink, strokeWidth: 2 }),
-          Plot.text(points, Plot.selectLast({ x: "passes", y: "regret", z: name, text: name, fill: ink, textAnchor: "start", dx: 6 })),
+          Plot.dot(points.filter((_, i) => i % 12 === 6), { x: "passes", y: "regret", symbol: name, r: 4.5, fill: ink, stroke: ink }),
           Plot.tip(points, Plot.pointer({ x: "passes", y: "regret", title: text, fill: "var(--paper)", stroke: "var(--rule)" })),
         ],
       }),
