@@ -9,10 +9,13 @@ import numpy as np
 from scipy.stats import gamma, norm
 
 from bnas_bench.analysis.stats import (
+    Components,
     Contrast,
     Estimate,
     NotEnough,
     Standing,
+    by_image,
+    components,
     contrast,
     holm,
     interquartile_mean,
@@ -220,6 +223,27 @@ def _difference(kind: str, rng: np.random.Generator, n: int, shared: float) -> b
     return None if isinstance(found, NotEnough) else _holds(Estimate(0, found.interval), 0.0)
 
 
+IMAGES = 360
+"""Test images of the digits."""
+
+
+def _over_images(kind: str, rng: np.random.Generator, n: int) -> bool | None:
+    """Two sets of n networks that are alike, on images of which some are hard for all of them."""
+    image = 1.4 + 0.7 * draws(kind, rng, IMAGES)
+    right = image + 0.7 * draws(kind, rng, 2, n, IMAGES) > 0
+    found = by_image(*right.mean(axis=1))
+    return None if isinstance(found, NotEnough) else _holds(Estimate(0, found.interval), 0.0)
+
+
+SEARCH_SD, TRAINING_SD, TRAININGS = 2.0, 1.0, 3
+"""Of the searches and the trainings that are parted, and the trainings of each search."""
+
+
+def _trained(kind: str, rng: np.random.Generator, n: int) -> Components:
+    searches = SEARCH_SD * draws(kind, rng, n)
+    return components(searches[:, None] + TRAINING_SD * draws(kind, rng, n, TRAININGS))
+
+
 COVERS: Mapping[str, Covers] = {
     "mean, t": _mean_now,
     "interquartile mean, bootstrap (before)": _iqm_before,
@@ -233,6 +257,13 @@ COVERS: Mapping[str, Covers] = {
     ),
     "the same, seeds share 0.8 of the variance": (
         lambda kind, rng, n: _difference(kind, rng, n, 0.8)
+    ),
+    f"difference over {IMAGES} images, of n networks each (now)": _over_images,
+    f"sd of n searches with {TRAININGS} trainings, Williams (now)": (
+        lambda kind, rng, n: _holds(_trained(kind, rng, n).search, SEARCH_SD)
+    ),
+    "sd of their trainings, chi-squared (now)": (
+        lambda kind, rng, n: _holds(_trained(kind, rng, n).training, TRAINING_SD)
     ),
 }
 
@@ -263,8 +294,20 @@ Written by `make statistics`, in some two minutes of one core.
 - **Intervals**: t for means, from three seeds on and within the scale; Tukey and McLaughlin's for the
   interquartile mean; Newcombe's for P(better); Fieller's for RI, which takes the average of at least 20
   drawn architectures. Over several tasks a bootstrap, from ten runs of each on; tasks count alike.
-- **What is not said**: rank correlations between a search's estimate and the truth over the seeds of a
-  method, as each comes from another supernet; and nothing about other datasets, budgets or test images.
+- **Networks over images**: where records have predictions, the networks of two methods are also compared
+  image by image, in a table of its own: the t interval of the differences over the test images
+  (`bnas_bench/analysis/stats/images.py`). It conditions on the networks, and tells these apart, not the
+  methods that found them.
+- **Sources of spread**: `run --train-seeds R` trains what each search finds R times; the accuracy of a trial
+  is their mean, and n counts searches. The analysis of variance parts the standard deviation of searches
+  (Williams' interval) from that of trainings (chi-squared's), and crosses networks with images for that of
+  the test images (`bnas_bench/analysis/stats/components.py`). A training seed belongs to its search and is
+  the same for all methods: one that all searches shared would move them all alike, and no number of
+  searches would average it out. Of values with a long tail these intervals hold less often, as below.
+- **Rank correlations** are within one supernet: where a table judges a trial, its record says how each
+  supernet ranks a hundred architectures of the table, and reports average Kendall's tau-b over supernets.
+- **What is not said**: rank correlations between searches' estimates and the truth over the seeds of a
+  method, as each comes from another supernet; and nothing about other datasets or budgets.
 - **Power**: beside each verdict and by `bnas-bench power NAME --difference X`.
 
 Below, error rates are simulated where the truth is known: {METHODS} methods, each with n seeds whose

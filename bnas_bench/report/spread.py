@@ -34,8 +34,9 @@ def spread_table(setting: Setting, rows: Sequence[Row], name: str, store: Store)
         caption=(
             f"{circumstances(setting, rows)}. Standard deviations [95 % intervals] of the test accuracy: "
             "between searches, when the chance of training is taken off; between trainings of one "
-            "architecture (analysis of variance; intervals of Williams and of chi-squared); and what other "
-            "test images in such a number would change for all networks alike, from the predictions "
+            "architecture (analysis of variance; intervals of Williams and of chi-squared, for normal "
+            "values: with a long tail of bad runs they hold less often, docs/statistics.md); and what "
+            "other test images in such a number would change for all networks alike, from the predictions "
             "(normal over the images). An accuracy elsewhere in this report is the mean over the trainings "
             "of one search, and n counts searches: trainings make its error smaller, not n larger."
         ),

@@ -30,7 +30,8 @@ def test_intervals_cover_what_they_say(name: str, n: int) -> None:
     held, none = coverage(COVERS[name], "normal", n, 1000)
     assert held > 0.92 or none == 1
     held, none = coverage(COVERS[name], "skewed", n, 1000)
-    assert held > 0.82 or none == 1
+    least = 0.74 if name.startswith("sd of") else 0.82  # those say that they are of normal values
+    assert held > least or none == 1
 
 
 @pytest.mark.slow
