@@ -49,7 +49,9 @@ class Grid:
         self.outcome: Outcome = lambda trial: {"test_accuracy": 90.0 + trial.repetition}
         self.trials: list[Trial] = []
 
-    def __call__(self, trials: Sequence[Trial], folder: Path, how: How) -> Iterator[Event]:
+    def __call__(
+        self, trials: Sequence[Trial], folder: Path, how: How, _leave: object
+    ) -> Iterator[Event]:
         self.folder, self.how = folder, how
         for trial in trials:
             self.trials.append(trial)
