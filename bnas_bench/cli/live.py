@@ -31,6 +31,9 @@ PATIENCE = 5
 LEAST, MOST = 10, 60
 """Signs of a curve."""
 
+BESIDE = len("running  ") + len("    100.0 %  ") + len("100.0 % test")
+"""Signs of a line beside its name and its curve."""
+
 
 @click.command()
 @click.argument("name", default="local", shell_complete=NAME)
@@ -43,16 +46,14 @@ def watch(name: str, results: Path, once: bool) -> None:
     the same axes, which stand below. It ends when nothing runs any more, or with Ctrl-C.
     """
     store, curves = folders.named(name, results), Curves(folders.named(name, results))
-    if once or not sys.stdout.isatty():
+    if once or not (sys.stdout.isatty() and sys.stderr.isatty()):
         click.echo("\n".join(lines(name, seen.look(store), curves, 100)))
         return
-    from rich.console import Group
+    from rich.console import Console, Group
     from rich.live import Live
     from rich.text import Text
 
-    from bnas_bench.cli.output import stdout
-
-    idle, console = 0, stdout()
+    idle, console = 0, Console(stderr=True)  # stdout lets nothing move the cursor
     with Live(console=console, auto_refresh=False) as live:
         while idle < PATIENCE:
             found = seen.look(store)
@@ -99,9 +100,7 @@ def lines(name: str, found: Sequence[Seen], curves: Curves, width: int) -> Itera
     last = max((x for x, _ in points), default=0.0)
     low, high = (pick((y for _, y in points), default=0.0) for pick in (min, max))
     names = {one.id: _short(one.id) for one in found}
-    room = (
-        width - max(map(len, names.values()), default=0) - len("running    100.0 %  100.0 % test")
-    )
+    room = width - max(map(len, names.values()), default=0) - BESIDE
     signs = max(LEAST, min(MOST, room))
     for one in found:
         curve = drawn[one.id]
@@ -111,8 +110,8 @@ def lines(name: str, found: Sequence[Seen], curves: Curves, width: int) -> Itera
         yield f"{one.word:7}  {names[one.id]:{wide}}  {plot:{signs}}  {best}  {_end(one)}".rstrip()
     if points:
         yield (
-            f"curves of the incumbents, {100 * low:.1f} to {100 * high:.1f} % of the validation images "
-            f"over 0 to {last:,.0f} passes, with their last value"
+            f"incumbents: {100 * low:.1f} to {100 * high:.1f} % of the validation images over 0 to "
+            f"{last:,.0f} passes"
         )
 
 

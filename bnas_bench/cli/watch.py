@@ -110,7 +110,8 @@ class Watch:
         name = self.names[event.trial_id]
         match event.kind:
             case "progress":
-                self.running[event.trial_id].advance(event, time.monotonic())
+                if (one := self.running.get(event.trial_id)) is not None:
+                    one.advance(event, time.monotonic())
             case "note":
                 self._say(f"{name}: {event.text}")
             case "started":

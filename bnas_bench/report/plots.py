@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from bnas_bench.analysis.frame import Row, Run
-from bnas_bench.analysis.measures import MEASURES
+from bnas_bench.analysis.measures import MEASURES, TIMES
 from bnas_bench.analysis.stats import Band, Curve, Interval, NotEnough, anytime, summary
 from bnas_bench.report.model import RunView
 from bnas_bench.report.style import MARKERS, Look
@@ -67,7 +67,7 @@ def plots(
     places = {name: place for place, name in enumerate(looks)}
     shown = [views[run.id] for row in rows for run in row.runs]
     return {
-        "costs": [MEASURES[key].title for key in COSTS],
+        "costs": [_title(key, rows) for key in COSTS],
         "methods": [
             {
                 "name": row.method,
@@ -111,6 +111,12 @@ def plots(
             if views[found.id].architecture
         ],
     }
+
+
+def _title(key: str, rows: Sequence[Row]) -> str:
+    """What an axis shows, and whether it is to be relied on."""
+    is_spoilt = key in TIMES and any(run.crowded for row in rows for run in row.runs)
+    return MEASURES[key].title + ", not reliable" * is_spoilt
 
 
 def operations(view: RunView) -> list[str]:

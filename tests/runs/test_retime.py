@@ -16,6 +16,7 @@ from bnas_bench.core.errors import BadValue
 from bnas_bench.cost.latency import Latency
 from bnas_bench.plugins.recorded import defaults
 from bnas_bench.report.answer import answer
+from bnas_bench.report.plots import _title
 from bnas_bench.report.values import mean
 from bnas_bench.runs import retime as module
 from bnas_bench.runs.retime import retime
@@ -56,6 +57,8 @@ def test_what_was_timed_in_a_crowd_says_so_everywhere(
         assert mean(rows["cpnas"], name, MEASURES[name]).note == CROWDED
         assert mean(rows["random"], name, MEASURES[name]).note == ""
     assert mean(rows["cpnas"], "ops", MEASURES["ops"]).note == ""
+    assert _title("packed_latency_ms", [rows["cpnas"]]) == "packed latency (ms), not reliable"
+    assert _title("packed_latency_ms", [rows["random"]]) == "packed latency (ms)"
     said = " ".join(answer([*rows.values()]).shown)
     assert said.count("0.25 ms (not reliable") == said.count("cpnas (")
     lines = succeed("table").splitlines()
