@@ -90,7 +90,7 @@ def test_no_number_is_cut_and_no_line_is_too_long(
 ) -> None:
     lines = on_a_terminal(monkeypatch, width, "table", "digits-quick")
     assert max(map(len, lines)) <= width
-    (row,) = [line for line in lines if line.split()[:2] == ["dcpnas", "3"]]
+    (row,) = [line.replace(" (1)", "") for line in lines if line.split()[:2] == ["dcpnas", "3"]]
     whole = "dcpnas 3 92.04 ± 3.73 0.434 0.15 356.0 40.0 12.14 28,186 42.9 29,952"
     assert whole.startswith(" ".join(row.split()))
     shown = {40: 3, 80: 7, 120: 11, 200: 11}[width]
