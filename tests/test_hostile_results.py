@@ -116,7 +116,9 @@ def test_an_edited_accuracy_is_seen(store: Store) -> None:
 
 
 @pytest.mark.sample(1)
-@pytest.mark.parametrize("name", ["log.jsonl", "front.json", "arch.json"])
+@pytest.mark.parametrize(
+    "name", ["predictions.safetensors", "log.jsonl", "front.json", "arch.json"]
+)
 def test_a_report_shows_nothing_that_its_record_does_not_vouch_for(store: Store, name: str) -> None:
     trial_id = store.ids()[0]
     record = store.read(trial_id) or {}

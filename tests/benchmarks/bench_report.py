@@ -1,6 +1,8 @@
-"""How long a report of 10,000 records takes, and how much memory: synthetic records, two shapes.
+"""How long the table and the report of 10,000 records take, and how much memory: synthetic records, two
+shapes.
 
-The seconds depend on what else the machine does. Nothing here passes or fails by a time.
+The seconds depend on what else the machine does, those of the CPU less so. Nothing here passes or fails by
+a time.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from resource import RUSAGE_CHILDREN, getrusage
 from time import perf_counter, sleep
 
 import numpy as np
@@ -17,13 +20,17 @@ import pytest
 
 from bnas_bench.core.files import sha256
 from bnas_bench.plugins.registry import find, names
-from bnas_bench.runs.record import encode
-from bnas_bench.runs.store import Store
+from bnas_bench.runs import record as records
+from bnas_bench.runs.predictions import encode
+from bnas_bench.runs.store import PREDICTIONS, Store
 from bnas_bench.runs.trial import Trial
 from tests.helpers.records import done, trials
 
 ENTRIES = 12
 """Incumbents, and epochs of the final training, in a log: as many as at `quick`."""
+
+IMAGES = 360
+"""Test images of the digits."""
 
 VARIANTS = [f"dcpnas[lam={lam}]" for lam in (0, 0.001, 0.01, 0.1, 1, 2, 3, 4, 5, 6)]
 DATASETS = [f"imagefolder:data/synthetic-{k}" for k in range(10)]
@@ -50,6 +57,7 @@ def synthetic(store: Store, found: list[Trial]) -> None:
     """Write records and logs with random numbers, of the size that real ones have."""
     rng = np.random.default_rng(0)
     space = find("space", "darts-binary").make({})
+    labels = rng.integers(10, size=IMAGES)
     conventions = ("dcp-nas", "nas-bnn", "bireal", "reactnet", "cp-nas", "bars-64", "honest", "all")
     for trial in found:
         folder = store.folder(trial.id)
@@ -62,9 +70,13 @@ def synthetic(store: Store, found: list[Trial]) -> None:
         ]
         log += [{"phase": "train", "epoch": k, "loss": 1 / (k + 1)} for k in range(ENTRIES)]
         lines = "".join(f"{json.dumps(entry)}\n" for entry in log).encode()
+        is_wrong = rng.random(IMAGES) < rng.normal(0.08, 0.02)
+        predictions = encode(((labels + is_wrong) % 10)[None], labels, 10)
         record = done(
             trial,
-            round(float(rng.normal(92, 2)), 4),
+            round(100 * float(1 - is_wrong.mean()), 6),
+            test_images=IMAGES,
+            predictions_sha256=sha256(predictions),
             architecture=arch.to_json(),
             architecture_id=arch.id,
             ops=dict.fromkeys(conventions, ops),
@@ -74,8 +86,9 @@ def synthetic(store: Store, found: list[Trial]) -> None:
             log_sha256=sha256(lines),
             **{f"measured_{k}": float(rng.normal()) for k in range(30)},
         )
-        (folder / "record.json").write_bytes(encode(record))
+        (folder / "record.json").write_bytes(records.encode(record))
         (folder / "log.jsonl").write_bytes(lines)
+        (folder / PREDICTIONS).write_bytes(predictions)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -83,22 +96,28 @@ def test_ten_thousand_records(shape: str, tmp_path: Path) -> None:
     found = list(expanded(shape))
     assert len(found) == 10_000
     synthetic(Store(tmp_path / "results" / "synthetic"), found)
+    print(f"\n10,000 synthetic records, {shape}")
+    for command in ("table", "report"):
+        print(f"  {command}: {taken(command, tmp_path)}")
+    page = (tmp_path / "reports" / "synthetic" / "index.html").stat().st_size
+    print(f"  page: {page / 2**20:.1f} MiB")
+
+
+def taken(command: str, folder: Path) -> str:
+    """What a command takes, all its processes together."""
     program = Path(sys.executable).with_name("bnas-bench")
-    began = perf_counter()
+    began, before = perf_counter(), getrusage(RUSAGE_CHILDREN)
     process = subprocess.Popen(
-        [program, "report", "synthetic"], cwd=tmp_path, stdout=subprocess.DEVNULL
+        [program, command, "synthetic"], cwd=folder, stdout=subprocess.DEVNULL
     )
     most = 0
     while process.poll() is None:
         most = max(most, held(process.pid))
         sleep(0.5)
-    seconds = perf_counter() - began
+    seconds, after = perf_counter() - began, getrusage(RUSAGE_CHILDREN)
     assert process.returncode == 0
-    page = (tmp_path / "reports" / "synthetic" / "index.html").stat().st_size
-    print(
-        f"\n10,000 synthetic records, {shape}: {seconds:.1f} s, at most {most / 2**10:,.0f} MiB "
-        f"(all its processes), page {page / 2**20:.1f} MiB"
-    )
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return f"{seconds:.1f} s, {cpu:.1f} s of CPU, at most {most / 2**10:,.0f} MiB"
 
 
 def held(pid: int) -> int:
