@@ -9,9 +9,8 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import brentq
-from scipy.special import fdtrc, stdtr, stdtrit
-from scipy.stats import mannwhitneyu, nct, rankdata
+from scipy.special import fdtrc, nctdtrinc, stdtr, stdtrit
+from scipy.stats import mannwhitneyu, rankdata
 
 from bnas_bench.analysis.stats.values import (
     LEVEL,
@@ -255,5 +254,4 @@ def seeds_needed(sd: float, difference: float, comparisons: int = 1) -> int | No
 def _shift(df: float, comparisons: int) -> float:
     """The noncentrality at which a two-sided t test at ALPHA / comparisons has `POWER`."""
     critical = float(stdtrit(df, 1 - ALPHA / comparisons / 2))
-    start = critical + 1.0
-    return float(brentq(lambda shift: nct.sf(critical, df, shift) - POWER, 0.0, 10 * start))
+    return float(nctdtrinc(df, 1 - POWER, critical))
