@@ -76,10 +76,9 @@ def _values(
         return {key: missing(found.reason) for key in COLUMNS}
     ids = [*row.ids, *base.ids]
     least = found.detectable()
+    n, m = (sum(max(1, len(run.trainings)) for run in side.runs) for side in (row, base))
     return {
-        "networks": Value(
-            text=f"{len(row.runs)} and {len(base.runs)}", number=len(row.runs), runs=ids
-        ),
+        "networks": Value(text=f"{n} and {m}", number=n, runs=ids),
         "difference": estimate(
             Estimate(found.difference, found.interval), ids, len(ids), "+.2f", kind="measured"
         ),

@@ -12,6 +12,7 @@ from bnas_bench.analysis.stats import Estimate, components
 from bnas_bench.analysis.summary import summarise, table
 from bnas_bench.analysis.table import Table
 from bnas_bench.report.contrasts import against_random
+from bnas_bench.report.images import images_table
 from bnas_bench.report.spread import spread_table
 from bnas_bench.runs.store import Record, Store
 from tests.helpers.records import failed, put, put_predicted, results, trials
@@ -64,6 +65,9 @@ def test_trainings_of_one_search_are_one_run(store: Store) -> None:
     compared = against_random(setting, rows, "random")
     assert compared is not None
     assert compared.rows[0]["n"].text == str(SEEDS)
+    networks = images_table(setting, rows, "images", store)
+    assert networks is not None
+    assert networks.rows[0]["networks"].text == f"{SEEDS * TRAININGS} and {SEEDS * TRAININGS}"
     assert setting.budget == f"smoke[train_seeds={TRAININGS}]"
 
 
