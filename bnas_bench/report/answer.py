@@ -64,6 +64,10 @@ def _headline(told: Told | None, compared: Sequence[Row]) -> str:
     if told is None:
         if any(row.method == RANDOM for row in compared):
             return "Random sampling alone has run here: there is no search to compare with it."
+        if others := [row.method for row in compared if row.method.startswith(f"{RANDOM} (")]:
+            return (
+                f"No search is compared with random sampling, which ran here as {listed(others)}."
+            )
         return "Random sampling has no run here: whether a search beats it is not known."
     tested = [m for m, contrast in told.found.items() if not isinstance(contrast, NotEnough)]
     if not tested:

@@ -31,7 +31,7 @@ from bnas_bench.core.errors import BadValue
 from bnas_bench.report.embed import BLOCK, beside, blocks, packed
 from bnas_bench.report.model import Part, Picture, Report, RunView
 
-PLAIN = 100
+PLAIN = 50
 """With up to so many runs a page also says them without JavaScript: each takes 6 KB more then."""
 
 SHORT = frozenset(

@@ -80,6 +80,18 @@ def test_nothing_to_compare(store: Store, method: str, headline: str) -> None:
     assert answered(store, **{method: NEAR}).headline == headline
 
 
+def test_random_sampling_of_two_versions_is_named(store: Store) -> None:
+    for method in ("random", "bats"):
+        for seed, trial in enumerate(trials(method, seeds=4)):
+            source = f"{seed // 2}" * 12 if method == "random" else "0" * 12
+            put(store, done(trial, NEAR[seed], method_source=source))
+    ((_, rows),) = results(store).settings.items()
+    assert answer(rows).headline == (
+        "No search is compared with random sampling, which ran here as random (code 000000000000) and random "
+        "(code 111111111111)."
+    )
+
+
 def test_budgets_have_short_names() -> None:
     names = ["quick", "smoke[passes=16000]", "quick[epochs=5]", "paper"]
     assert short_budgets(names) == {

@@ -271,9 +271,9 @@ def test_every_value_says_what_it_is(tmp_path: Path) -> None:
     assert [a["href"] for a, _ in found.all("a") if "note" in a["href"]] == ["#table-t-note-1"] * 2
 
 
-def test_a_small_report_spells_its_runs_out_without_javascript(sample: tuple[Report, str]) -> None:
-    report, text = sample
-    found = Reading(text)
+def test_a_small_report_spells_its_runs_out_without_javascript(tmp_path: Path) -> None:
+    report = sample_report(tmp_path, seeds=4)
+    found = Reading(page(report, tmp_path))
     articles = [attributes["id"] for attributes, _ in found.all("article")]
     assert articles == [f"run={run.id}" for run in report.runs]
     commands = [text for _, text in found.all("code")]

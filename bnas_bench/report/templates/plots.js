@@ -1,6 +1,6 @@
 // Figures: drawn from a part's data by Observable Plot, which the page holds compressed.
 
-const NAMED = 520; // pixels of width from which on names stand beside their rows
+const NAMED = 520; // pixels of width from which on names that fit stand beside their rows, not above
 const FACET = 250; // pixels that one of several small figures has at least
 const SPREAD = 50; // times its least value that a cost reaches before its axis is logarithmic
 
@@ -101,13 +101,18 @@ class Plots {
     return this.runs.filter((run) => run.method.on && run.accuracy !== null);
   }
 
+  // The costs of a run that are known, by their titles.
+  costsOf(run) {
+    return this.costs.flatMap((title, i) => (run.costs[i] === null ? [] : [[title, fixed(run.costs[i])]]));
+  }
+
   said(run) {
-    const costs = this.costs.flatMap((title, i) => (run.costs[i] === null ? [] : [`${title} ${fixed(run.costs[i])}`]));
+    const costs = this.costsOf(run).map(([title, text]) => `${title} ${text}`);
     return `${run.method.name}, seed ${run.seed}: ${fixed(run.accuracy)} %; ${costs.join(", ")}`;
   }
 
   tip(run) {
-    const costs = this.costs.flatMap((title, i) => (run.costs[i] === null ? [] : [`${title}: ${fixed(run.costs[i])}`]));
+    const costs = this.costsOf(run).map(([title, text]) => `${title}: ${text}`);
     return [`${run.method.name}, seed ${run.seed}`, `test accuracy (%): ${fixed(run.accuracy)}`, ...costs].join("\n");
   }
 
@@ -127,14 +132,15 @@ class Plots {
   }
 
   accuracy(width) {
-    const [methods, named] = [this.shown, width >= NAMED];
-    const longest = Math.max(0, ...methods.map((method) => method.name.length));
+    const methods = this.shown;
+    const names = 24 + 6.6 * Math.max(0, ...methods.map((method) => method.name.length)); // pixels of the longest
+    const named = width >= NAMED && names < 0.42 * width;
     const row = (each) => (each.method ?? each).name;
     const middle = named ? 0 : 6;
     return Plot.plot(
       this.options(width, {
         height: 70 + methods.length * (named ? 34 : 46),
-        marginLeft: named ? Math.min(20 + 7 * longest, width / 3) : 12,
+        marginLeft: named ? names : 12,
         marginRight: 20,
         x: { label: "test accuracy (%)", grid: true, nice: true },
         y: { type: "point", domain: methods.map(row), label: null, axis: named ? "left" : null, tickSize: 0, padding: 0.6 },
@@ -303,8 +309,7 @@ function searched(plots, run) {
 }
 
 function costs(plots, run) {
-  const known = plots.costs.flatMap((title, i) => (run.costs[i] === null ? [] : [[title, fixed(run.costs[i])]]));
-  return pairs(Object.fromEntries([["test accuracy (%)", fixed(run.accuracy)], ...known]));
+  return pairs(Object.fromEntries([["test accuracy (%)", fixed(run.accuracy)], ...plots.costsOf(run)]));
 }
 
 // Draw into a box of the panel as soon as it has a width, and anew when that changes.
