@@ -17,6 +17,8 @@ from tests.report.test_report_figures import contrast_on
 
 METHODS = {"random": 90.0, "bats": 94.0, "cpnas": 91.0, "dcpnas[lam=0.0]": 92.0}
 SEEDS = 3
+BUDGET = "smoke[passes=4000,batch_size=16,search_fraction=0.5,epochs=2,search.image=8]"
+"""Whose name is too long for a phone."""
 DARK_PAPER = "#15181c"
 
 
@@ -39,7 +41,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of four methods with three seeds each."""
     store = Store(tmp_path_factory.mktemp("results") / "some")
     for place, (method, level) in enumerate(METHODS.items()):
-        for seed, trial in enumerate(trials(method, seeds=SEEDS)):
+        for seed, trial in enumerate(trials(method, seeds=SEEDS, budget=BUDGET)):
             log = [
                 {"phase": "search", "passes": 100.0 * k, "incumbent": "x", "valid": k / 20}
                 for k in range(1, 15)
@@ -60,7 +62,8 @@ def test_the_answer_and_the_first_figure_stand_first_and_nothing_overflows(
     browser: Browser, built: Path, size: str
 ) -> None:
     drawn(browser, built, size)
-    assert browser.js("const e = document.documentElement; return e.scrollWidth <= e.clientWidth")
+    fits = "const e = document.documentElement; return e.scrollWidth <= e.clientWidth"
+    assert browser.js(fits)
     top = "return document.querySelector(arguments[0]).getBoundingClientRect().top"
     assert browser.js(top, ".answer h2") < SIZES[size][1] / 2
     assert (
@@ -69,6 +72,8 @@ def test_the_answer_and_the_first_figure_stand_first_and_nothing_overflows(
     )
     share = "const s = document.querySelector('[data-plot=anytime] svg').getBoundingClientRect();"
     assert browser.js(share + "return s.width / document.querySelector('main').clientWidth") > 0.97
+    browser.js("document.querySelectorAll('details').forEach((fold) => (fold.open = true))")
+    assert browser.js(fits)
 
 
 def test_every_run_has_a_mark_that_says_it_and_opens_it(browser: Browser, built: Path) -> None:
@@ -89,7 +94,7 @@ def test_every_run_has_a_mark_that_says_it_and_opens_it(browser: Browser, built:
     assert "test accuracy (%): 95" in tip
     mark.click()
     browser.runs()
-    assert browser.one("dialog h2").text == trials("bats", seeds=2)[1].id
+    assert browser.one("dialog h2").text == trials("bats", seeds=2, budget=BUDGET)[1].id
 
 
 def test_the_keyboard_goes_from_mark_to_mark_and_opens_a_run(browser: Browser, built: Path) -> None:
@@ -142,7 +147,7 @@ def test_accuracy_stands_against_any_cost_that_is_there(browser: Browser, built:
 def test_a_run_shows_its_seeds_its_search_what_it_found_and_in_what_it_differs(
     browser: Browser, built: Path
 ) -> None:
-    own = [trial.id for trial in trials("dcpnas[lam=0.0]", seeds=SEEDS)]
+    own = [trial.id for trial in trials("dcpnas[lam=0.0]", seeds=SEEDS, budget=BUDGET)]
     browser.open(built, f"#run={own[1]}")
     browser.until("return document.querySelectorAll('dialog .drawn svg').length === 2")
     seeds = browser.all("dialog .strip a")
