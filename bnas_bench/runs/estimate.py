@@ -11,6 +11,7 @@ from statistics import median
 from typing import Any
 
 from bnas_bench.core.errors import Damaged
+from bnas_bench.core.files import canonical
 from bnas_bench.plugins.spec import changed, label
 from bnas_bench.runs.store import Record, read_record
 from bnas_bench.runs.trial import Trial
@@ -57,12 +58,18 @@ class Estimates:
     def __init__(self, results: Path) -> None:
         self.results = results
         self._known: dict[str, list[Record]] = {}
+        self._found: dict[str, Took | None] = {}
 
     def of(self, trial: Trial) -> Took | None:
         """What it will take: as trials of the same configuration took, or else of the same method
         with other options, or else of any method there; None if there are none."""
-        name = trial.id.rpartition("-s")[0]
         wanted = _without_seed(trial.config())
+        if (key := canonical(wanted)) not in self._found:
+            self._found[key] = self._of(trial, wanted)
+        return self._found[key]
+
+    def _of(self, trial: Trial, wanted: dict[str, Any]) -> Took | None:
+        name = trial.id.rpartition("-s")[0]
         alike = self._records(name, trial)
         if same := [r for r in alike if _without_seed(r["config"]) == wanted]:
             return _middle(same)
