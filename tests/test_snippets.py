@@ -60,7 +60,8 @@ def parsed(text: str) -> click.Command:
     if name not in main.commands:
         raise click.UsageError(f"there is no command {name}")
     command = main.commands[name]
-    command.make_parser(click.Context(command)).parse_args(arguments)
+    context = main.make_context("bnas-bench", [], resilient_parsing=True)  # click keeps its -h
+    command.make_parser(click.Context(command, parent=context)).parse_args(arguments)
     return command
 
 
