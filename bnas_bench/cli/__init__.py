@@ -16,6 +16,7 @@ from bnas_bench import __version__
 from bnas_bench.cli import groups
 from bnas_bench.cli.architectures import measure, show
 from bnas_bench.cli.audit import audit
+from bnas_bench.cli.backends import cancel
 from bnas_bench.cli.demo import demo
 from bnas_bench.cli.latency import latency
 from bnas_bench.cli.latency_table import latency_table
@@ -99,7 +100,7 @@ def main() -> None:
 
 groups.add(
     main,
-    *(demo, run, status, watch, retime, remove, tabulate),
+    *(demo, run, status, watch, cancel, retime, remove, tabulate),
     *(table, show, compare, report, export, power, truth, agreement, ranking),
     *(measure, pack, export_network, latency, latency_table),
     *(papers, reproduce, audit),

@@ -23,6 +23,7 @@ FIELDS = {
     "set": "settings",
     "train": "train",
     "name": "name",
+    "backend": "backend",
     "threads": "threads",
 }
 """The names in the file, those of the options, and the parameters of `run`: what the records depend on,
@@ -50,7 +51,9 @@ def read(path: Path) -> dict[str, Any]:
             value = [value] if isinstance(value, str) else value
             if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
                 raise BadValue(f"'{key}' in {path} is no text and no list of texts")
-        elif not isinstance(value, bool if key == "train" else str if key == "name" else int):
+        elif not isinstance(
+            value, bool if key == "train" else str if key in ("name", "backend") else int
+        ):
             raise BadValue(f"'{key}' in {path} is {value!r}: write it as --{key} takes it")
         found[FIELDS[key]] = value
     return found
@@ -97,7 +100,7 @@ def grid_options(command: Callable[..., None]) -> Callable[..., None]:
             expose_value=False,
             callback=_default,
             help="A TOML file of these options: method, space, dataset, budget, seeds, seed, set, train, "
-            "name, threads; the command line overrules it.",
+            "name, backend, threads; the command line overrules it.",
         ),
     ):
         command = decorate(command)

@@ -14,6 +14,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
         "run": "bnas-bench run --method random,dcpnas --space darts-binary --seeds 5",
         "status": "bnas-bench status local",
         "watch": "bnas-bench watch local",
+        "cancel": "bnas-bench cancel local",
         "retime": "bnas-bench retime digits-quick",
         "remove": "bnas-bench remove local --state failed",
         "tabulate": "bnas-bench tabulate --space bnas-201 --dataset digits --hours 1",

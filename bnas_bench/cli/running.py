@@ -16,6 +16,7 @@ import click
 from bnas_bench.cli.durations import about
 from bnas_bench.core.options import Threads, form_of
 from bnas_bench.plugins.spec import read_number
+from bnas_bench.runs import slurm
 from bnas_bench.runs.estimate import Estimates, names
 from bnas_bench.runs.folders import check_name
 from bnas_bench.runs.grid import run_all
@@ -69,21 +70,29 @@ def watched(
             from bnas_bench.runs.events import Events
 
             show = Events(store, watch.show).show
-        leave = Event()
-        with _heeding(leave):
-            return run_all(trials, store, how, show, leave)
+        with _heeding() as (leave, heard):
+            records = run_all(trials, store, how, show, leave)
+        if signal.SIGUSR1 in heard and any("status" not in record for record in records):
+            slurm.requeue()
+        return records
 
 
 @contextmanager
-def _heeding(leave: Event) -> Iterator[None]:
-    """At SIGTERM or SIGUSR1 the trials save and end, and with them the command."""
+def _heeding() -> Iterator[tuple[Event, list[int]]]:
+    """At SIGTERM or SIGUSR1 the trials save and end, and with them the command: that, and what was heard."""
+    leave, heard = Event(), list[int]()
+
+    def heed(number: int, _: object) -> None:
+        heard.append(number)
+        leave.set()
+
     numbers = (signal.SIGTERM, signal.SIGUSR1)
     if current_thread() is not main_thread():
-        yield
+        yield leave, heard
         return
-    before = [signal.signal(number, lambda *_: leave.set()) for number in numbers]
+    before = [signal.signal(number, heed) for number in numbers]
     try:
-        yield
+        yield leave, heard
     finally:
         for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)

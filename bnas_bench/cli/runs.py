@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bnas_bench import api
+from bnas_bench.cli.backends import Where, somewhere
 from bnas_bench.cli.completion import BUDGET, DATASET, METHOD, NAME, SPACE
 from bnas_bench.cli.grids import grid_options
 from bnas_bench.cli.grids import write as write_grid
@@ -92,6 +93,7 @@ REPORTS = "Folder of all reports; NAME's own in it is replaced."
 @RESULTS
 @grid_options
 @runs_trials
+@somewhere
 @LOG
 @click.option("--reports", type=FOLDER, default="reports", show_default=True, help=REPORTS)
 @click.option("--page/--no-page", default=True, help="Write the report of NAME at the end.")
@@ -111,6 +113,7 @@ def run(
     name: str,
     results: Path,
     how: How,
+    where: Where,
     log: str | None,
     save_grid: Path | None,
     reports: Path,
@@ -125,14 +128,18 @@ def run(
     several, separated by commas. Trials that are done are skipped, those that were killed go on.
     """
     grid = (methods, spaces, datasets, budgets, seeds, seed, settings)
-    trials = requested(*grid, train=train, train_seeds=train_seeds)
+    trials = where.of(requested(*grid, train=train, train_seeds=train_seeds))
     store = Store(results / name)
-    if save_grid is not None:
+    if save_grid is not None and where.only is None:
         write_grid(save_grid, click.get_current_context().params)
         click.echo(f"wrote {save_grid}", err=True)
     if dry_run:
         plan(trials, store, how)
         return
+    if where.backend == "slurm":
+        where.submit(trials, store, how)
+        return
+    how = where.how(how)
     from bnas_bench.analysis.records import to_frame
 
     frame = to_frame(watched(how, trials, store, log))

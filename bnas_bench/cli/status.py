@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -13,7 +14,7 @@ from bnas_bench.cli.completion import NAME
 from bnas_bench.cli.durations import about, result
 from bnas_bench.cli.running import RESULTS
 from bnas_bench.core.errors import BadValue, UnknownName
-from bnas_bench.runs import folders, seen
+from bnas_bench.runs import folders, seen, slurm
 from bnas_bench.runs.seen import ORDER, Seen
 
 COLOURS = {"running": "cyan", "killed": "yellow", "failed": "red", "damaged": "red", "ok": "green"}
@@ -30,7 +31,8 @@ def status(name: str, results: Path, as_json: bool) -> None:
     process, and the same command of `run` goes on with it; failed: it ended by an error of its own;
     refused: the method cannot run there; damaged: a file of it cannot be trusted.
     """
-    found = seen.look(folders.named(name, results))
+    store = folders.named(name, results)
+    found = _with_queue(seen.look(store), slurm.queued(store))
     if as_json:
         click.echo(json.dumps([_plain(one) for one in found], indent=2))
         return
@@ -39,6 +41,20 @@ def status(name: str, results: Path, as_json: bool) -> None:
         click.echo(f"{word}  {one.id}  {told(one)}".rstrip())
     counts = Counter(one.word for one in found)
     click.echo(", ".join(f"{counts[word]} {word}" for word in ORDER if counts[word]))
+
+
+def _with_queue(found: Sequence[Seen], queued: Mapping[str, str]) -> list[Seen]:
+    """Trials, where those that SLURM has are not killed but wait for it."""
+    return [
+        replace(one, word="waiting", phase="", reason=f"{queued[one.id]}{_begun(one)}")
+        if one.id in queued and one.word in ("waiting", "killed")
+        else one
+        for one in found
+    ]
+
+
+def _begun(one: Seen) -> str:
+    return f", {one.phase} {one.done:.0%}" if one.phase else ""
 
 
 def told(one: Seen) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bnas_bench.core.errors import BadValue, UnknownName
+from bnas_bench.runs.seen import PLANNED
 from bnas_bench.runs.store import Store
 
 LONGEST_NAME = 200
@@ -37,7 +38,8 @@ def named(name: str, results: Path | str = "results") -> Store:
     if len((path := Path(name)).parts) > 1:
         results, name = path.parent, path.name
     folder = Path(results)
-    known = [path.parent.name for path in folder.glob("*/trials") if Store(path.parent).ids()]
+    known = {path.parent.name for path in folder.glob("*/trials") if Store(path.parent).ids()}
+    known |= {path.parent.name for path in folder.glob(f"*/{PLANNED}")}
     if not known:
         raise BadValue(f"there are no results in {folder}/: bnas-bench run makes some")
     if name not in known:

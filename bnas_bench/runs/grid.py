@@ -5,6 +5,7 @@ This file does not import torch, so that a plan is there at once.
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
@@ -18,7 +19,7 @@ from bnas_bench.core.errors import BenchError, Damaged
 from bnas_bench.core.files import Unwritable
 from bnas_bench.plugins.source import harness_digest
 from bnas_bench.runs.attempt import Attempt
-from bnas_bench.runs.claims import Lock
+from bnas_bench.runs.claims import GONE, Lock
 from bnas_bench.runs.crashes import count_death, forget_marker
 from bnas_bench.runs.how import How, gpus
 from bnas_bench.runs.parallel import side_by_side
@@ -109,7 +110,7 @@ def run_trials(
             places.put(place)
 
     def claimed(trial: Trial, gpu: str | None) -> Generator[Event, None, None]:
-        if (lock := store.lock(trial.id, LOCK_WAIT)) is None:
+        if (lock := store.lock(trial.id, _patience())) is None:
             yield Event(trial.id, "busy", "another process is running it: left to that one")
             return
         with lock:
@@ -138,6 +139,11 @@ def run_trials(
 
     start_server()
     yield from side_by_side(map(run, trials), here.jobs or 1, stop)
+
+
+def _patience() -> float:
+    """Seconds to wait for a trial: in a task of SLURM, which nobody starts again, until its owner is gone."""
+    return LOCK_WAIT + (GONE if "SLURM_JOB_ID" in os.environ else 0.0)
 
 
 def _to_do(trial: Trial, store: Store, how: How) -> Generator[Event, None, bool]:

@@ -131,6 +131,8 @@ def run_in_child(
             _end(process)
             raise
     process.join()
+    if leave and leave.is_set() and process.exitcode == -signal.SIGTERM:
+        return PREEMPTED  # before it listened: it has nothing to save
     return process.exitcode
 
 

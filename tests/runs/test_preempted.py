@@ -32,6 +32,16 @@ def test_a_command_that_is_told_to_leave_saves_and_the_next_goes_on(tmp_path: Pa
     assert [each["ended"] for each in record["attempts"]] == ["preempted", "ok"]
 
 
+def test_a_trial_that_is_told_to_leave_before_it_listens_has_lost_nothing(tmp_path: Path) -> None:
+    trial, leave = toy_trial(SMALL, pause=0.5), threading.Event()
+    kinds = []
+    for event in run_trials([trial], tmp_path, ALONE, leave):
+        leave.set()
+        kinds.append(event.kind)
+    assert (kinds[0], kinds[-1]) == ("started", "preempted")
+    assert Store(tmp_path).read(trial.id) is None
+
+
 @pytest.mark.slow
 def test_a_trial_whose_process_is_told_to_save_is_tried_again_from_there(tmp_path: Path) -> None:
     told = "Path({0!r}).exists() or (Path({0!r}).touch(), os.kill(os.getpid(), {1}))"
