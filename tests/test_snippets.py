@@ -5,11 +5,13 @@ writes that anew).
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -82,6 +84,20 @@ def test_python_runs(
     exec(compile(code, place, "exec"), names)
     if "logits" in code:
         assert names["logits"].shape[0] == 2
+
+
+@pytest.mark.slow
+def test_the_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tables").symlink_to(ROOT / "tables")
+    cells = json.loads((ROOT / "docs" / "notebook.ipynb").read_text())["cells"]
+    names: dict[str, Any] = {}
+    for cell in cells:
+        if cell["cell_type"] == "code":
+            exec(compile("".join(cell["source"]), cell["id"], "exec"), names)
+    assert len(names["frame"]) == 6
+    assert (tmp_path / "reports" / "local" / "index.html").is_file()
+    assert names["table"].definition.space == "bnas-201"
 
 
 @pytest.mark.parametrize(
