@@ -69,6 +69,8 @@ def test_a_wheel_has_one_top_level_name(wheel: Path) -> None:
     tops = {name.partition("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"bnas_bench"}
     assert "bnas_bench/py.typed" in names
+    scripts = {"LICENSE.txt", "d3.min.js", "plot.umd.min.js"}
+    assert {f"bnas_bench/report/vendor/{name}" for name in scripts} < set(names)
     for kind in ("methods", "spaces"):
         ours = {file.name for file in (ROOT / kind).glob("*.py")} | {"__init__.py"}
         parts = [name.split("/") for name in names]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import hashlib
 import json
 import math
 from dataclasses import replace
@@ -18,7 +19,7 @@ from bnas_bench.analysis.table import Column, Table, Value, missing
 from bnas_bench.core.errors import BadValue
 from bnas_bench.report.embed import BLOCK, beside, blocks, fields
 from bnas_bench.report.model import Picture, Report, RunView
-from bnas_bench.report.page import Links, interval, page, sortable
+from bnas_bench.report.page import VENDOR, Links, interval, page, sortable
 from tests.helpers.sample_report import sample_report
 
 HOSTILE = "<script>alert(1)</script>\u2028<!--&\"'"
@@ -98,6 +99,18 @@ def test_it_needs_no_network(sample: tuple[Report, str]) -> None:
     assert not [x for x in addresses if not x.startswith(("#", "data:", "figures/", "trials/"))]
     policy = found.all("meta")[1][0]["content"]
     assert policy.startswith("default-src 'none'; img-src data:; style-src 'sha256-")
+
+
+@pytest.mark.parametrize(
+    ("name", "digest"),
+    [
+        ("d3.min.js", "912111098ea99503a6f4967361d2bbdc9dbf58cf9c678c8e27e5b02d1a07f0c1"),
+        ("plot.umd.min.js", "4358086467740777dd788d6b27a95cebdbaefdd50c730a3060117073bd7134cb"),
+    ],
+)
+def test_the_libraries_are_as_npm_has_them(name: str, digest: str) -> None:
+    """d3 7.9.2 and Observable Plot 0.6.17; another version is another digest here and in LICENSE.txt."""
+    assert hashlib.sha256((VENDOR / name).read_bytes()).hexdigest() == digest
 
 
 def test_the_same_report_makes_the_same_page(sample: tuple[Report, str]) -> None:
