@@ -63,7 +63,7 @@ def steps(store: Store, token: str) -> Generator[None, None, None]:
         pass  # it has been taken over
 
 
-@pytest.mark.parametrize("first", combinations(range(9), 4))
+@pytest.mark.parametrize("first", [*combinations(range(9), 4)])
 @pytest.mark.sample(30)
 def test_whatever_the_order_of_two_attempts_there_is_one_record(
     store: Store, first: tuple[int, ...]
