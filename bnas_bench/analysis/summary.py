@@ -109,7 +109,7 @@ def as_json(frame: DataFrame) -> list[dict[str, Any]]:
                 for sd in [row[column.field, "sd"]]
             }
         }
-        for key, row in summarise(frame).iterrows()
+        for key, row in summarise(frame).to_dict("index").items()
     ]
 
 
@@ -134,7 +134,7 @@ def table(frame: DataFrame) -> Table:
                 **{name: Value(text=text) for name, text in zip(shown, words, strict=True)},
                 **dict(_values(row, crowded=key in crowded)),
             }
-            for words, (key, row) in zip(own, summary.iterrows(), strict=True)
+            for words, (key, row) in zip(own, summary.to_dict("index").items(), strict=True)
         ],
         notes=[
             f"{', '.join(words)}, {note}"
@@ -169,39 +169,48 @@ def _told_apart(frame: DataFrame) -> DataFrame:
 
 def _notes(frame: DataFrame) -> dict[Any, list[str]]:
     """By row, what befell the seeds that did not finish, and what else a reader must know."""
-    groups = _told_apart(frame).groupby(ROW, sort=False)
-    return {key: [*_befell(group), *_differences(group), *_parted(group)] for key, group in groups}
+    rows = _told_apart(frame)
+    planned = rows.groupby(ROW, sort=False).size()
+    notes: dict[Any, list[str]] = {key: [] for key in planned.index}
+    is_done = rows["status"] == "ok"
+    done = rows.loc[is_done].reindex(columns=[*ROW, *SAME, "test_accuracies"])
+    for found in (_befell(rows[~is_done]), _differences(done), _parted(done, planned)):
+        for key, note in found:
+            notes[key].append(note)
+    return notes
 
 
-def _befell(group: DataFrame) -> Iterator[str]:
-    lost = group[group["status"] != "ok"]
-    for seed, status, reason in zip(lost["seed"], lost["status"], lost["reason"], strict=True):
-        yield f"seed {seed} {status}" + (f": {reason}" if not pd.isna(reason) and reason else "")
+Notes = Iterator[tuple[Any, str]]
+"""Rows, by what they differ in, and sentences on them."""
 
 
-def _differences(group: DataFrame) -> Iterator[str]:
-    done = group[group["status"] == "ok"].reindex(columns=list(SAME))
-    for field in SAME:
-        if done[field].nunique(dropna=False) > 1:
-            yield f"its seeds differ in {field}: they are not runs of one thing"
-
-
-def _parted(group: DataFrame) -> Iterator[str]:
-    """How far its searches spread and how far their trainings, where each was trained several times."""
-    done = group[group["status"] == "ok"]
-    if (
-        len(done) < len(group)
-        or "test_accuracies" not in done
-        or done["test_accuracies"].isna().any()
+def _befell(lost: DataFrame) -> Notes:
+    for *key, seed, status, reason in lost[[*ROW, "seed", "status", "reason"]].itertuples(
+        index=False
     ):
-        return
-    values = [list(map(float, text.split("+"))) for text in done["test_accuracies"]]
-    if len({*map(len, values)}) == 1:
-        found = components(values)
-        yield (
-            f"{len(values)} searches, each trained {len(values[0])} times: standard deviation of searches "
-            f"{_estimate(found.search)}, of trainings {_estimate(found.training)} points"
-        )
+        said = f": {reason}" if not pd.isna(reason) and reason else ""
+        yield tuple(key), f"seed {seed} {status}{said}"
+
+
+def _differences(done: DataFrame) -> Notes:
+    kinds = done.groupby(ROW, sort=False)[list(SAME)].nunique(dropna=False)
+    for field in SAME:
+        for key in kinds.index[kinds[field] > 1]:
+            yield key, f"its seeds differ in {field}: they are not runs of one thing"
+
+
+def _parted(done: DataFrame, planned: pd.Series) -> Notes:
+    """How far searches spread and how far their trainings, where each was trained several times."""
+    several = done[done["test_accuracies"].notna()]
+    for key, texts in several.groupby(ROW, sort=False)["test_accuracies"]:
+        values = [list(map(float, text.split("+"))) for text in texts]
+        if len(values) == planned[key] and len({*map(len, values)}) == 1:
+            found = components(values)
+            yield (
+                key,
+                f"{len(values)} searches, each trained {len(values[0])} times: standard deviation of "
+                f"searches {_estimate(found.search)}, of trainings {_estimate(found.training)} points",
+            )
 
 
 def _estimate(found: Estimate | NotEnough) -> str:
@@ -223,13 +232,13 @@ def _crowded(frame: DataFrame) -> set[Any]:
     return {*spoilt[ROW].itertuples(index=False, name=None)}
 
 
-def _values(row: pd.Series, *, crowded: bool) -> Iterator[tuple[str, Value]]:
+def _values(row: Mapping[Any, float], *, crowded: bool) -> Iterator[tuple[str, Value]]:
     n, planned = (int(row["trials", name]) for name in ("n", "planned"))
     yield "n", Value(text=str(n) if n == planned else f"{n}/{planned}", number=n)
     for name, measure in COLUMNS.items():
         known, spread = (
-            None if np.isnan(number) else number / measure.unit
-            for number in row[measure.field][["mean", "sd"]]
+            None if np.isnan(number := row[measure.field, part]) else number / measure.unit
+            for part in ("mean", "sd")
         )
         mean, sd = ("-" if part is None else f"{part:{measure.form}}" for part in (known, spread))
         text = f"{mean} ± {sd}" if name == "test_accuracy" and known is not None else mean
