@@ -14,7 +14,7 @@ from bnas_bench.cli import main
 from bnas_bench.runs.store import Store
 
 ROOT = Path(__file__).parent.parent
-GRIDS = {"digits-quick": (10, 3), "cifar10-jpeg": (9, 3)}
+GRIDS = {"digits-quick": (10, 5), "cifar10-jpeg": (9, 3)}
 """By the results' name the rows and seeds of their grid."""
 
 

@@ -26,7 +26,7 @@ from tests.helpers.packed import GOOD
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-REPEATABLE = re.compile(r"bnas-bench (show|measure|datasets|audit|run .*--dry-run)\b")
+REPEATABLE = re.compile(r"bnas-bench (show|measure|datasets|audit|agreement|run .*--dry-run)\b")
 """Commands that print the same everywhere: they train nothing, and take no time of anything."""
 
 

@@ -63,9 +63,13 @@ class Running:
         self.share = max(self.share, share)
         self.began = self.began or (now, self.share)
 
-    def left(self, now: float) -> float | None:
-        """Seconds until its end; None where nobody can know yet."""
-        whole = self.known.seconds if self.known else None
+    def left(self, now: float, usual: float | None = None) -> float | None:
+        """Seconds until its end; None where nobody can know yet.
+
+        Args:
+            usual: seconds of the grid's other trials, which count where nothing is known of such ones.
+        """
+        whole = self.known.seconds if self.known else usual
         before = None if whole is None else (1 - self.share) * whole
         if self.began is None or self.share - self.began[1] < SURE:
             return before
@@ -138,10 +142,15 @@ class Watch:
         left = self.left(time.monotonic())
         return f"{place}, {'time left unknown' if left is None else f'{about(left)} left'}"
 
+    @property
+    def usual(self) -> float | None:
+        """Mean seconds of the trials that ended; None before the first."""
+        return sum(self.took) / len(self.took) if self.took else None
+
     def left(self, now: float) -> float | None:
         """Seconds until the last trial ends; None where nobody can know yet."""
-        running = [one.left(now) for one in self.running.values()]
-        usual = sum(self.took) / len(self.took) if self.took else None
+        usual = self.usual
+        running = [one.left(now, usual) for one in self.running.values()]
         for one, left in zip(self.running.values(), running, strict=True):
             if usual is None and left is not None and one.began:
                 usual = now - one.began[0] + left
@@ -162,15 +171,17 @@ class Watch:
             ProgressBar(total=total, completed=share, width=BAR),
             Text(f"{share / total:.0%}  {self._place()}", no_wrap=True, overflow="ellipsis"),
         )
-        lines = [_line(one, now, self.console.width) for one in self.running.values()]
+        lines = [
+            _line(one, one.left(now, self.usual), self.console.width)
+            for one in self.running.values()
+        ]
         if len(lines) > MOST:
             lines[MOST:] = [f"and {len(lines) - MOST} more"]
         return Group(bar, *(Text(line, no_wrap=True, overflow="ellipsis") for line in lines))
 
 
-def _line(one: Running, now: float, width: int) -> str:
+def _line(one: Running, left: float | None, width: int) -> str:
     """What a running trial does, with as many facts on it as there is room for whole."""
-    left = one.left(now)
     line = f"{one.name}: {one.phase} {one.done:.0%}"
     line += "" if left is None else f", {about(left)} left"
     for fact in one.facts:

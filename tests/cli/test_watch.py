@@ -48,6 +48,7 @@ def test_a_trials_time_left_is_known_from_others_and_then_from_itself() -> None:
     one.advance(Event("x", "progress", "", None, "train", 0.5), 180.0)
     assert one.share == pytest.approx(0.9)
     assert Running("x", None).left(0.0) is None
+    assert Running("x", None).left(0.0, usual=90.0) == 90
 
 
 def test_one_that_goes_on_is_as_fast_as_it_is_now() -> None:
@@ -61,7 +62,7 @@ def test_one_that_goes_on_is_as_fast_as_it_is_now() -> None:
 def test_a_line_ends_with_a_whole_fact(width: int) -> None:
     one = Running("dcpnas, seed 0", Took(100.0, 0.8))
     one.advance(searching(0.5), 0.0)
-    line = _line(one, 0.0, width)
+    line = _line(one, one.left(0.0), width)
     assert len(line) <= width
     assert line.startswith("dcpnas, seed 0: search 50%")
     facts = PASSES.replace(";", ",").split(", ")
