@@ -103,17 +103,19 @@ def show(arch: str | None, named: str | None, space: str | None, out: Path | Non
     first; or a file (JSON, NAS-Bench-201's |OP~0|+..., or Genotype(...); of many, FILE:NAME), or the text
     itself.
     """
-    text = _one(arch, named)
+    text, summary = _one(arch, named), []
     if arch is not None and (folder := trial_folder(text)):
         text = str(folder)
         if out is None and (record := read_record(folder)):
             from bnas_bench.cli.summary import trial_lines
 
-            for line in trial_lines(folder, record):
-                click.echo(line)
+            summary = [*trial_lines(folder, record)]
             if record["status"] != "ok":
+                click.echo("\n".join(summary))
                 return
     instance, architecture = read_architecture(text, space)
+    for line in summary:
+        click.echo(line)
     if out is not None:
         if kind_of(out) == "other":
             raise BadValue(

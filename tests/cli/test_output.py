@@ -90,8 +90,8 @@ def test_no_number_is_cut_and_no_line_is_too_long(
 ) -> None:
     lines = on_a_terminal(monkeypatch, width, "table", "digits-quick")
     assert max(map(len, lines)) <= width
-    (row,) = [line.replace(" (1)", "") for line in lines if line.split()[:2] == ["dcpnas", "3"]]
-    whole = "dcpnas 3 92.04 ± 3.73 0.434 0.15 356.0 40.0 12.14 28,186 42.9 29,952"
+    (row,) = [line.replace(" (1)", "") for line in lines if line.split()[:2] == ["dcpnas", "5"]]
+    whole = "dcpnas 5 93.06 ± 3.00 0.435 0.15 279.0 30.0 8.98 28,448 43.1 29,952"
     assert whole.startswith(" ".join(row.split()))
     shown = {40: 3, 80: 7, 120: 11, 200: 11}[width]
     assert len(row.split()) == shown + 2
@@ -103,13 +103,13 @@ def test_columns_are_chosen_and_rows_sorted(monkeypatch: pytest.MonkeyPatch) -> 
     options = ("--columns", "method,passes,parameters", "--sort")
     lines = on_a_terminal(monkeypatch, 80, "table", "digits-quick", *options, "parameters")
     rows = [line.split() for line in lines if len(line.split()) == 3]
-    assert rows[0] == ["dcpnas", "29,952", "28,186"]
-    assert rows[-1] == ["nasbnn", "29,104", "58,390"]
+    assert rows[0] == ["dcpnas", "29,952", "28,448"]
+    assert rows[-1] == ["nasbnn", "29,104", "64,659"]
     best = on_a_terminal(monkeypatch, 80, "table", "digits-quick", "--sort", "test_accuracy")
     worst = on_a_terminal(monkeypatch, 80, "table", "digits-quick", "--sort", "-test_accuracy")
-    methods = [[n.split()[0] for n in found if n.split()[1:2] == ["3"]] for found in (best, worst)]
+    methods = [[n.split()[0] for n in found if n.split()[1:2] == ["5"]] for found in (best, worst)]
     assert methods[0][0] == "bats"
-    assert methods[1][0] == "bnas"
+    assert methods[1][0] == "pcdarts"
     wide = on_a_terminal(monkeypatch, 40, "table", "digits-quick", "--wide")
     assert any(line.split()[-1:] == ["29,952"] for line in wide)
 
