@@ -8,7 +8,8 @@ import json
 import os
 import secrets
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,6 +37,19 @@ class Unwritable(BenchError):
 def canonical(value: Any) -> str:
     """JSON that is equal where the values are: sorted keys, no spaces."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Within it, what the system refuses is that the folder cannot be written.
+
+    Raises:
+        Unwritable: in place of OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise Unwritable(folder, error) from error
 
 
 def write_atomically(path: Path, data: bytes, *, make: bool = True) -> None:

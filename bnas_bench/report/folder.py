@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bnas_bench.analysis.table import Table
 from bnas_bench.core.errors import BadValue
-from bnas_bench.core.files import Unwritable, write_atomically
+from bnas_bench.core.files import write_atomically, writing
 from bnas_bench.report.latex import document, latex
 from bnas_bench.report.model import Report
 from bnas_bench.report.page import embedded, page
@@ -40,14 +40,14 @@ def replaced(folder: Path | str) -> Iterator[Path]:
                 "folder for the reports"
             )
     new, old = (folder.with_name(f".{folder.name}.{ending}") for ending in ("new", "old"))
-    with _writing(folder):
+    with writing(folder):
         _recover(folder, old)  # of a process that was killed in between
         for leftover in (new, old):
             shutil.rmtree(leftover, ignore_errors=True)
         new.mkdir(parents=True)
     try:
         yield new
-        with _writing(folder):
+        with writing(folder):
             if folder.exists():
                 folder.rename(old)
             new.rename(folder)
@@ -61,14 +61,6 @@ def _recover(folder: Path, old: Path) -> None:
     """Put an earlier report back that made place for a new one which never came."""
     if old.exists() and not folder.exists():
         old.rename(folder)
-
-
-@contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise Unwritable(folder, error) from error
 
 
 def write(report: Report, folder: Path) -> None:

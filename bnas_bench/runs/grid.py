@@ -25,7 +25,7 @@ from bnas_bench.runs.how import How, gpus
 from bnas_bench.runs.parallel import side_by_side
 from bnas_bench.runs.process import LOST, PREEMPTED, NotStarted, run_in_child, start_server
 from bnas_bench.runs.progress import Event
-from bnas_bench.runs.seen import KILLS, Sight, plan
+from bnas_bench.runs.seen import Sight, plan, runs_again
 from bnas_bench.runs.store import Record, Store
 from bnas_bench.runs.trial import Trial
 
@@ -160,8 +160,7 @@ def _to_do(trial: Trial, store: Store, how: How) -> Generator[Event, None, bool]
         if how.rerun:
             store.remove_checkpoints(trial.id)
         return True
-    failed = record["status"] == "failed"
-    if how.rerun or (failed and (how.retry_failed or record.get("signal") in KILLS)):
+    if runs_again(record, how):
         store.retire(trial.id, "old", keep_checkpoints=not how.rerun)
         return True
     if record["status"] == "ok":

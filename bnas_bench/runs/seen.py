@@ -10,16 +10,17 @@ import json
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from bnas_bench.core.errors import BenchError
-from bnas_bench.core.files import Unwritable, read_regular, write_atomically
+from bnas_bench.core.files import read_regular, write_atomically, writing
 from bnas_bench.core.strict import BadJson, read_json
 from bnas_bench.runs.claims import is_held
+from bnas_bench.runs.how import How
 from bnas_bench.runs.progress import Event
 from bnas_bench.runs.store import Record, Store
 
@@ -33,6 +34,18 @@ LARGEST = 2**24
 
 KILLS = ("SIGKILL", "SIGTERM", "SIGHUP", "SIGINT")
 """Signals from outside: a trial that died of one goes on when the same command is given again."""
+
+
+def was_killed(record: Record) -> bool:
+    """Whether a trial failed because its process was ended from outside."""
+    return record["status"] == "failed" and record.get("signal") in KILLS
+
+
+def runs_again(record: Record, how: How) -> bool:
+    """Whether a run does anew a trial that has this record."""
+    failed = record["status"] == "failed"
+    return how.rerun or was_killed(record) or (failed and how.retry_failed)
+
 
 Word = Literal["running", "waiting", "killed", "failed", "damaged", "refused", "ok"]
 
@@ -129,7 +142,7 @@ def remove(store: Store, ids: Sequence[str]) -> None:
     """
     for trial_id in ids:
         folder = store.folder(trial_id)
-        with _writing(folder):
+        with writing(folder):
             if folder.is_symlink() or folder.is_file():
                 folder.unlink()
             elif folder.is_dir():
@@ -147,19 +160,11 @@ def remove_all(store: Store) -> None:
     Raises:
         Unwritable: if that cannot be done, as where a folder is a link.
     """
-    with _writing(store.root):
+    with writing(store.root):
         shutil.rmtree(store.trials)
         (store.root / PLANNED).unlink(missing_ok=True)
         if not any(store.root.iterdir()):
             store.root.rmdir()
-
-
-@contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise Unwritable(folder, error) from error
 
 
 def _locked(store: Store) -> Iterator[str]:
@@ -171,7 +176,7 @@ def _locked(store: Store) -> Iterator[str]:
 def _seen(store: Store, trial_id: str, asked: float | None) -> Seen:
     now, state = time.time(), store.state(trial_id)
     if (record := state.record) is not None:
-        killed = record["status"] == "failed" and record.get("signal") in KILLS
+        killed = was_killed(record)
         return Seen(
             id=trial_id,
             word="killed" if killed else record["status"],

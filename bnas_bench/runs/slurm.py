@@ -33,7 +33,7 @@ from bnas_bench.core.files import (
 )
 from bnas_bench.plugins.source import harness_digest
 from bnas_bench.runs.how import How
-from bnas_bench.runs.seen import KILLS
+from bnas_bench.runs.seen import runs_again
 from bnas_bench.runs.store import Store
 from bnas_bench.runs.trial import Trial
 
@@ -93,11 +93,7 @@ def submit(
 def is_over(trial: Trial, store: Store, how: How) -> bool:
     """Whether a run would skip the trial."""
     record = store.state(trial.id).record
-    if record is None or how.rerun:
-        return False
-    return not (
-        record["status"] == "failed" and (how.retry_failed or record.get("signal") in KILLS)
-    )
+    return record is not None and not runs_again(record, how)
 
 
 def _script(command: Sequence[str], tasks: Path, code: str) -> str:

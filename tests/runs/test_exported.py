@@ -108,7 +108,10 @@ def facts_that_are_no_texts(config: dict[str, Any]) -> None:
         *(another_architecture, a_precision_that_is_none, facts_that_are_no_texts),
     ],
 )
-def test_an_altered_folder_is_refused(folder: Path, alter: Any, tmp_path: Path) -> None:
+def test_an_altered_folder_is_refused(
+    folder: Path, alter: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where the code that one of them names lies
     (tmp_path / "evil.py").write_text("raise SystemExit('it ran')")
     config = json.loads((folder / exported.CONFIG).read_text())
     alter(config)
