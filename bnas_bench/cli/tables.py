@@ -47,6 +47,11 @@ PAUSE = 60.0
 @click.option("--hours", type=Number(Positive), help="Begin nothing after so many.")
 @click.option("--jobs", type=Number(Threads), default=1, show_default=True, help="Processes.")
 @click.option("--name", help="Of the table [default: SPACE-DATASET].")
+@click.option(
+    *("--from", "begun"),
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A file of that table, as `truth -o` writes it: what it holds is not trained again.",
+)
 @RESULTS
 @click.option("--data-folder", "data", type=FOLDER, default="data", show_default=True)
 def tabulate(
@@ -59,6 +64,7 @@ def tabulate(
     hours: float | None,
     jobs: int,
     name: str | None,
+    begun: Path | None,
     results: Path,
     data: Path,
 ) -> None:
@@ -69,6 +75,7 @@ def tabulate(
     several of them share the work.
     """
     from bnas_bench.runs.tabulate import Request, fill_in_processes
+    from bnas_bench.tables import parquet
     from bnas_bench.tables.definition import defined
     from bnas_bench.tables.store import TableStore
 
@@ -80,7 +87,11 @@ def tabulate(
         jobs=jobs,
         data=data,
     )
-    store = TableStore.begin(folder, defined(space, dataset, seeds, settings, data))
+    definition = defined(space, dataset, seeds, settings, data)
+    known = None if begun is None else parquet.read(begun)
+    store = TableStore.begin(folder, definition)
+    if known is not None:
+        click.echo(f"networks taken from {begun}: {known.add_to(store)}", err=True)
     with closing(fill_in_processes(store, request)) as progress:
         _watch(progress)
     click.echo(f"table: {folder}")

@@ -12,7 +12,7 @@ import numpy as np
 from pandas import DataFrame
 
 from bnas_bench.core.budget import PRECISIONS
-from bnas_bench.core.errors import Damaged
+from bnas_bench.core.errors import BadValue, Damaged
 from bnas_bench.plugins import recorded
 from bnas_bench.tables.definition import Definition, architectures, text
 from bnas_bench.tables.row import Row
@@ -68,6 +68,43 @@ class Contents:
             trainings=trainings_of(ordered, store.definition),
         )
 
+    def add_to(self, store: TableStore) -> int:
+        """Add to a store what it lacks of these trainings, and count the networks.
+
+        Raises:
+            BadValue: if the store is of another definition.
+            Unwritable: if it cannot be written.
+        """
+        if differences := self.definition.differences(store.definition):
+            raise BadValue(
+                f"those trainings are of another table than {store.folder} ({differences}): give the "
+                "options by which they were trained, or leave --from away"
+            )
+        held = store.refresh().keys()
+        store.append(*(lacking := [row for row in self.rows() if row.work not in held]))
+        return len(lacking)
+
+    def rows(self) -> list[Row]:
+        """What `trainings_of` made the trainings from; losses to five decimals, seconds to four."""
+        return [self._row(trainings) for _, trainings in self.trainings.groupby(_networks(self))]
+
+    def _row(self, trainings: DataFrame) -> Row:
+        first, how = trainings.iloc[0].to_dict(), self.definition
+        losses = trainings[epochs("loss", how)].to_numpy().tolist()
+        return Row(
+            definition=how.digest,
+            arch=first["arch"],
+            precision=first["precision"],
+            valid_hits=trainings[epochs("valid_hits", how)].to_numpy().tolist(),
+            test_hits=trainings["test_hits"].tolist(),
+            losses=[[round(x, 5) if x == x else None for x in seed] for seed in losses],
+            ops=first["ops"],
+            parameters=first["parameters"],
+            bytes=None if first["bytes"] != first["bytes"] else int(first["bytes"]),
+            seconds=round(first["seconds"] * how.seeds, 4),
+            **{name: first[name] for name in MADE},
+        )
+
     @property
     def datasheet(self) -> dict[str, Any]:
         """What the table is, for a reader: its definition, how far it is, by what it was made and when."""
@@ -85,6 +122,11 @@ class Contents:
             ],
             "date": self.date,
         }
+
+
+def _networks(contents: Contents) -> np.ndarray:
+    """Of every training the number of its network: seeds stand one after another."""
+    return np.arange(len(contents.trainings)) // contents.definition.seeds
 
 
 def epochs(name: str, definition: Definition) -> list[str]:

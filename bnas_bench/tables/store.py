@@ -95,16 +95,16 @@ class TableStore:
             ) from None
         return row
 
-    def append(self, row: Row) -> None:
-        """Add a row; when this returns it is on the disk.
+    def append(self, *rows: Row) -> None:
+        """Add rows; when this returns they are on the disk.
 
         Raises:
-            Unwritable: if it cannot be written.
+            Unwritable: if they cannot be written.
         """
         try:
             with _locked(self.folder / ".append"), self.file.open("ab+") as file:
                 _put_torn_aside(self.file)
-                file.write(encode(row))
+                file.write(b"".join(map(encode, rows)))
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:

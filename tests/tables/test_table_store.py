@@ -17,6 +17,8 @@ import pytest
 from bnas_bench.core.errors import BadValue, BenchError, Damaged
 from bnas_bench.data.datasets import Images, load
 from bnas_bench.runs.tabulate import Request, fill, fill_in_processes
+from bnas_bench.tables import parquet
+from bnas_bench.tables.contents import Contents
 from bnas_bench.tables.definition import Definition, architectures, defined
 from bnas_bench.tables.row import Row, Work
 from bnas_bench.tables.store import TableStore
@@ -245,3 +247,23 @@ def test_a_space_too_large_is_refused() -> None:
         defined("darts-binary", "digits", 2, (), Path("data"))
     archs = architectures(making.space("bnas-201"))
     assert len(archs) == len(set(archs)) == 5044
+
+
+def test_a_store_goes_on_from_a_file_of_its_table(tmp_path: Path) -> None:
+    rows = [
+        tables.row(arch, precision)
+        for arch in tables.order()[:3]
+        for precision in ("W1A1", "W32A32")
+    ]
+    parquet.write(Contents.of(tables.filled(tmp_path / "a", rows)), file := tmp_path / "t.parquet")
+    begun = tables.filled(tmp_path / "b", rows[:1])
+    assert parquet.read(file).add_to(begun) == 5
+    assert begun.refresh() == {each.work: each for each in rows}
+    assert parquet.read(file).add_to(begun) == 0
+
+
+def test_a_store_takes_no_file_of_another_table(tmp_path: Path, store: TableStore) -> None:
+    contents = Contents.of(tables.filled(tmp_path / "a", [tables.row(tables.order()[0])]))
+    with pytest.raises(BadValue, match="epochs 4, not 2"):
+        contents.add_to(store)
+    assert not store.refresh()
