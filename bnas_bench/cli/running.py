@@ -108,21 +108,21 @@ LOG = click.option(
 def plan(trials: Sequence[Trial], store: Store, how: How) -> None:
     """List trials: the id, what tells it from the others, its state, and the time that it may take."""
     called, estimates = names(trials), Estimates(store.root.parent)
-    work, unknown = 0.0, 0
+    takings, unknown = list[float](), 0
     for trial in trials:
         word = store.state(trial.id).word
         takes = ""
         if word in ("to run", "unfinished"):
             known = estimates.of(trial)
-            work += known.seconds if known else 0.0
+            takings += [known.seconds] if known else []
             unknown += known is None
             takes = f", {about(known.seconds)}" if known else ""
         click.echo(f"{trial.id}  {called[trial.id]}: {word}{takes}")
     jobs = how.jobs or how.settled().jobs or 1
-    if work:
+    if takings:
         side_by_side = f", {jobs} at a time" if jobs > 1 else ""
         others = f" and {unknown} of which no such trial is known" if unknown else ""
-        click.echo(f"{about(work / jobs)}{side_by_side}{others}, as long as such trials took")
+        click.echo(f"{about(max([*takings, sum(takings) / jobs]))}{side_by_side}{others}, as long as such trials took")
     elif unknown:
         click.echo(f"how long is not known: no such trial lies in {store.root.parent.name}/")
 
