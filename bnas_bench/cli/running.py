@@ -122,7 +122,8 @@ def plan(trials: Sequence[Trial], store: Store, how: How) -> None:
     if takings:
         side_by_side = f", {jobs} at a time" if jobs > 1 else ""
         others = f" and {unknown} of which no such trial is known" if unknown else ""
-        click.echo(f"{about(max([*takings, sum(takings) / jobs]))}{side_by_side}{others}, as long as such trials took")
+        whole = about(max(*takings, sum(takings) / jobs))
+        click.echo(f"{whole}{side_by_side}{others}, as long as such trials took")
     elif unknown:
         click.echo(f"how long is not known: no such trial lies in {store.root.parent.name}/")
 

@@ -104,7 +104,12 @@ def tabulate(
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write all trainings there, as one file that ends in .parquet.",
 )
-def truth(name: str, out: Path | None) -> None:
+@click.option(
+    "--retrain", type=Number(Count), help="Train so many entries again, and compare: seconds each."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Draws those entries.")
+@click.option("--data-folder", "data", type=FOLDER, default="data", show_default=True)
+def truth(name: str, out: Path | None, retrain: int | None, seed: int, data: Path) -> None:
     """Say what a table of ground truth holds, and how well it tells architectures apart.
 
     NAME is a table in tables/ of this checkout, a file that -o wrote, or a folder that tabulate fills, as
@@ -121,8 +126,36 @@ def truth(name: str, out: Path | None) -> None:
     for precision in found.precisions:
         best = found.best(precision)
         click.echo(f"best at {precision}: {best.mean:.2f} % ({best.sd:.2f}) {best.arch}")
+    if retrain is not None:
+        _retrain(found, retrain, seed, data)
     if out is not None:
         click.echo(f"wrote {found.write(out)}")
+
+
+def _retrain(found: GroundTruth, count: int, seed: int, data: Path) -> None:
+    """Train entries again, a line for each that differs, and say how many do."""
+    import torch
+
+    from bnas_bench.data.datasets import load
+    from bnas_bench.tables.retrained import retrained
+
+    torch.set_num_threads(1)  # as tabulate does
+    how = found.definition
+    dataset = load(how.dataset, image=how.image, device="cpu", folder=data)
+    pairs = []
+    for pair in retrained(found, dataset, count, seed):
+        pairs.append(pair)
+        if not pair.equal:
+            entry = pair.entry
+            click.echo(
+                f"{entry.precision} {entry.arch}: {entry.mean:.2f} % ({entry.sd:.2f}), now "
+                f"{pair.moved:+.2f} points"
+            )
+    equal, within = (sum(getattr(pair, name) for pair in pairs) for name in ("equal", "within"))
+    click.echo(
+        f"trained again: {len(pairs)} entries; {equal} with the table's number of test images at every "
+        f"seed, {within} with a mean within the standard deviation of their seeds"
+    )
 
 
 def _said(value: object) -> str:
