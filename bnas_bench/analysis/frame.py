@@ -50,6 +50,7 @@ class Run:
         front_size: members of its `front.json`; 0 if it has none.
         packed_reason: why its network could not be packed.
         crowded: whether its latencies were measured beside too much else (`is_crowded`).
+        table: the digest of the definition of the table that judged it; empty if none did.
         learned: of `search.learned`, where the record says it.
     """
 
@@ -65,6 +66,7 @@ class Run:
     front_size: int = 0
     packed_reason: str = ""
     crowded: bool = False
+    table: str = ""
     learned: Mapping[str, Any] = field_of(default_factory=dict)
 
 
@@ -232,6 +234,7 @@ def _trial(record: Record) -> Run | Missing:
         front_size=int(record.get("front_size") or 0),
         packed_reason=str(record.get("packed_reason") or ""),
         crowded=is_crowded(record),
+        table=intern(str((record.get("table") or {}).get("definition") or "")),
         learned=record.get("learned") or {},
     )
 

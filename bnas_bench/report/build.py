@@ -30,6 +30,7 @@ from bnas_bench.report.page import embedded
 from bnas_bench.report.parts import part, short_budgets
 from bnas_bench.report.pictures import FAMILIES, FIGURED, Pictures, draw_cells
 from bnas_bench.report.plots import plots
+from bnas_bench.report.precisions import BothPrecisions
 from bnas_bench.report.spread import spread_table
 from bnas_bench.report.tables import comparison, lost
 from bnas_bench.report.views import view
@@ -211,7 +212,15 @@ def _plots(rows: Sequence[Row], pictures: Pictures, views: Mapping[str, RunView]
     """The data of a page's own figures; none where there are too many runs for marks."""
     if sum(len(row.runs) for row in rows) > PLOTTED:
         return {}
-    return plots(rows, pictures.looks, pictures.curves(rows), views, pictures.regrets(rows))
+    both = pictures.both(rows)
+    return plots(
+        rows,
+        pictures.looks,
+        pictures.curves(rows),
+        views,
+        pictures.regrets(rows),
+        both if isinstance(both, BothPrecisions) else None,
+    )
 
 
 def _facts(results: Results, found: Sequence[Family], drawn: int) -> Iterator[str]:

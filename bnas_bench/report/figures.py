@@ -86,6 +86,7 @@ def points(
     front: bool = False,
     log_x: bool = False,
     known: Mapping[str, Look] | None = None,
+    cloud: tuple[ArrayLike, ArrayLike] | None = None,
 ) -> Figure:
     """The points of each series with their intervals, those of a paper hollow.
 
@@ -96,6 +97,7 @@ def points(
         annotated: so many labels at most; with more than `ANNOTATED` the axes are twice as high.
         front: whether to draw the front of the points (not the paper's) of least x and most y.
         known: how the series look elsewhere.
+        cloud: x and y of grey dots behind all else.
     """
     with style():
         paper = paper or {}
@@ -106,6 +108,9 @@ def points(
             series, paper = _rising(series), _rising(paper)
         found = known or looks([*series, *paper])
         every = [point for points in series.values() for point in points]
+        if cloud is not None:
+            dots: dict[str, Any] = {"markersize": 2, "alpha": 0.5, "mew": 0, "rasterized": True}
+            axes.plot(*cloud, ".", color=PAPER, zorder=1, label="in the table", **dots)
         if front and every:
             x, y = pareto(every)
             axes.step(x, y, where="post", color="#999999", linewidth=0.8, label="front", zorder=1)

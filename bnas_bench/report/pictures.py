@@ -21,6 +21,7 @@ from bnas_bench.report import figures, plots
 from bnas_bench.report.datasets import Family, difference_in_words
 from bnas_bench.report.figures import Point
 from bnas_bench.report.model import Picture
+from bnas_bench.report.precisions import BothPrecisions, both_precisions
 from bnas_bench.report.style import Look, Titles, looks, save
 from bnas_bench.report.tables import circumstances
 from bnas_bench.runs.store import Store
@@ -99,6 +100,7 @@ class Pictures:
             self.cost(setting, rows),
             *self.regret(setting, rows),
             *self.ranks(setting, rows),
+            *self.precisions(setting, rows),
             *self.anytime(setting, rows),
         ]
 
@@ -211,16 +213,50 @@ class Pictures:
             return
         titles = Titles(title=str(setting), x="worse in the table (%)")
         words = "How many of what the table holds are worse than what a search found, in per cent"
+        both = self.both(rows)
+        unsaid = (
+            f" How they do real-valued is not shown: {both.reason}."
+            if isinstance(both, NotEnough)
+            else ""
+        )
         yield self.picture(
             partial(figures.distribution, found, titles),
             f"ranks-{self.slugs[setting]}",
             f"Ranks of what was found on {setting}",
             f"{circumstances(setting, rows)}. {words}: dots are seeds; boxes their quartiles, diamonds "
-            f"their mean, from {figures.FEWEST} seeds on.",
+            f"their mean, from {figures.FEWEST} seeds on.{unsaid}",
             [row for row in rows if row.method in found],
             alt=plots.ranks_seen(found),
             plot="ranks",
-            plotted=f"{words}: a bar for every ten per cent, as high as the seeds that end there.",
+            plotted=f"{words}: a bar for every ten per cent, as high as the seeds that end there.{unsaid}",
+        )
+
+    def both(self, rows: Sequence[Row]) -> BothPrecisions | NotEnough | None:
+        """What a table that judged them says of two precisions, asked once."""
+        first = next(run for row in rows for run in row.ids)
+        if first not in self._both:
+            self._both[first] = both_precisions(rows, self.store)
+        return self._both[first]
+
+    @cached_property
+    def _both(self) -> dict[str, BothPrecisions | NotEnough | None]:
+        return {}
+
+    def precisions(self, setting: Setting, rows: Sequence[Row]) -> Iterator[Picture]:
+        both = self.both(rows)
+        if not isinstance(both, BothPrecisions):
+            return
+        titles = Titles(title=str(setting), x="real-valued test accuracy (%)", y="at 1 bit (%)")
+        caption = both.caption(rows)
+        yield self.picture(
+            partial(figures.points, both.points(rows), titles, known=self.looks, cloud=both.cloud),
+            f"precisions-{self.slugs[setting]}",
+            f"Real-valued and 1-bit test accuracy on {setting}",
+            f"{circumstances(setting, rows)}. {caption}",
+            rows,
+            alt=both.seen(rows),
+            plot="precisions",
+            plotted=caption,
         )
 
     def profile(self, family: Family) -> Iterator[Picture]:

@@ -20,6 +20,7 @@ from bnas_bench.analysis.frame import Row, Run
 from bnas_bench.analysis.measures import MEASURES, TIMES
 from bnas_bench.analysis.stats import Band, Curve, Interval, NotEnough, anytime, summary
 from bnas_bench.report.model import RunView
+from bnas_bench.report.precisions import BothPrecisions
 from bnas_bench.report.style import MARKERS, Look
 from bnas_bench.report.values import seed_text
 
@@ -54,6 +55,7 @@ def plots(
     curves: Curves,
     views: Mapping[str, RunView],
     regrets: Mapping[str, Sequence[tuple[Sequence[float], Sequence[float]]]],
+    both: BothPrecisions | None = None,
 ) -> dict[str, Any]:
     """The data, as JSON holds it: methods, their runs, what these found, and their searches' curves.
 
@@ -63,6 +65,7 @@ def plots(
         curves: validation accuracy in per cent over passes.
         views: of the runs, by id.
         regrets: by method, of its searches over passes.
+        both: what a table says of the architectures at two precisions.
     """
     places = {name: place for place, name in enumerate(looks)}
     shown = [views[run.id] for row in rows for run in row.runs]
@@ -85,6 +88,7 @@ def plots(
                 "accuracy": _short(run.values["test_accuracy"]),
                 "costs": [_cost(run.values[key], key) for key in COSTS],
                 "percentile": _short(run.values["percentile"]),
+                "real": _short(both.found[run.id][0]) if both and run.id in both.found else None,
             }
             for place, row in enumerate(rows)
             for run in row.runs
@@ -102,6 +106,8 @@ def plots(
             if row.method in regrets
             for mean in _mean_curve(regrets[row.method])
         ],
+        # Of five thousand architectures 50 KB.
+        "cloud": [_hundredths(part_N) for part_N in both.cloud] if both else [[], []],
         "operations": sorted({option for view in shown for option in operations(view)}),
         "differing": differing(shown),
         "gallery": [
@@ -176,6 +182,10 @@ def _mean(row: Row) -> dict[str, float | None]:
 
 def _cost(value: float | None, key: str) -> float | None:
     return None if value is None else _short(value / MEASURES[key].unit)
+
+
+def _hundredths(values_N: np.ndarray) -> list[int]:
+    return (100 * values_N).round().astype(int).tolist()
 
 
 def _short(value: float | None) -> float | None:

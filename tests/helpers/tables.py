@@ -8,9 +8,13 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from bnas_bench.core.architecture import Architecture
 from bnas_bench.plugins import making
+from bnas_bench.tables import judge as judging
+from bnas_bench.tables import parquet
+from bnas_bench.tables.contents import Contents
 from bnas_bench.tables.definition import Definition, architectures, text
 from bnas_bench.tables.row import Row
 from bnas_bench.tables.store import TableStore
@@ -68,3 +72,19 @@ def filled(folder: Path, rows: Iterable[Row], how: Definition = DEFINITION) -> T
     for one in rows:
         store.append(replace(one, definition=how.digest))
     return store
+
+
+def table_that_judges(
+    folder: Path,
+    rows: Sequence[Row],
+    monkeypatch: pytest.MonkeyPatch,
+    how: Definition = DEFINITION,
+) -> Path:
+    """The folder `tables/` of a checkout that holds the table of these rows alone, which judges."""
+    tables = folder / "tables"
+    tables.mkdir(parents=True)
+    contents = Contents.of(filled(folder / "rows", rows, how))
+    parquet.write(contents, tables / f"{how.space}-{how.dataset}.parquet")
+    monkeypatch.setattr(judging, "COMMITTED", tables)
+    monkeypatch.setattr(judging, "LEAST", 0)
+    return tables

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from bnas_bench.report.commands import Origin
 from bnas_bench.runs.store import Store
 from tests.helpers.browser import SIZES, Browser
 from tests.helpers.records import done, put, trials
+from tests.helpers.tables import DEFINITION, order, row, table_that_judges
 from tests.report.test_report_figures import contrast_on
 
 METHODS = {"random": 90.0, "bats": 94.0, "cpnas": 91.0, "dcpnas[lam=0.0]": 92.0}
@@ -190,9 +192,11 @@ def test_a_gallery_has_what_each_method_found(browser: Browser, built: Path) -> 
     assert browser.texts(".gallery > .operations li") == ["max_pool_3x3"]
 
 
-def test_searches_that_a_table_judged_show_regret_and_ranks(
-    browser: Browser, tmp_path: Path
+def test_searches_that_a_table_judged_show_regret_ranks_and_both_precisions(
+    browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    held = [row(arch, precision) for arch in order()[:30] for precision in ("W1A1", "W32A32")]
+    table_that_judges(tmp_path, held, monkeypatch)
     store = Store(tmp_path / "results" / "some")
     for method, lag in (("random", 2.0), ("evolution", 1.0)):
         for seed, trial in enumerate(trials(method, space="bnas-201", seeds=5)):
@@ -207,10 +211,11 @@ def test_searches_that_a_table_judged_show_regret_and_ranks(
                 for k in range(1, 6)
             ]
             judged = {"regret": lag, "percentile": 75.0 + 5 * seed}
-            found = {"space": "bnas-201", "choices": {"edge(0,1)": "nor_conv_3x3"}}
-            put(store, done(trial, 90 - lag, architecture=found, **judged), log)
+            judged["table"] = {"definition": DEFINITION.digest}
+            found = order()[25 + seed + (seed == 4)].to_json()  # the last is not in the table
+            put(store, done(trial, 85 - lag, architecture=found, **judged), log)
     browser.open(page_of(store, tmp_path / "reports" / "some"))
-    browser.until("return document.querySelectorAll('.drawn > svg').length === 5")
+    browser.until("return document.querySelectorAll('.drawn > svg').length === 6")
     assert browser.one("[data-plot=regret] .drawn").get_dom_attribute("aria-label") == (
         "Mean regret in points at the end of the searches, the least first: evolution 1.00, random 2.00."
     )
@@ -218,6 +223,22 @@ def test_searches_that_a_table_judged_show_regret_and_ranks(
     assert len(browser.all("[data-plot=regret] [aria-label=dot] path")) >= 2
     # 75 alone, 80 and 85, 90 and 95: three bars for each method.
     assert len(browser.all("[data-plot=ranks] [aria-label=rect] rect")) == 6
+    both = browser.one("[data-plot=precisions] .drawn")
+    assert both.get_dom_attribute("aria-label").startswith("30 architectures from ")
+    cloud = browser.one("[data-plot=precisions] path.cloud").get_dom_attribute("d").split("M")[1:]
+    said = browser.one("[data-plot=precisions] .plotted").text
+    assert said.endswith("Of 2 of 10 runs the table has no real-valued accuracy.")
+    left_out = int(re.search(r"(\d+) of less than", said)[1])
+    assert len(cloud) == 30 - left_out
+    marks = browser.all("[data-plot=precisions] .drawn a")
+    assert len(marks) == 8
+    assert re.match(
+        r"random, seed 0: 83 %; real-valued \(%\) 8\d\.\d+, ",
+        marks[0].get_dom_attribute("aria-label"),
+    )
+    browser.one(".legend-of-methods button:first-child").click()
+    assert len(browser.all("[data-plot=precisions] .drawn a")) == 4
+    assert len(browser.all("[data-plot=precisions] path.cloud")) == 1
 
 
 def test_every_series_and_operation_is_seen_in_light_and_in_dark(

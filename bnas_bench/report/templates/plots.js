@@ -15,6 +15,8 @@ class Plots {
     this.byId = new Map(this.runs.map((run) => [run.id, run]));
     this.curves = data.curves.map(({ method, id, x, y }) => ({ method: this.methods[method], id, points: x.map((passes, i) => ({ passes, valid: y[i] })) }));
     this.regrets = data.regrets.map((curve) => ({ ...curve, method: this.methods[curve.method] }));
+    const [real, bits] = data.cloud; // in hundredths of a point
+    this.cloud = real.map((x, i) => [x / 100, bits[i] / 100]);
     this.chosen = 0;
     this.differing = new Set(data.differing);
     this.ink = inks(data.operations);
@@ -106,13 +108,18 @@ class Plots {
     return this.costs.flatMap((title, i) => (run.costs[i] === null ? [] : [[title, fixed(run.costs[i])]]));
   }
 
+  // The same, and before them what a table says of the architecture when it is real-valued.
+  detailsOf(run) {
+    return [...(run.real === null ? [] : [["real-valued (%)", fixed(run.real)]]), ...this.costsOf(run)];
+  }
+
   said(run) {
-    const costs = this.costsOf(run).map(([title, text]) => `${title} ${text}`);
+    const costs = this.detailsOf(run).map(([title, text]) => `${title} ${text}`);
     return `${run.method.name}, seed ${run.seed}: ${fixed(run.accuracy)} %; ${costs.join(", ")}`;
   }
 
   tip(run) {
-    const costs = this.costsOf(run).map(([title, text]) => `${title}: ${text}`);
+    const costs = this.detailsOf(run).map(([title, text]) => `${title}: ${text}`);
     return [`${run.method.name}, seed ${run.seed}`, `test accuracy (%): ${fixed(run.accuracy)}`, ...costs].join("\n");
   }
 
@@ -126,8 +133,8 @@ class Plots {
   seeds(points, more) {
     const own = { fill: (run) => run.method.ink, ...more };
     return [
-      Plot.dot(points, { ...own, r: 3.5, fillOpacity: 0.6, stroke: "var(--paper)", strokeWidth: 0.5, href: (run) => `#run=${encodeURIComponent(run.id)}`, ariaLabel: (run) => this.said(run) }),
-      Plot.tip(points, Plot.pointer({ ...more, title: (run) => this.tip(run), fill: "var(--paper)", stroke: "var(--rule)" })),
+      Plot.dot(points, { r: 3.5, fillOpacity: 0.6, stroke: "var(--paper)", strokeWidth: 0.5, ...own, href: (run) => `#run=${encodeURIComponent(run.id)}`, ariaLabel: (run) => this.said(run) }),
+      Plot.tip(points, Plot.pointer({ x: more.x, y: more.y, dy: more.dy, title: (run) => this.tip(run), fill: "var(--paper)", stroke: "var(--rule)" })),
     ];
   }
 
@@ -229,6 +236,25 @@ class Plots {
     );
   }
 
+  // All architectures of a table, real-valued against 1-bit, and over them what runs found.
+  precisions(width) {
+    const found = this.points.filter((run) => run.real !== null);
+    const every = [...this.cloud, ...this.runs.flatMap((run) => (run.real === null ? [] : [[run.real, run.accuracy]]))];
+    return Plot.plot(
+      this.options(width, {
+        height: Math.max(300, Math.min(width, 460)),
+        marginLeft: 44,
+        marginRight: 20,
+        x: { label: "real-valued test accuracy (%)", grid: true, nice: true, domain: d3.extent(every, ([x]) => x) },
+        y: { label: "1-bit test accuracy (%)", grid: true, nice: true, domain: d3.extent(every, ([, y]) => y) },
+        marks: [
+          (_, { x, y }) => drawn("path", { class: "cloud", d: this.cloud.map(([real, bits]) => `M${x(real).toFixed(1)},${y(bits).toFixed(1)}h0`).join("") }),
+          ...this.seeds(found, { x: "real", y: "accuracy", symbol: (run) => run.method.name, r: 5, fillOpacity: 0.85, stroke: (run) => run.method.ink, strokeWidth: 1 }),
+        ],
+      }),
+    );
+  }
+
   // Where each of several small figures stands.
   facets(methods, width) {
     const columns = Math.max(1, Math.min(methods.length, Math.floor(width / FACET)));
@@ -309,7 +335,7 @@ function searched(plots, run) {
 }
 
 function costs(plots, run) {
-  return pairs(Object.fromEntries([["test accuracy (%)", fixed(run.accuracy)], ...plots.costsOf(run)]));
+  return pairs(Object.fromEntries([["test accuracy (%)", fixed(run.accuracy)], ...plots.detailsOf(run)]));
 }
 
 // Draw into a box of the panel as soon as it has a width, and anew when that changes.
