@@ -17,6 +17,7 @@ from bnas_bench.core.options import Count, Grid, Positive, Threads
 from bnas_bench.runs.folders import check_name
 
 if TYPE_CHECKING:
+    from bnas_bench.data.datasets import Dataset
     from bnas_bench.runs.tabulate import Progress
     from bnas_bench.tables.truth import GroundTruth
 
@@ -108,8 +109,15 @@ def tabulate(
     "--retrain", type=Number(Count), help="Train so many entries again, and compare: seconds each."
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Draws those entries.")
+@click.option(
+    *("--time", "timed"),
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Time its 1-bit networks on this machine, which has nothing else to do, and write that there.",
+)
 @click.option("--data-folder", "data", type=FOLDER, default="data", show_default=True)
-def truth(name: str, out: Path | None, retrain: int | None, seed: int, data: Path) -> None:
+def truth(
+    name: str, out: Path | None, retrain: int | None, seed: int, timed: Path | None, data: Path
+) -> None:
     """Say what a table of ground truth holds, and how well it tells architectures apart.
 
     NAME is a table in tables/ of this checkout, a file that -o wrote, or a folder that tabulate fills, as
@@ -128,22 +136,48 @@ def truth(name: str, out: Path | None, retrain: int | None, seed: int, data: Pat
         click.echo(f"best at {precision}: {best.mean:.2f} % ({best.sd:.2f}) {best.arch}")
     if retrain is not None:
         _retrain(found, retrain, seed, data)
+    if timed is not None:
+        _time(found, timed, data)
     if out is not None:
         click.echo(f"wrote {found.write(out)}")
+
+
+def _time(found: GroundTruth, out: Path, data: Path) -> None:
+    """Time the networks, and write the file when all are."""
+    from rich.console import Console
+    from rich.progress import track
+
+    from bnas_bench.runs.clocking import clock, clocked
+    from bnas_bench.tables import latencies, parquet
+
+    parquet.check_ending(out)
+    networks = track(
+        clock(found, _dataset(found, data)),
+        "packed latency",
+        total=found.count("W1A1"),
+        console=Console(stderr=True),
+    )
+    latencies.write(clocked(found, dict(networks)), out)
+    click.echo(f"wrote {out}")
+
+
+def _dataset(found: GroundTruth, data: Path) -> Dataset:
+    """The one that a table is of, at its size, on the CPU."""
+    from bnas_bench.data.datasets import load
+
+    how = found.definition
+    return load(how.dataset, image=how.image, device="cpu", folder=data)
 
 
 def _retrain(found: GroundTruth, count: int, seed: int, data: Path) -> None:
     """Train entries again, a line for each that differs, and say how many do."""
     import torch
 
-    from bnas_bench.data.datasets import load
     from bnas_bench.tables.retrained import retrained
 
     torch.set_num_threads(1)  # as tabulate does
-    how = found.definition
-    dataset = load(how.dataset, image=how.image, device="cpu", folder=data)
     pairs = []
-    for pair in retrained(found, dataset, count, seed):
+    for pair in retrained(found, _dataset(found, data), count, seed):
         pairs.append(pair)
         if not pair.equal:
             entry = pair.entry

@@ -12,6 +12,7 @@ from pandas import DataFrame
 
 from bnas_bench.tables.contents import epochs
 from bnas_bench.tables.definition import Definition
+from bnas_bench.tables.latencies import Latencies
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, slots=True)
@@ -27,6 +28,8 @@ class Entry:
         ops, parameters: for one image by the convention `nas-bnn`; that this precision uses.
         bytes: of the packed file; None where the network cannot be packed.
         seconds: that the CPU spent on all its trainings.
+        latency_ms: of one image through the packed engine, the median, on the machine that the table's
+            latencies name; None where it was not measured, as at other precisions than W1A1.
     """
 
     arch: str
@@ -40,10 +43,14 @@ class Entry:
     parameters: int
     bytes: int | None
     seconds: float
+    latency_ms: float | None
 
 
 class Columns:
     """The trainings at one precision, as arrays.
+
+    Args:
+        latencies: of the networks at this precision, if they were measured.
 
     Attributes:
         texts: of the architectures, in the table's order; `places` is the way back.
@@ -51,7 +58,9 @@ class Columns:
         sorted_N: the means in their own order.
     """
 
-    def __init__(self, trainings: DataFrame, definition: Definition) -> None:
+    def __init__(
+        self, trainings: DataFrame, definition: Definition, latencies: Latencies | None = None
+    ) -> None:
         seeds, how = definition.seeds, definition
         first = trainings.iloc[::seeds]
         self.texts: list[str] = first["arch"].tolist()
@@ -68,6 +77,8 @@ class Columns:
         self._costs = list(
             zip(first["ops"].tolist(), first["parameters"].tolist(), first["bytes"], strict=True)
         )
+        times = [latencies.of(text) if latencies else None for text in self.texts]
+        self._latencies = [time.median if time else None for time in times]
 
     def entry(self, place: int, precision: str) -> Entry:
         """What they say of the architecture at a place."""
@@ -84,6 +95,7 @@ class Columns:
             parameters=parameters,
             bytes=None if packed != packed else int(packed),
             seconds=float(self.seconds_N[place]),
+            latency_ms=self._latencies[place],
         )
 
 

@@ -8,9 +8,12 @@ wrote the columns, and nothing else is read of a file that was cut or altered.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
+from typing import Any
+
+from pandas import DataFrame
 
 from bnas_bench.core.errors import BadValue, Damaged
 from bnas_bench.core.files import kind_of, sha256, write_atomically
@@ -31,32 +34,71 @@ def write(contents: Contents, path: Path) -> None:
         BadValue: if the file has another ending.
         Unwritable: if it cannot be written.
     """
+    losses = epochs("loss", contents.definition)  # all different: nothing for a dictionary
+    seal(contents.trainings, {"version": VERSION, **contents.datasheet}, path, losses)
+
+
+def seal(frame: DataFrame, footer: Mapping[str, Any], path: Path, scattered: Sequence[str]) -> None:
+    """Write columns and a footer as one file that is vouched for; `unsealed` reads it.
+
+    Args:
+        scattered: the columns of floats of which hardly two are equal.
+
+    Raises:
+        BadValue: if the file does not end in `.parquet`.
+        Unwritable: if it cannot be written.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    if path.suffix != ENDING:
-        raise BadValue(f"cannot write a table to '{path}': let it end in {ENDING}")
-    columns = pa.Table.from_pandas(contents.trainings, preserve_index=False)
+    check_ending(path)
+    columns = pa.Table.from_pandas(frame, preserve_index=False)
     columns = columns.replace_schema_metadata(None)
-    losses = epochs("loss", contents.definition)  # all different: nothing for a dictionary
-    footer = {"version": VERSION, **contents.datasheet, MARK.decode().split('"')[1]: BLANK}
+    blank_footer = {**footer, MARK.decode().split('"')[1]: BLANK}
     with pq.ParquetWriter(
         data := BytesIO(),
         columns.schema,
         compression="zstd",
         compression_level=9,
-        use_dictionary=[name for name in columns.column_names if name not in losses],
-        use_byte_stream_split=losses,
+        use_dictionary=[name for name in columns.column_names if name not in scattered],
+        use_byte_stream_split=list(scattered),
     ) as writer:
         writer.write_table(columns)
-        writer.add_key_value_metadata({KEY: json.dumps(footer)})
+        writer.add_key_value_metadata({KEY: json.dumps(blank_footer)})
     blank = data.getvalue()
     at = _digest_at(blank)
     write_atomically(path, blank[:at] + sha256(blank).encode() + blank[at + len(BLANK) :])
 
 
+def check_ending(path: Path) -> None:
+    """Raise BadValue unless a file's name says what `seal` writes."""
+    if path.suffix != ENDING:
+        raise BadValue(f"cannot write a table to '{path}': let it end in {ENDING}")
+
+
 def read(path: Path) -> Contents:
     """What `write` wrote.
+
+    Raises:
+        BadValue: if there is no such file.
+        Damaged: if it is another's, or truncated, altered or of another version.
+    """
+    frame, footer = unsealed(path)
+    try:
+        contents = Contents(
+            definition=Definition.from_json(footer["definition"]),
+            architectures=footer["architectures"],
+            date=footer["date"],
+            trainings=frame,
+        )
+        _check(contents)
+    except (ValueError, KeyError, TypeError) as error:
+        raise of_another_version(path, error) from error
+    return contents
+
+
+def unsealed(path: Path) -> tuple[DataFrame, dict[str, Any]]:
+    """The columns and the footer of a file that `seal` wrote.
 
     Raises:
         BadValue: if there is no such file.
@@ -74,22 +116,18 @@ def read(path: Path) -> Contents:
     if sha256(data[:at] + BLANK.encode() + data[at + len(BLANK) :]) != digest:
         raise Damaged(f"{path} is truncated or altered, its digest is another: fetch it again")
     try:
-        columns = pq.read_table(BytesIO(data))
+        frame = pq.read_table(BytesIO(data)).to_pandas()
         footer = json.loads(pq.read_metadata(BytesIO(data)).metadata[KEY.encode()])
         if footer["version"] != VERSION:
             raise ValueError(f"version {footer['version']}, not {VERSION}")
-        contents = Contents(
-            definition=Definition.from_json(footer["definition"]),
-            architectures=footer["architectures"],
-            date=footer["date"],
-            trainings=columns.to_pandas(),
-        )
-        _check(contents)
     except (OSError, ValueError, KeyError, TypeError) as error:  # pyarrow's own are ValueErrors
-        raise Damaged(
-            f"{path} is a table of another version ({error}): use the code that wrote it"
-        ) from error
-    return contents
+        raise of_another_version(path, error) from error
+    return frame, footer
+
+
+def of_another_version(path: Path, error: Exception) -> Damaged:
+    """What to say of a file that is whole and yet not what it should be."""
+    return Damaged(f"{path} is a table of another version ({error}): use the code that wrote it")
 
 
 def described(path: Path) -> tuple[Definition, Mapping[str, float]]:

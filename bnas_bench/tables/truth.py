@@ -18,12 +18,16 @@ from bnas_bench.core.errors import BadValue, UnknownName
 from bnas_bench.core.files import kind_of
 from bnas_bench.plugins import recorded
 from bnas_bench.search.space import SearchSpace
-from bnas_bench.tables import parquet
+from bnas_bench.tables import latencies, parquet
 from bnas_bench.tables.contents import Contents, epochs
 from bnas_bench.tables.definition import Definition, text
 from bnas_bench.tables.entry import Columns, Entry, valid_accuracies
+from bnas_bench.tables.latencies import Latencies
 from bnas_bench.tables.reliability import FEWEST, count_of_best, reliability
 from bnas_bench.tables.store import TableStore
+
+TIMED = "W1A1"
+"""The precision of the networks whose latencies are measured."""
 
 COMMITTED = Path(bnas_bench.__file__).parent.parent / "tables"
 """Where a checkout has its tables; a wheel has none."""
@@ -34,6 +38,7 @@ UNITS = {
     "ops": "operations",
     "bytes": "bytes",
     **dict.fromkeys(("seconds", "core_seconds"), "s"),
+    "latency_ms": "ms",
 }
 
 
@@ -45,13 +50,18 @@ class GroundTruth:
 
     Args:
         name: of the table, in errors.
+        latencies: of its networks at W1A1, if they were measured.
     """
 
-    def __init__(self, contents: Contents, name: str) -> None:
-        self.contents, self.name = contents, name
+    def __init__(self, contents: Contents, name: str, latencies: Latencies | None = None) -> None:
+        self.contents, self.name, self.latencies = contents, name, latencies
         held = contents.trainings["precision"]
         self._columns = {
-            precision: Columns(contents.trainings[held == precision], contents.definition)
+            precision: Columns(
+                contents.trainings[held == precision],
+                contents.definition,
+                latencies if precision == TIMED else None,
+            )
             for precision in PRECISIONS
             if (held == precision).any()
         }
@@ -65,7 +75,9 @@ class GroundTruth:
     @property
     def datasheet(self) -> dict[str, Any]:
         """What the table is: its definition, how far it is, by what it was made and when."""
-        return self.contents.datasheet
+        if self.latencies is None:
+            return self.contents.datasheet
+        return self.contents.datasheet | {"latency": self.latencies.datasheet}
 
     @property
     def precisions(self) -> Sequence[str]:
@@ -120,6 +132,10 @@ class GroundTruth:
         """Whether `query` has an answer."""
         return self._known(arch) in self._at(precision).places
 
+    def texts(self, precision: str = "W1A1") -> Sequence[str]:
+        """The architectures that it has at a precision, in its order."""
+        return self._at(precision).texts
+
     def count(self, precision: str = "W1A1") -> int:
         """Architectures that it has at a precision."""
         return len(self._at(precision).texts)
@@ -150,6 +166,10 @@ class GroundTruth:
             found = held[names].copy()
             found.insert(3, "test_accuracy", 100.0 * held["test_hits"] / how.test_images)
             found.insert(4, "valid_accuracy", valid_accuracies(held, how)[:, -1])
+            if self.latencies is not None:
+                times = self.latencies.times.set_index("arch")["latency_ms"]
+                at_one_bit = held["precision"] == TIMED
+                found["latency_ms"] = held["arch"].map(times).where(at_one_bit)
         found.attrs["units"] = {name: unit for name, unit in UNITS.items() if name in found}
         return found
 
@@ -266,11 +286,16 @@ def load(name: str | Path) -> GroundTruth:
         Damaged: if it is truncated, altered, or no table.
     """
     if isinstance(name, str) and Path(name).name == name and not name.endswith(parquet.ENDING):
-        return GroundTruth(parquet.read(_committed(name)), name)
+        return _of_file(_committed(name), name)
     path = Path(name)
     if kind_of(path) == "folder":
         return GroundTruth(Contents.of(TableStore(path)), str(path))
-    return GroundTruth(parquet.read(path), str(path))
+    return _of_file(path, str(path))
+
+
+def _of_file(path: Path, name: str) -> GroundTruth:
+    contents = parquet.read(path)
+    return GroundTruth(contents, name, latencies.of_table(path, contents.definition.digest))
 
 
 def _committed(name: str) -> Path:
