@@ -20,8 +20,10 @@ from typing import Any, NamedTuple
 
 from bnas_bench.analysis.labels import PARTS, Key, Labels
 from bnas_bench.analysis.measures import MEASURES, field, is_crowded
-from bnas_bench.analysis.summary import SAME, Defaults, machine
+from bnas_bench.analysis.summary import SAME, Defaults
+from bnas_bench.analysis.timings import NOWHERE, Timed, timed
 from bnas_bench.core.options import Form, Range
+from bnas_bench.runs.record import machine
 from bnas_bench.runs.store import DIGESTS, PREDICTIONS, SHOWN, Record, State, Store
 
 JUDGED = ("regret", "percentile")
@@ -49,7 +51,8 @@ class Run:
         architecture: the id of what the search found; empty where the record does not say it.
         front_size: members of its `front.json`; 0 if it has none.
         packed_reason: why its network could not be packed.
-        crowded: whether its latencies were measured beside too much else (`is_crowded`).
+        crowded: whether its latencies were measured beside other work (`is_crowded`).
+        timed: where they were measured.
         table: the digest of the definition of the table that judged it; empty if none did.
         learned: of `search.learned`, where the record says it.
     """
@@ -66,6 +69,7 @@ class Run:
     front_size: int = 0
     packed_reason: str = ""
     crowded: bool = False
+    timed: Timed = NOWHERE
     table: str = ""
     learned: Mapping[str, Any] = field_of(default_factory=dict)
 
@@ -234,6 +238,7 @@ def _trial(record: Record) -> Run | Missing:
         front_size=int(record.get("front_size") or 0),
         packed_reason=str(record.get("packed_reason") or ""),
         crowded=is_crowded(record),
+        timed=timed(record),
         table=intern(str((record.get("table") or {}).get("definition") or "")),
         learned=record.get("learned") or {},
     )

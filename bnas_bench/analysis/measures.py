@@ -8,6 +8,7 @@ from math import inf
 from typing import Any, Literal
 
 from bnas_bench.analysis.table import Column, Kind
+from bnas_bench.core.crowd import QUIET
 
 
 @dataclass(frozen=True)
@@ -71,14 +72,19 @@ MEASURES: Mapping[str, Measure] = {
 TIMES = ("latency_ms", "packed_latency_ms")
 """Measures that other work on the machine spoils."""
 
-CROWDED = "timed while more ran than the machine has cores, so not reliable: bnas-bench retime times it again"
+CROWDED = (
+    "timed beside other work on the machine, so not reliable: bnas-bench retime times it again"
+)
 
 
 def is_crowded(record: Mapping[str, Any]) -> bool:
-    """Whether a trial's latencies were measured while the load exceeded the machine's cores.
+    """Whether a trial's latencies were measured while other work, as another trial, kept cores busy.
 
-    Records from before `latency_load` have the load of the minute before the trial began.
+    Records from before `latency_others` say no more than whether the load exceeded the machine's cores, those
+    from before `latency_load` of the minute before the trial began.
     """
+    if isinstance(others := record.get("latency_others"), int | float):
+        return others > QUIET
     load, cores = record.get("latency_load", record.get("load")), record.get("cores")
     return isinstance(load, int | float) and isinstance(cores, int) and load > cores
 

@@ -36,6 +36,7 @@ FLOATS: Mapping[str, str] = {
     **dict.fromkeys(
         ("packed_latency_ms", "packed_latency_lower_ms", "packed_latency_upper_ms"), "ms"
     ),
+    "latency_others": "cores",
     **dict.fromkeys(("search_step_mib", "peak_memory_mib", "peak_device_memory_mib"), "MiB"),
     **dict.fromkeys(("passes", "budget.passes"), "images forward and backward"),
 }

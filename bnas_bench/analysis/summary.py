@@ -20,9 +20,11 @@ from bnas_bench.analysis.measures import CROWDED, MEASURES, TIMES, Measure
 from bnas_bench.analysis.stats import Estimate, NotEnough, components, summary
 from bnas_bench.analysis.stats.means import FEWEST
 from bnas_bench.analysis.table import Column, Table, Value
+from bnas_bench.analysis.timings import apart, timed
+from bnas_bench.core.crowd import QUIET
 from bnas_bench.plugins.likeness import unlike_a_paper
 from bnas_bench.plugins.spec import changed, label
-from bnas_bench.runs.store import Record
+from bnas_bench.runs.record import Record, machine
 
 Defaults = Callable[[str, str], Mapping[str, Any]]
 """The default options of a plug-in, by kind and name: those that a row's name need not say."""
@@ -43,6 +45,9 @@ SAME = ("harness_source", "dataset_fingerprint", "threads")
 ROW = ["method", "space", "dataset", "budget"]
 """What rows differ in."""
 
+TIMED = ("cpu", "device_name", "threads", "latency_machine", "packed_isa", "packed_engine")
+"""Fields that say where latencies were measured."""
+
 STATISTICS = ("mean", "sd", "lower", "upper")
 
 
@@ -52,7 +57,8 @@ def summarise(frame: DataFrame) -> DataFrame:
     Rows stand in the order in which they first appear; runs of a method or a space whose code has
     changed since are runs of another, and say by which code. A single seed has no deviation, fewer than
     three and equal ones no interval, and what one of its seeds lacks has no mean. Intervals end where
-    their scale does.
+    their scale does. Latencies that were not all measured in one place, of one space, dataset and budget,
+    are left out.
 
     Args:
         frame: records, as `run` and `load_results` give them; damaged ones, of which nobody knows
@@ -67,6 +73,8 @@ def summarise(frame: DataFrame) -> DataFrame:
     done = rows[rows["status"] == "ok"]
     fields = [column.field for column in COLUMNS.values()]
     numbers = done[ROW].join(done.reindex(columns=fields).astype("float64"))
+    for unlike, _ in _timed_apart(done):
+        numbers.loc[unlike, list(TIMES)] = np.nan
     by_row = numbers.groupby(ROW)
     n = by_row.size().reindex(planned.index, fill_value=0).rename("n")
     whole = by_row.count().reindex(planned.index, fill_value=0).eq(n, axis=0)
@@ -174,9 +182,13 @@ def _notes(frame: DataFrame) -> dict[Any, list[str]]:
     notes: dict[Any, list[str]] = {key: [] for key in planned.index}
     is_done = rows["status"] == "ok"
     done = rows.loc[is_done].reindex(columns=[*ROW, *SAME, "test_accuracies"])
+    unlike = _timed_apart(rows[is_done])
     for found in (_befell(rows[~is_done]), _differences(done), _parted(done, planned)):
         for key, note in found:
             notes[key].append(note)
+    for places, why in unlike:
+        for key in rows.loc[places, ROW].drop_duplicates().itertuples(index=False, name=None):
+            notes[key].append(why)
     return notes
 
 
@@ -222,13 +234,29 @@ def _estimate(found: Estimate | NotEnough) -> str:
     return f"{found.value:.2f} [{ends.lower:.2f}, {ends.upper:.2f}]"
 
 
+def _timed_apart(done: DataFrame) -> list[tuple[pd.Index, str]]:
+    """The trials of each setting whose latencies were not all measured in one place, and why not."""
+    found = []
+    for _, setting in done.groupby(ROW[1:], sort=False):
+        fields = setting.reindex(columns=[*TIMES, *TIMED]).astype(object)
+        fields[list(TIMES)] = fields[list(TIMES)].notna().where(fields[list(TIMES)].notna(), None)
+        kinds = fields.drop_duplicates()
+        records = kinds.where(kinds.notna(), None).to_dict("records")
+        if why := apart(timed({str(k): v for k, v in record.items()}) for record in records):
+            found.append((setting.index, why))
+    return found
+
+
 def _crowded(frame: DataFrame) -> set[Any]:
     """The rows with a latency that was measured beside too much else."""
     rows = _told_apart(frame)
-    fields = ["latency_load", "load", "cores"]
+    fields = ["latency_others", "latency_load", "load", "cores"]
     numbers = rows.reindex(columns=fields).apply(pd.to_numeric, errors="coerce")
     load = numbers["latency_load"].fillna(numbers["load"])
-    spoilt = rows[(load > numbers["cores"]).fillna(False).astype(bool)]
+    crowded = (load > numbers["cores"]).where(
+        numbers["latency_others"].isna(), numbers["latency_others"] > QUIET
+    )
+    spoilt = rows[crowded.fillna(False).astype(bool)]
     return {*spoilt[ROW].itertuples(index=False, name=None)}
 
 
@@ -256,8 +284,3 @@ def _circumstances(frame: DataFrame) -> list[str]:
     settings = known[["dataset", "budget"]].drop_duplicates().itertuples(index=False, name=None)
     why = dict.fromkeys(unlike_a_paper(*setting) for setting in settings)
     return [*facts, *filter(None, why)]
-
-
-def machine(record: Record) -> str:
-    """What a trial ran on."""
-    return f"{record.get('device_name') or record['cpu']} (CPU threads: {record['threads']})"

@@ -90,12 +90,14 @@ def _plain(one: Seen) -> dict[str, object]:
 @click.command()
 @click.argument("name", default="local", shell_complete=NAME)
 @RESULTS
-@click.option("--all", "every", is_flag=True, help="Also those that were timed on a quiet machine.")
+@click.option(
+    "--all", "every", is_flag=True, help="Also those that were timed alone, or on another machine."
+)
 def retime(name: str, results: Path, every: bool) -> None:
     """Measure latencies of NAME's results again, one network at a time, on a quiet machine.
 
-    Those that were timed while more ran than the machine has cores, if nothing else is said. It stops
-    where the machine is not quiet; what was measured before stays in the record.
+    Those that were timed beside other work, if nothing else is said. It stops where the machine is not
+    quiet; what was measured before stays in the record.
     """
     from bnas_bench.analysis.measures import is_crowded
     from bnas_bench.runs.retime import check_quiet

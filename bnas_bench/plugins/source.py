@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.util
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -27,11 +28,22 @@ def harness_digest() -> str:
     """Changes with the code that every trial runs: all of `bnas_bench` but what reads its records,
     and methods and spaces, which have digests of their own."""
     root = Path(__file__).parents[1]
-    files = sorted(
-        path for path in root.rglob("*.py") if path.relative_to(root).parts[0] not in READERS
+    return _digest(
+        root,
+        (path for path in root.rglob("*.py") if path.relative_to(root).parts[0] not in READERS),
     )
+
+
+@cache
+def engine_digest() -> str:
+    """Changes with the code of the packed engine, and so with how long a network takes in it."""
+    root = Path(__file__).parents[1] / "packed"
+    return _digest(root, root.rglob("*.py"))
+
+
+def _digest(root: Path, files: Iterable[Path]) -> str:
     total = hashlib.sha256()
-    for path in files:
+    for path in sorted(files):
         total.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
     return total.hexdigest()[:12]
 

@@ -12,6 +12,7 @@ from statistics import fmean
 from bnas_bench.analysis.frame import Row
 from bnas_bench.analysis.measures import MEASURES, TIMES
 from bnas_bench.analysis.stats import NotEnough, Standing
+from bnas_bench.analysis.timings import apart
 from bnas_bench.report.contrasts import RANDOM, Told, told_from_random
 from bnas_bench.report.tables import warnings
 from bnas_bench.report.values import befell, p_text
@@ -117,6 +118,7 @@ def _costs(compared: Sequence[Row]) -> Iterator[str]:
     if len(means) < 2:
         return
     rows = {row.method: row for row in compared}
+    unlike = bool(apart(run.timed for row in compared for run in row.runs))
     ops = {m: fmean(found.values()) for m in means if (found := rows[m].by_seed("ops"))}
     # Of equals the one that is better in the other is named.
     leaders = {max(means, key=lambda m: (means[m], -ops.get(m, inf))): ["highest mean"]}
@@ -127,13 +129,16 @@ def _costs(compared: Sequence[Row]) -> Iterator[str]:
     words = []
     for method, why in leaders.items():
         name = f"{method} ({', '.join(why)})" if why else method
-        words.append(f"{name} has {means[method]:.2f} %{_cost(rows[method])}")
+        words.append(f"{name} has {means[method]:.2f} %{_cost(rows[method], unlike)}")
     yield "At which cost: " + "; ".join(words) + "."
 
 
-def _cost(row: Row) -> str:
+def _cost(row: Row, unlike: bool) -> str:
+    """What its networks and its searches take; no latency where those were measured in several places."""
     words = []
     for key, unit in COSTS.items():
+        if unlike and key in TIMES:
+            continue
         if values := row.by_seed(key).values():
             measure = MEASURES[key]
             is_spoilt = key in TIMES and any(run.crowded for run in row.runs)

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 from itertools import chain
 
 from bnas_bench.analysis.frame import Results, Row, Setting
-from bnas_bench.analysis.measures import MEASURES
+from bnas_bench.analysis.measures import MEASURES, TIMES
 from bnas_bench.analysis.stats import NotEnough, contrast
 from bnas_bench.analysis.table import Column, Table, Value, missing
+from bnas_bench.analysis.timings import apart
 from bnas_bench.report.values import counted, ends, mean, p_value
 
 BESIDE = ("ops", "packed_latency_ms", "search_seconds")
@@ -24,6 +25,10 @@ def side_by_side(first: Results, second: Results, names: tuple[str, str]) -> Tab
     ours, theirs = _rows(first), _rows(second)
     both = [key for key in ours if key in theirs]
     settings = {setting for setting, _ in both}
+    sides = [[run.timed for key in both for run in rows[key].runs] for rows in (ours, theirs)]
+    # An engine may be what the two differ in; it does not differ within one of them.
+    unlike = apart([*sides[0], *sides[1]], engines=False) or apart(sides[0]) or apart(sides[1])
+    beside = [name for name in BESIDE if not (unlike and name in TIMES)]
     columns = [
         Column(key="method", title="method", numeric=False),
         *([Column(key="setting", title="setting", numeric=False)] if len(settings) > 1 else []),
@@ -31,7 +36,7 @@ def side_by_side(first: Results, second: Results, names: tuple[str, str]) -> Tab
         Column(key="difference", title="difference (points)", better="higher"),
         Column(key="p", title="p (Welch)", better="lower"),
         Column(key="same", title="runs alike"),
-        *(_each for name in BESIDE for _each in _columns(name, names)),
+        *(_each for name in beside for _each in _columns(name, names)),
         *(Column(key=f"n.{k}", title=f"n {name}") for k, name in enumerate(names)),
     ]
     return Table(
@@ -51,9 +56,12 @@ def side_by_side(first: Results, second: Results, names: tuple[str, str]) -> Tab
         columns=columns,
         rows=[dict(_cells(ours[key], theirs[key])) for key in both],
         notes=[
-            f"only in {name}: {', '.join(alone)}"
-            for name, rows, other in ((names[0], ours, theirs), (names[1], theirs, ours))
-            if (alone := [f"{key[1]} ({key[0]})" for key in rows if key not in other])
+            *([unlike] if unlike else []),
+            *(
+                f"only in {name}: {', '.join(alone)}"
+                for name, rows, other in ((names[0], ours, theirs), (names[1], theirs, ours))
+                if (alone := [f"{key[1]} ({key[0]})" for key in rows if key not in other])
+            ),
         ],
     )
 

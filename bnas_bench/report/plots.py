@@ -19,6 +19,7 @@ import numpy as np
 from bnas_bench.analysis.frame import Row, Run
 from bnas_bench.analysis.measures import MEASURES, TIMES
 from bnas_bench.analysis.stats import Band, Curve, Interval, NotEnough, anytime, summary
+from bnas_bench.analysis.timings import apart
 from bnas_bench.report.model import RunView
 from bnas_bench.report.precisions import BothPrecisions
 from bnas_bench.report.style import MARKERS, Look
@@ -68,6 +69,7 @@ def plots(
         both: what a table says of the architectures at two precisions.
     """
     places = {name: place for place, name in enumerate(looks)}
+    is_apart = bool(apart(run.timed for row in rows for run in row.runs))
     shown = [views[run.id] for row in rows for run in row.runs]
     return {
         "costs": [_title(key, rows) for key in COSTS],
@@ -86,7 +88,10 @@ def plots(
                 "seed": seed_text(run.seed),
                 "id": run.id,
                 "accuracy": _short(run.values["test_accuracy"]),
-                "costs": [_cost(run.values[key], key) for key in COSTS],
+                "costs": [
+                    None if is_apart and key in TIMES else _cost(run.values[key], key)
+                    for key in COSTS
+                ],
                 "percentile": _short(run.values["percentile"]),
                 "real": _short(both.found[run.id][0]) if both and run.id in both.found else None,
             }

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from math import sqrt
 
 from bnas_bench.analysis.frame import Missing, Results, Row, Setting, differing
-from bnas_bench.analysis.measures import MEASURES
+from bnas_bench.analysis.measures import MEASURES, TIMES
 from bnas_bench.analysis.stats import NotEnough, Standing
 from bnas_bench.analysis.table import Column, Table, Value, missing
+from bnas_bench.analysis.timings import apart
 from bnas_bench.plugins.likeness import unlike_a_paper
 from bnas_bench.report.values import (
     IQM_RUNS,
@@ -30,8 +32,16 @@ CHANCE = Column(key="chance", title="accuracy, failures as chance (%)", better="
 
 def comparison(setting: Setting, rows: Sequence[Row], name: str, commands: Sequence[str]) -> Table:
     """All methods of a setting: accuracy, cost, and what the search spent."""
-    shown = {key: measure for key, measure in MEASURES.items() if key != "valid_accuracy"}
-    accuracy, *others = (measure.column(key) for key, measure in shown.items())
+    runs = [run for row in rows for run in row.runs]
+    unlike, is_spoilt = apart(run.timed for run in runs), any(run.crowded for run in runs)
+    hidden = {"valid_accuracy", *(TIMES if unlike else ())}
+    shown = {key: measure for key, measure in MEASURES.items() if key not in hidden}
+    accuracy, *others = (
+        replace(measure.column(key), better="")
+        if is_spoilt and key in TIMES
+        else measure.column(key)
+        for key, measure in shown.items()
+    )
     iqm = Column(key="iqm", title="IQM (%)", better="higher")
     chance, known = chance_of(rows), standing_of(rows)
     place = [Column(key="best", title="as best", numeric=False)] * isinstance(known, Standing)
@@ -52,7 +62,11 @@ def comparison(setting: Setting, rows: Sequence[Row], name: str, commands: Seque
             | ({CHANCE.key: _with_chance(row, chance)} if chance is not None and lacking else {})
             for row in rows
         ],
-        notes=[*warnings(rows), *verdict(rows, known)],
+        notes=[
+            *warnings(rows),
+            *([f"{unlike[0].upper()}{unlike[1:]}."] if unlike else []),
+            *verdict(rows, known),
+        ],
         commands=commands,
     )
 

@@ -10,6 +10,7 @@ from bnas_bench.cost.latency import Latency, Shape, latency, packed
 from bnas_bench.packed.engine.engine import Engine
 from bnas_bench.packed.format.file import save
 from bnas_bench.packed.lowering.lower import lower
+from bnas_bench.plugins.source import engine_digest
 
 if TYPE_CHECKING:
     from bnas_bench.nn.network import Network
@@ -37,6 +38,7 @@ def packed_record(network: Network, shape: Shape, about: Mapping[str, str]) -> d
         **timed("packed_latency", found),
         "packed_threads": THREADS,
         "packed_isa": engine.isa,
+        "packed_engine": engine_digest(),
     }
 
 
@@ -55,5 +57,5 @@ TIMED = {"ms": "median_ms", "lower_ms": "lower_ms", "upper_ms": "upper_ms", "rep
 
 FIELDS = (
     *(f"packed_latency_{part}" for part in TIMED),
-    *("packed_threads", "packed_isa", "packed_bytes", "packed_reason"),
+    *("packed_threads", "packed_isa", "packed_engine", "packed_bytes", "packed_reason"),
 )

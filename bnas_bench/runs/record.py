@@ -97,6 +97,11 @@ def _parse(data: bytes) -> Any:
         raise NoRecord(f"cannot be read ({error})") from error
 
 
+def machine(record: Mapping[str, Any]) -> str:
+    """What a trial ran on."""
+    return f"{record.get('device_name') or record['cpu']} (CPU threads: {record['threads']})"
+
+
 def _depth(record: Record) -> int:
     """Levels of nesting."""
     depth = 0
@@ -172,6 +177,8 @@ SOMETIMES: Kinds = {
     **dict.fromkeys(("front_size", "packed_bytes", "packed_threads"), _maybe(_count)),
     **dict.fromkeys(("latency_ms", "packed_latency_ms", "search_step_mib"), _maybe(_amount)),
     **dict.fromkeys(("seconds", "test_accuracy_sd", "load", "latency_load"), _maybe(_amount)),
+    "latency_others": _maybe(_amount),
+    **dict.fromkeys(("latency_machine", "packed_engine"), _maybe(_text)),
     "retimed": _options,
     "test_accuracies": lambda value: (
         isinstance(value, list) and len(value) > 1 and all(map(_share, value))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from datetime import UTC, datetime
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from bnas_bench.core import provenance
 from bnas_bench.core.architecture import Architecture
 from bnas_bench.core.budget import Scale
+from bnas_bench.core.crowd import QUIET, Others
 from bnas_bench.core.errors import BadValue
 from bnas_bench.cost.latency import Shape, latency, simulated
 from bnas_bench.nn.binary import Precision
@@ -19,62 +21,70 @@ from bnas_bench.plugins import recorded
 from bnas_bench.runs.how import cpus
 from bnas_bench.runs.network import WEIGHTS, about, of_trial, rebuilt
 from bnas_bench.runs.packing import TIMED, packed_record, timed
+from bnas_bench.runs.record import machine
 from bnas_bench.runs.run import find_device
 from bnas_bench.runs.store import Record, Store
 
-BEFORE = tuple(
-    f"{kind}_{part}" for kind in ("latency", "packed_latency") for part in (*TIMED, "load")
+BEFORE = (
+    *(f"{kind}_{part}" for kind in ("latency", "packed_latency") for part in TIMED),
+    *("latency_load", "latency_others", "latency_machine", "packed_isa", "packed_engine"),
 )
-"""Fields of a record that a new measurement replaces; `latency_load` is of both."""
+"""Fields of a record that a new measurement replaces."""
 
 
-def check_quiet() -> float:
-    """The machine's load over the last minute.
+LOOK = 0.5
+"""Seconds of a look at what else runs."""
+
+
+def check_quiet(others: Others | None = None) -> None:
+    """Look at what else runs on this machine, or at what ran while something was measured.
 
     Raises:
-        BadValue: if more runs on it than it has cores.
+        BadValue: if that kept more than `QUIET` of its cores busy.
     """
-    load, cores = os.getloadavg()[0], cpus()
-    if load > cores:
+    if others is None:
+        with Others() as others:
+            time.sleep(LOOK)
+    if others.cores is not None and others.cores > QUIET:
         raise BadValue(
-            f"this machine is not quiet: a load of {load:.1f} on {cores} cores; times are worth nothing "
-            "until what else runs on it has ended"
+            f"this machine is not quiet: other work keeps {others.cores:.1f} of its {cpus()} cores busy; "
+            "times are worth nothing until that has ended"
         )
-    return round(load, 2)
 
 
 def retime(store: Store, trial_id: str) -> tuple[Record, Record]:
     """Measure a finished trial's latencies again and write them to its record; the record before, and now.
 
     What was measured before stays in the record, under `retimed`. Where the trained weights are gone
-    the network has drawn ones, which take as long.
+    the network has drawn ones, which take as long. The machine need not be the one that ran the trial.
 
     Raises:
-        BadValue: if the trial has no latency, was measured on another machine, is running, or this
-            machine is not quiet.
+        BadValue: if the trial has no latency, is running, or this machine lacks its device or is not
+            quiet; then nothing is written.
         Damaged: if its files are.
     """
     record = store.read(trial_id)
     if record is None or record["status"] != "ok" or record.get("latency_ms") is None:
         raise BadValue(f"trial {trial_id} has no latency: it did not end, or a table has judged it")
     here = provenance.hardware(device := find_device(record["device"]))
-    for name in ("cpu", "device_name"):
-        if here[name] != record[name]:
-            raise BadValue(
-                f"trial {trial_id} was measured on {record[name]} and this is {here[name]}: times of one "
-                "comparison are of one machine"
-            )
     if (lock := store.lock(trial_id, 0.0)) is None:
         raise BadValue(f"trial {trial_id} is running: wait until it has ended")
     with lock:
         network, shape, facts = _network(store, record)
-        load = check_quiet()
+        check_quiet()
         torch.set_num_threads(record["threads"])
-        found = latency(simulated(network.to(device), shape), threads=record["threads"])
-        new = timed("latency", found) | {"latency_load": load}
-        if record.get("packed_latency_ms") is not None:
-            bits = packed_record(network, shape, facts)
-            new |= {name: bits[name] for name in bits if name in BEFORE}
+        with Others() as others:
+            found = latency(simulated(network.to(device), shape), threads=record["threads"])
+            new = timed("latency", found)
+            if record.get("packed_latency_ms") is not None:
+                bits = packed_record(network, shape, facts)
+                new |= {name: bits[name] for name in bits if name in BEFORE}
+        check_quiet(others)
+        new |= {
+            "latency_load": round(os.getloadavg()[0], 2),
+            "latency_others": others.cores,
+            "latency_machine": machine(here | {"threads": record["threads"]}),
+        }
         before = {name: record[name] for name in BEFORE if name in record}
         when = datetime.now(UTC).isoformat(timespec="seconds")
         earlier = (record.get("retimed") or {}).get("before", before)

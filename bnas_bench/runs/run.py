@@ -26,6 +26,7 @@ from torch import Tensor
 from bnas_bench.core import numerics, provenance
 from bnas_bench.core.architecture import Architecture
 from bnas_bench.core.budget import Recipe
+from bnas_bench.core.crowd import Others
 from bnas_bench.core.errors import BadValue, MissingData, one_line
 from bnas_bench.core.files import Unwritable, canonical, sha256
 from bnas_bench.core.seeds import generator
@@ -66,7 +67,8 @@ RANKED = 100
 
 TIMING_FIELDS = frozenset(
     {
-        *("when", "seconds", "load", "latency_load", "retimed", "log_sha256", "attempts"),
+        *("when", "seconds", "load", "log_sha256", "attempts"),
+        *("latency_load", "latency_others", "latency_machine", "retimed"),
         *(f"{phase}_seconds" for phase in ("search", "harness", "train")),
         *(f"{kind}_{part}" for kind in ("latency", "packed_latency") for part in TIMED),
         *("search_step_mib", "peak_memory_mib", "peak_device_memory_mib"),
@@ -436,9 +438,11 @@ class _Run:
     def measure(self, network: Network, dataset: Dataset) -> None:
         self.progress.enter("measure")
         self.record["latency_load"] = round(os.getloadavg()[0], 2)
-        found = latency(simulated(network, dataset.shape), threads=torch.get_num_threads())
-        self.record |= {"latency_kind": found.kind, **timed("latency", found)}
-        self.record |= self.pack(network, dataset)
+        with Others() as others:
+            found = latency(simulated(network, dataset.shape), threads=torch.get_num_threads())
+            self.record |= {"latency_kind": found.kind, **timed("latency", found)}
+            self.record |= self.pack(network, dataset)
+        self.record["latency_others"] = others.cores
 
     def pack(self, network: Network, dataset: Dataset) -> Record:
         """The network as bits: size and latency. A crash of compiled code costs no trained trial."""
