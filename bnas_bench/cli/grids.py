@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
-from bnas_bench.core.errors import BadValue, UnknownName
+from bnas_bench.core.errors import BadValue, UnknownName, brief
 from bnas_bench.core.files import kind_of, write_atomically
+from bnas_bench.plugins.registry import is_file
+from bnas_bench.plugins.spec import parse_specs
 
 FIELDS = {
     "method": "methods",
@@ -57,6 +60,24 @@ def read(path: Path) -> dict[str, Any]:
             raise BadValue(f"'{key}' in {path} is {value!r}: write it as --{key} takes it")
         found[FIELDS[key]] = value
     return found
+
+
+def refuse_code() -> None:
+    """Have no code run that a grid's file names, and nobody on the command line.
+
+    Raises:
+        BadValue: if it names a method or a space in a file.
+    """
+    context = click.get_current_context()
+    for key in ("method", "space"):
+        if context.get_parameter_source(FIELDS[key]) is not ParameterSource.DEFAULT_MAP:
+            continue
+        for spec in (spec for text in context.params[FIELDS[key]] for spec in parse_specs(text)):
+            if is_file(spec.name):
+                raise BadValue(
+                    f"the grid names a {key} that is code in a file, '{brief(spec.name)}', and nothing that "
+                    f"came with a grid is run: name its {key}s yourself, with --{key}, if you trust that file"
+                )
 
 
 def text(given: dict[str, Any]) -> str:

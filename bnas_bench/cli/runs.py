@@ -12,7 +12,7 @@ import click
 from bnas_bench import api
 from bnas_bench.cli.backends import Where, somewhere
 from bnas_bench.cli.completion import BUDGET, DATASET, METHOD, NAME, SPACE
-from bnas_bench.cli.grids import grid_options
+from bnas_bench.cli.grids import grid_options, refuse_code
 from bnas_bench.cli.grids import write as write_grid
 from bnas_bench.cli.looks import Look, looks
 from bnas_bench.cli.running import (
@@ -127,6 +127,7 @@ def run(
     A trial is one method on one space, dataset, budget and seed; each of these options may list
     several, separated by commas. Trials that are done are skipped, those that were killed go on.
     """
+    refuse_code()
     grid = (methods, spaces, datasets, budgets, seeds, seed, settings)
     trials = where.of(requested(*grid, train=train, train_seeds=train_seeds))
     store = Store(results / name)

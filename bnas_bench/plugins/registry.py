@@ -133,8 +133,8 @@ def find(kind: Kind, name: str) -> Plugin:
         UnknownName: if nothing has that name.
         BadPlugin: if its file cannot be used.
     """
-    path, _, class_name = name.partition(":")
-    if path.endswith(".py"):
+    if is_file(name):
+        path, _, class_name = name.partition(":")
         plugin = _read(
             kind, name, _Place(path=Path(path).absolute(), class_name=class_name or None)
         )
@@ -142,6 +142,11 @@ def find(kind: Kind, name: str) -> Plugin:
         _FILES[kind, plugin.name] = plugin
         return plugin
     return known(kind, name)
+
+
+def is_file(name: str) -> bool:
+    """Whether a name is that of code in a file: `path/to/file.py:Class`."""
+    return name.partition(":")[0].endswith(".py")
 
 
 def known(kind: Kind, name: str) -> Plugin:
@@ -154,7 +159,7 @@ def known(kind: Kind, name: str) -> Plugin:
     """
     if plugin := _FILES.get((kind, name)):
         return plugin
-    if name.partition(":")[0].endswith(".py"):
+    if is_file(name):
         raise BadPlugin(
             f"{kind} '{name}' is code in a file, and nothing that came with results is run: name "
             f"the file yourself, with --{kind}, if you trust it"

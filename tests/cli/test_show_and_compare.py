@@ -92,6 +92,27 @@ def test_two_results_side_by_side() -> None:
 
 
 @pytest.mark.usefixtures("two")
+@pytest.mark.parametrize("kind", ["method", "space"])
+@pytest.mark.parametrize("name", ["planted.py:Planted", "planted.py", "random,planted.py[lr=1]"])
+def test_code_that_a_grid_names_is_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("planted.py").write_text("from pathlib import Path\nPath('was-run').touch()\n")
+    both = {"method": "random", "space": "darts-binary", kind: name}
+    Path("grid.toml").write_text("".join(f"{key} = {text!r}\n" for key, text in both.items()))
+    for more in ((), ("--dry-run",), ("--save-grid", "other.toml")):
+        said = fail("run", "--grid", "grid.toml", "--budget", "smoke", *more)
+        assert f"the grid names a {kind} that is code in a file, 'planted.py" in said
+        assert f"with --{kind}" in said
+    assert not Path("was-run").exists()
+    assert not Path("other.toml").exists()
+    # Who names it runs it, which shows that the file would have been found.
+    own = name.split(",")[-1]
+    fail("run", "--grid", "grid.toml", f"--{kind}", own, "--budget", "smoke", "--dry-run")
+    assert Path("was-run").exists()
+
+
 def test_records_are_exported_as_json() -> None:
     assert succeed("export", "after", "-o", "runs.json") == "wrote runs.json\n"
     rows = json.loads(Path("runs.json").read_text())
