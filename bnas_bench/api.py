@@ -142,12 +142,7 @@ def load_results(
         from bnas_bench.analysis import searches
 
         return _at(searches.logs(store) if logs else searches.fronts(store), store)
-    states = ((trial_id, store.state(trial_id)) for trial_id in store.ids())
-    rows = (
-        state.record or {"id": trial_id, "status": state.word, "reason": state.reason}
-        for trial_id, state in states
-    )
-    return _at(records.to_frame(rows), store)
+    return _at(records.load(store), store)
 
 
 def export(what: DataFrame | str | Path, path: Path | str, results: Path | str = "results") -> Path:

@@ -8,7 +8,7 @@ failed, or whose record is damaged, is a row whose `status` and `reason` say so.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
@@ -24,6 +24,7 @@ from bnas_bench.core.files import write_atomically
 from bnas_bench.plugins.recorded import defaults
 from bnas_bench.plugins.spec import written
 from bnas_bench.runs.record import Record
+from bnas_bench.runs.store import Store
 
 STATUS = pd.CategoricalDtype(["ok", "failed", "refused", "damaged", "unfinished", "has not run"])
 
@@ -100,6 +101,25 @@ def to_frame(records: Iterable[Record]) -> DataFrame:
     """
     frame = DataFrame([dict(_fields(record)) for record in records], dtype=object)
     return typed(frame.reindex(columns=list(dict.fromkeys([*FIRST, *frame]))))
+
+
+def load(store: Store, fields: Container[str] | None = None) -> DataFrame:
+    """All records of a store; a trial without one is a row of its id, state and reason.
+
+    Args:
+        fields: of the records, those that are wanted: of a hundred thousand trials all take minutes.
+    """
+
+    def rows() -> Iterator[Record]:
+        for trial_id in store.ids():
+            state = store.state(trial_id)
+            if (record := state.record) is None:
+                record = {"id": trial_id, "status": state.word, "reason": state.reason}
+            elif fields is not None:
+                record = {name: value for name, value in record.items() if name in fields}
+            yield record
+
+    return to_frame(rows())
 
 
 def typed(frame: DataFrame) -> DataFrame:

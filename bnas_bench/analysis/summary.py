@@ -45,8 +45,23 @@ SAME = ("harness_source", "dataset_fingerprint", "threads")
 ROW = ["method", "space", "dataset", "budget"]
 """What rows differ in."""
 
+CROWD = ("latency_others", "latency_load", "load", "cores")
+"""Fields that say beside what they were."""
+
 TIMED = ("cpu", "device_name", "threads", "latency_machine", "packed_isa", "packed_engine")
 """Fields that say where latencies were measured."""
+
+FIELDS = frozenset(
+    {
+        *("id", "status", "reason", "dataset", "budget", "seed", "test_accuracies"),
+        *(f"{kind}{part}" for kind in ("method", "space") for part in ("", "_options", "_source")),
+        *(column.field.partition(".")[0] for column in COLUMNS.values()),
+        *SAME,
+        *TIMED,
+        *CROWD,
+    }
+)
+"""All that the table reads of a record."""
 
 STATISTICS = ("mean", "sd", "lower", "upper")
 
@@ -250,8 +265,7 @@ def _timed_apart(done: DataFrame) -> list[tuple[pd.Index, str]]:
 def _crowded(frame: DataFrame) -> set[Any]:
     """The rows with a latency that was measured beside too much else."""
     rows = _told_apart(frame)
-    fields = ["latency_others", "latency_load", "load", "cores"]
-    numbers = rows.reindex(columns=fields).apply(pd.to_numeric, errors="coerce")
+    numbers = rows.reindex(columns=[*CROWD]).apply(pd.to_numeric, errors="coerce")
     load = numbers["latency_load"].fillna(numbers["load"])
     crowded = (load > numbers["cores"]).where(
         numbers["latency_others"].isna(), numbers["latency_others"] > QUIET

@@ -161,7 +161,7 @@ def run(
 @click.option("--json", "as_json", is_flag=True, help="Print the rows for programs.")
 def table(name: str, results: Path, look: Look, as_json: bool) -> None:
     """Print the table of NAME's results, from its records."""
-    frame = api.load_results(name, results)
+    frame = _frame(name, results)
     lost = frame[frame["method"].isna()]
     if len(lost) < len(frame) or as_json:
         _print(frame, look, as_json)
@@ -285,6 +285,15 @@ def _write_page(name: str, results: Path, reports: Path, as_json: bool) -> None:
         click.echo(f"no page: {sentence(error)}", err=True)
     else:
         click.echo(f"page: {folder / 'index.html'}", err=as_json)
+
+
+def _frame(name: str, results: Path) -> DataFrame:
+    """What a table reads of NAME's records."""
+    from bnas_bench.analysis import records, summary
+
+    if Path(name).suffix in (".csv", ".parquet"):  # a file that `export` wrote
+        return api.load_results(name, results)
+    return records.load(folders.named(name, results), summary.FIELDS)
 
 
 def _print(frame: DataFrame, look: Look, as_json: bool) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from bnas_bench.analysis.measures import CROWDED
+from bnas_bench.analysis.records import load
+from bnas_bench.analysis.summary import FIELDS, as_json, table
 from bnas_bench.analysis.timings import Timed, apart, timed
 from bnas_bench.report.answer import answer
 from bnas_bench.report.tables import comparison
@@ -84,9 +86,9 @@ def test_latencies_measured_in_two_places_stand_in_no_table(
         assert any(LEFT_OUT in note for note in row["notes"])
 
     ((setting, rows),) = results(store).settings.items()
-    table = comparison(setting, rows, "main", [])
-    assert not {"packed_latency_ms", "latency_ms"} & {column.key for column in table.columns}
-    assert sum(LEFT_OUT in note for note in table.notes) == 1
+    made = comparison(setting, rows, "main", [])
+    assert not {"packed_latency_ms", "latency_ms"} & {column.key for column in made.columns}
+    assert sum(LEFT_OUT in note for note in made.notes) == 1
     said = " ".join(answer(rows).shown)
     assert "M OPs" in said
     assert " ms" not in said
@@ -103,6 +105,26 @@ def test_where_all_were_measured_in_one_place_they_stand_there(store: Store) -> 
     assert columns["packed_latency_ms"].better == columns["latency_ms"].better == "lower"
 
 
+def test_the_fields_that_a_table_is_made_of_are_all_that_it_reads(store: Store) -> None:
+    odd = [
+        {"latency_others": 1.0},
+        {"latency_load": 9.0, "cores": 2},
+        {
+            "harness_source": "0" * 12,
+            "test_accuracies": [90.0, 91.0],
+            "latency_machine": "Some CPU",
+        },
+    ]
+    fill(store, "random,cpnas", lambda seed: odd[seed])
+    for where in (store, Store(Path(__file__).parents[2] / "results" / "digits-quick")):
+        whole, part = load(where), load(where, FIELDS)
+        assert len(part.columns) < len(whole.columns)
+        assert table(part) == table(whole)
+        assert as_json(part) == as_json(whole)
+    Path(store.folder(store.ids()[0]), "record.json").write_text("{}")
+    assert load(store, FIELDS)["status"].tolist().count("damaged") == 1
+
+
 def test_settings_do_not_spoil_each_other(store: Store) -> None:
     fill(store, "random", lambda _: {})
     fill(store, "random", lambda _: ANOTHER, datasets="cifar10")
@@ -113,11 +135,11 @@ def test_settings_do_not_spoil_each_other(store: Store) -> None:
 def test_what_was_timed_beside_other_work_is_marked_and_ranks_nothing(store: Store) -> None:
     fill(store, "random,cpnas", lambda seed: {"latency_others": 1.0 if seed == 2 else 0.0})
     ((setting, rows),) = results(store).settings.items()
-    table = comparison(setting, rows, "main", [])
-    columns = {column.key: column.better for column in table.columns}
+    made = comparison(setting, rows, "main", [])
+    columns = {column.key: column.better for column in made.columns}
     assert columns["packed_latency_ms"] == columns["latency_ms"] == ""
     assert columns["ops"] == "lower"
-    notes = {row["method"].text: row["packed_latency_ms"].note for row in table.rows}
+    notes = {row["method"].text: row["packed_latency_ms"].note for row in made.rows}
     assert notes == {"random": "", "cpnas": CROWDED}
 
 

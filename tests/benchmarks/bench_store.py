@@ -14,12 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from bnas_bench import api
+from bnas_bench.analysis import records, summary
 from bnas_bench.runs import seen
 from bnas_bench.runs.grid import run_trials
 from bnas_bench.runs.record import encode
 from bnas_bench.runs.store import Store
-from tests.helpers.records import done, trials
 from tests.helpers.slurm import cluster, lacking, until
 from tests.helpers.trials import ALONE, TOY, toy_trials
 
@@ -28,15 +27,20 @@ LONGEST = 60.0
 """Seconds that listing `MANY` records may take."""
 
 
+COMMITTED = Path(__file__).parents[2] / "results" / "digits-quick"
+
+
 def filled(folder: Path, count: int) -> Store:
-    """A store of so many records of one method."""
-    (trial,) = trials("random")
-    record, store = done(trial, 90.0), Store(folder)
+    """A store of so many records of ten methods, as a run left them (7 KB each)."""
+    committed, store = Store(COMMITTED), Store(folder)
+    first = {record["method"]: record for i in committed.ids() if (record := committed.read(i))}
     for number in range(count):
-        trial_id = f"random-darts-binary-digits-smoke-s{number}-{number:08x}"
+        record = [*first.values()][number % len(first)]
+        seed = number // len(first)
+        trial_id = f"{record['id'].rpartition('-s')[0]}-s{seed}-{number:08x}"
         path = store.folder(trial_id)
         path.mkdir(parents=True)
-        (path / "record.json").write_bytes(encode(record | {"id": trial_id, "seed": number}))
+        (path / "record.json").write_bytes(encode(record | {"id": trial_id, "seed": seed}))
     return store
 
 
@@ -53,7 +57,7 @@ def test_listing_grows_with_the_records_and_not_faster(tmp_path: Path) -> None:
     works: dict[str, Callable[[Store], object]] = {
         "ids": lambda store: store.ids(),
         "status": seen.look,
-        "table": lambda store: api.load_results(store.root.name, store.root.parent),
+        "table": lambda store: summary.table(records.load(store, summary.FIELDS)),
     }
     for name, work in works.items():
         few, many = (processor(partial(work, stores[size])) for size in sizes)

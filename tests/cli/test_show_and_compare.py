@@ -91,7 +91,6 @@ def test_two_results_side_by_side() -> None:
     assert "have no method in the same space" in fail("compare", "before", "other")
 
 
-@pytest.mark.usefixtures("two")
 @pytest.mark.parametrize("kind", ["method", "space"])
 @pytest.mark.parametrize("name", ["planted.py:Planted", "planted.py", "random,planted.py[lr=1]"])
 def test_code_that_a_grid_names_is_not_run(
@@ -113,6 +112,7 @@ def test_code_that_a_grid_names_is_not_run(
     assert Path("was-run").exists()
 
 
+@pytest.mark.usefixtures("two")
 def test_records_are_exported_as_json() -> None:
     assert succeed("export", "after", "-o", "runs.json") == "wrote runs.json\n"
     rows = json.loads(Path("runs.json").read_text())
