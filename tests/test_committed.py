@@ -68,3 +68,18 @@ def test_the_results_page_shows_the_reports_numbers(name: str) -> None:
         accuracy = f"{row['test_accuracy_text']} [{lower:.2f}, {upper:.2f}]"
         trials = (f"`{row['method']}`", row["n"], accuracy, row["ops_text"], row["passes_text"])
         assert f"| {' | '.join(trials)} |" in page
+
+
+def test_the_ranking_in_the_docs_is_the_file_s() -> None:
+    told = json.loads((ROOT / "docs/ranking/bnas-201-digits.json").read_text())
+    page = (ROOT / "docs/tables.md").read_text()
+    rows = [row for rows in told["scores"].values() for row in rows]
+    assert len(rows) == 52
+    at: dict[tuple[str, str, str], dict[str, str]] = {}
+    for row in rows:
+        key = (row["method"], row["of"], row["precision"] or "either")
+        tau = f"{row['tau']:.2f} [{row['lower']:.2f}, {row['upper']:.2f}]"
+        at.setdefault(key, {})[row["truth"]] = tau
+    for (method, of, precision), taus in at.items():
+        line = f"| `{method}` | {of} | {precision} | {taus['W1A1']} | {taus['W32A32']} |"
+        assert line in page.splitlines()
