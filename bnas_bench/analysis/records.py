@@ -44,7 +44,9 @@ FLOATS: Mapping[str, str] = {
 """Numbers with a fraction, and their units."""
 
 COUNTS: Mapping[str, str] = {
-    **dict.fromkeys(("seed", "root_seed", "threads", "classes", "front_size", "table_seeds"), ""),
+    **dict.fromkeys(
+        ("seed", "root_seed", "threads", "devices", "classes", "front_size", "table_seeds"), ""
+    ),
     **dict.fromkeys(("train_images", "test_images", "search_images", "valid_images"), "images"),
     "parameters": "",
     "memory_bits": "bits",

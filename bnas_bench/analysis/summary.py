@@ -39,7 +39,7 @@ COLUMNS: Mapping[str, Measure] = {name: MEASURES[name] for name in SHOWN}
 """What the table shows: the mean over the seeds, if all of them have it. What matters most comes first:
 where a terminal is narrow the last ones are left out."""
 
-SAME = ("harness_source", "dataset_fingerprint", "threads")
+SAME = ("harness_source", "dataset_fingerprint", "threads", "batch_norm")
 """Fields in which the seeds of a row must agree to be seeds of one thing."""
 
 ROW = ["method", "space", "dataset", "budget"]

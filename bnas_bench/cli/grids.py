@@ -28,6 +28,8 @@ FIELDS = {
     "name": "name",
     "backend": "backend",
     "threads": "threads",
+    "devices": "devices",
+    "batch-norm": "batch_norm",
 }
 """The names in the file, those of the options, and the parameters of `run`: what the records depend on,
 and where they lie."""
@@ -55,7 +57,8 @@ def read(path: Path) -> dict[str, Any]:
             if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
                 raise BadValue(f"'{key}' in {path} is no text and no list of texts")
         elif not isinstance(
-            value, bool if key == "train" else str if key in ("name", "backend") else int
+            value,
+            bool if key == "train" else str if key in ("name", "backend", "batch-norm") else int,
         ):
             raise BadValue(f"'{key}' in {path} is {value!r}: write it as --{key} takes it")
         found[FIELDS[key]] = value
@@ -121,7 +124,7 @@ def grid_options(command: Callable[..., None]) -> Callable[..., None]:
             expose_value=False,
             callback=_default,
             help="A TOML file of these options: method, space, dataset, budget, seeds, seed, set, train, "
-            "name, backend, threads; the command line overrules it.",
+            "name, backend, threads, devices, batch-norm; the command line overrules it.",
         ),
     ):
         command = decorate(command)

@@ -14,13 +14,13 @@ from typing import Any
 import click
 
 from bnas_bench.cli.durations import about
-from bnas_bench.core.options import Threads, form_of
+from bnas_bench.core.options import Few, Threads, form_of
 from bnas_bench.plugins.spec import read_number
 from bnas_bench.runs import slurm
 from bnas_bench.runs.estimate import Estimates, names
 from bnas_bench.runs.folders import check_name
 from bnas_bench.runs.grid import run_all
-from bnas_bench.runs.how import How
+from bnas_bench.runs.how import BATCH_NORMS, How
 from bnas_bench.runs.store import Record, Store
 from bnas_bench.runs.trial import Trial
 
@@ -173,6 +173,20 @@ runs_trials = as_one(
         default=1,  # the same on every machine, as the record depends on it; and fastest on small ones
         show_default=True,
         help="CPU threads of a trial; the record depends on it.",
+    ),
+    click.option(
+        "--batch-norm",
+        type=click.Choice(BATCH_NORMS),
+        default=BATCH_NORMS[0],
+        show_default=True,
+        help="Of several devices: by the whole batch's statistics, as on one, or each by its share's own.",
+    ),
+    click.option(
+        "--devices",
+        type=Number(Few),
+        default=1,
+        show_default=True,
+        help="GPUs, or processes on CPUs, that compute each trial together.",
     ),
     click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda."),
 )

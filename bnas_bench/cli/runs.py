@@ -30,6 +30,7 @@ from bnas_bench.core.errors import BadValue, BenchError
 from bnas_bench.core.options import Few, Grid, Positive, Seed
 from bnas_bench.runs import folders
 from bnas_bench.runs.how import How
+from bnas_bench.runs.launched import follow, launched
 from bnas_bench.runs.request import requested
 from bnas_bench.runs.store import Store
 
@@ -141,6 +142,9 @@ def run(
         where.submit(trials, store, how)
         return
     how = where.how(how)
+    if (launch := launched(how)) and launch.rank:
+        follow(trials, how.settled(), launch)  # rank 0 runs the grid, and prints
+        return
     from bnas_bench.analysis.records import to_frame
 
     frame = to_frame(watched(how, trials, store, log))

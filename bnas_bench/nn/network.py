@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from bnas_bench.nn.binary import BinaryConv2d, Filters, Precision, reconstruction_of
 from bnas_bench.nn.quantised import QuantConv2d
+from bnas_bench.nn.shared import is_sharing, shared
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,13 +41,26 @@ def initialised_by(rng: np.random.Generator) -> Iterator[None]:
         yield
 
 
+def _tell(logits: Tensor) -> None:
+    for count in Counted.listeners:
+        count(logits)
+
+
 class Counted(nn.Module):
-    """A module whose forward passes a meter counts."""
+    """A module whose forward passes a meter counts, and which several ranks may compute together."""
 
     listeners: ClassVar[list[Callable[[Tensor], None]]] = []
 
     head: nn.Module
     """From the last maps to the logits: every pass runs through it, and is counted there."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        for name in ("logits_and_features", "both"):
+            if name in vars(cls):
+                setattr(cls, name, shared(vars(cls)[name], _tell))
+
+    __call__ = shared(nn.Module.__call__, _tell)
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
@@ -55,6 +70,7 @@ class Counted(nn.Module):
     def forward(self, *args: Any) -> Tensor:
         return self.head(self.features(*args))
 
+    @partial(shared, counted=_tell)
     def logits_and_features(self, *args: Any) -> tuple[Tensor, Tensor]:
         """One forward pass that also hands out the maps that the head sees."""
         features = self.features(*args)
@@ -104,9 +120,9 @@ def uncounted() -> Iterator[None]:
 
 
 def _count(_: nn.Module, __: Any, logits: Tensor) -> None:
-    if not logits.is_meta:  # the ledger's copies compute nothing
-        for count in Counted.listeners:
-            count(logits)
+    # The ledger's copies compute nothing; of a share, whoever puts the shares together tells.
+    if not (logits.is_meta or is_sharing()):
+        _tell(logits)
 
 
 class Network(Counted):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from itertools import cycle, islice
 from pathlib import Path
 from queue import Queue
@@ -21,7 +21,8 @@ from bnas_bench.plugins.source import harness_digest
 from bnas_bench.runs.attempt import Attempt
 from bnas_bench.runs.claims import GONE, Lock
 from bnas_bench.runs.crashes import count_death, forget_marker
-from bnas_bench.runs.how import How, gpus
+from bnas_bench.runs.how import How
+from bnas_bench.runs.launched import Lead, follow, launched
 from bnas_bench.runs.parallel import side_by_side
 from bnas_bench.runs.process import LOST, PREEMPTED, NotStarted, run_in_child, start_server
 from bnas_bench.runs.progress import Event
@@ -91,15 +92,20 @@ def run_trials(
     """
     store, stop, here = Store(folder), Stop(), (how or How()).settled()
     leave = leave or Stop()
-    jobs = here.jobs or 1
-    places: Queue[str | None] = Queue()
-    for name in islice(cycle(gpus(here.device) or [None]), jobs):
-        places.put(name)
+    launch = launched(here)
+    if launch and launch.rank:
+        follow([*trials], here, launch)
+        return
+    jobs = 1 if launch else here.jobs or 1
+    lead = Lead(launch, here) if launch else None
+    slots: Queue[str | None] = Queue()
+    for name in islice(cycle([None] if launch else here.places()), jobs):
+        slots.put(name)
 
     def run(trial: Trial) -> Generator[Event, None, None]:
         if leave.is_set():
             return
-        place = places.get()
+        place = slots.get()
         try:
             yield from claimed(trial, place)
         except (Damaged, Unwritable) as error:
@@ -107,7 +113,7 @@ def run_trials(
                 raise
             yield Event(trial.id, "failed", str(error))
         finally:
-            places.put(place)
+            slots.put(place)
 
     def claimed(trial: Trial, gpu: str | None) -> Generator[Event, None, None]:
         if (lock := store.lock(trial.id, _patience())) is None:
@@ -127,7 +133,10 @@ def run_trials(
             attempt.begin(here.device)
             forget_marker(attempt.folder)
             before = attempt.progress()
-            with closing(run_in_child(trial, attempt, lock, here, stop, leave, gpu)) as events:
+            with (
+                lead.seat(trial) if lead else nullcontext() as seat,
+                closing(run_in_child(trial, attempt, lock, here, stop, leave, gpu, seat)) as events,
+            ):
                 why = yield from _run(trial, attempt, events, here.device, again=again)
             again = AGAIN if attempt.progress() != before else again - 1
             if not why:
@@ -138,7 +147,8 @@ def run_trials(
             yield Event(trial.id, "note", f"{why}: it is tried again")
 
     start_server()
-    yield from side_by_side(map(run, trials), here.jobs or 1, stop)
+    with closing(lead) if lead else nullcontext():
+        yield from side_by_side(map(run, trials), jobs, stop)
 
 
 def _patience() -> float:
@@ -197,7 +207,7 @@ def _run(
     Args:
         again: how often it may be.
     """
-    missing = broken = taken = ""
+    missing = broken = taken = lost = ""
     sight = Sight(attempt.store, trial.id)
     while True:
         try:
@@ -218,6 +228,8 @@ def _run(
                 broken = event.text
             case "busy":
                 taken = event.text
+            case "lost":
+                lost = event.text
             case _:
                 if event.kind == "progress":
                     sight.tell(event)
@@ -232,8 +244,12 @@ def _run(
     try:
         found = attempt.store.read(trial.id)
         if found is None and again and not broken and code in (PREEMPTED, LOST):
-            return "its process saved and ended" if code == PREEMPTED else "its process was lost"
-        record = found or _death(trial, attempt, device, code, broken)
+            return (
+                "its process saved and ended"
+                if code == PREEMPTED
+                else lost or "its process was lost"
+            )
+        record = found or _death(trial, attempt, device, code, broken or lost)
     except (Damaged, ValueError) as error:  # ValueError: of options that no record can hold
         yield Event(trial.id, "failed", str(error))
         return ""

@@ -31,6 +31,8 @@ from bnas_bench.runs.claims import BEAT, Lock
 from bnas_bench.runs.how import How
 from bnas_bench.runs.parallel import Stopped
 from bnas_bench.runs.progress import Event, Kind, Progress
+from bnas_bench.runs.ranks import accompany
+from bnas_bench.runs.seat import Seat
 from bnas_bench.runs.store import Store
 
 if TYPE_CHECKING:
@@ -90,6 +92,7 @@ def run_in_child(
     stop: Stop,
     leave: Stop | None = None,
     gpu: str | None = None,
+    seat: Seat | None = None,
 ) -> Generator[Event, None, int | None]:
     """Run a trial and yield what it says; returns its exit code, negative for a signal.
 
@@ -98,13 +101,14 @@ def run_in_child(
     it saves at its next step and ends with `PREEMPTED`.
 
     Args:
-        gpu: the only one that it sees; None is all.
+        gpu: the only one that it sees, or the only ones; None is all.
+        seat: in a group of ranks that others have started; else it starts them itself (`how.devices`).
 
     Raises:
         NotStarted: if there is no child, for lack of memory or of a server that forks it.
     """
     receiver, sender = CONTEXT.Pipe(duplex=False)
-    arguments = (trial, attempt.store.root, lock, sender, how, gpu)
+    arguments = (trial, attempt.store.root, lock, sender, how, gpu, seat)
     process = CONTEXT.Process(target=_child, args=arguments, name=trial.id, daemon=True)
     with closing(receiver):
         with closing(sender), STARTING, no_main_module():
@@ -202,6 +206,7 @@ def _child(
     sender: Connection,
     how: How,
     gpu: str | None,
+    seat: Seat | None,
 ) -> None:
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
@@ -212,6 +217,7 @@ def _child(
     )  # Ctrl-C is for the parent, which ends this process
     for number in (signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, _save_now)
+    company = accompany(trial, how, seat, (sender.fileno(), lock.fd))
     mutex = Mutex()
 
     def send(kind: Kind, text: str, **more: Any) -> None:
@@ -225,9 +231,15 @@ def _child(
     def is_ours() -> bool:
         return lock.beat() and attempt.beat()
 
+    def lost(why: str) -> None:
+        send("lost", why)
+        os._exit(LOST)
+
+    company.watch(lost)
     Thread(target=_watch, args=(progress, send, is_ours), daemon=True).start()
     sys.stdout, sys.stderr = _heedless(sys.stdout), _heedless(sys.stderr)
     code = 1
+    from bnas_bench.core.ranks import LostRank
     from bnas_bench.search.checkpoint import Preempted
 
     try:
@@ -237,16 +249,21 @@ def _child(
         keep_pages()
         run_trial(
             *(trial, store),
-            device=how.device,
+            device=company.seat.device(how.device) if company.seat else how.device,
             threads=how.threads,
             data=how.data,
             progress=progress,
             attempt=attempt,
+            seat=company.seat,
+            meet=company.meet,
         )
         code = 0
     except Preempted:
         attempt.preempted(how.device)
         code = PREEMPTED
+    except LostRank as error:
+        send("lost", company.said() or str(error))
+        code = LOST
     except MissingData as error:
         send("missing", str(error))
     except Unwritable as error:

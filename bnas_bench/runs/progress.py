@@ -23,6 +23,7 @@ Kind = Literal[
     "note",
     "missing",
     "broken",
+    "lost",
     "stop",
 ]
 
@@ -36,8 +37,8 @@ class Event:
             a record where the dataset is missing: the same command tries it again); `skipped` (it
             was over before, perhaps failed); `busy` (another process is in it); `preempted` (it saved
             and ended, as its command was asked to: the same command goes on with it); `note` (a remark).
-            The trial's own process also says `missing` (data), `broken` (what ended it) and `stop`
-            (everything), which nobody else hears.
+            The trial's own process also says `missing` (data), `broken` (what ended it), `lost`
+            (a rank of it is gone) and `stop` (everything), which nobody else hears.
         text: one line on it.
         phase, done: of a `progress`: what goes on, and which part of it is behind.
         curve: passes and validation accuracy (0 to 1) of the search's incumbents; empty where they are

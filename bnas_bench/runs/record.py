@@ -179,6 +179,8 @@ SOMETIMES: Kinds = {
     **dict.fromkeys(("seconds", "test_accuracy_sd", "load", "latency_load"), _maybe(_amount)),
     "latency_others": _maybe(_amount),
     **dict.fromkeys(("latency_machine", "packed_engine"), _maybe(_text)),
+    "devices": Form(int, Range(1, inf)).takes,
+    "batch_norm": _text,
     "retimed": _options,
     "test_accuracies": lambda value: (
         isinstance(value, list) and len(value) > 1 and all(map(_share, value))

@@ -11,6 +11,7 @@ import secrets
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -23,7 +24,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from bnas_bench.core import numerics, provenance
+from bnas_bench.core import numerics, provenance, ranks
 from bnas_bench.core.architecture import Architecture
 from bnas_bench.core.budget import Recipe
 from bnas_bench.core.crowd import Others
@@ -60,6 +61,8 @@ from bnas_bench.search.untouched import Watched, generators_put_back, untouched
 from bnas_bench.tables.judge import ByTable, Judge
 
 if TYPE_CHECKING:
+    from bnas_bench.runs.how import How
+    from bnas_bench.runs.seat import Seat
     from bnas_bench.runs.trial import Trial
 
 RANKED = 100
@@ -86,6 +89,8 @@ def run_trial(
     data: Path | str = "data",
     progress: Progress | None = None,
     attempt: Attempt | None = None,
+    seat: Seat | None = None,
+    meet: Callable[[int], None] = lambda _: None,
 ) -> Record:
     """Run a trial, or go on with one that was killed, and publish its folder.
 
@@ -97,18 +102,22 @@ def run_trial(
         threads: of the CPU.
         data: the folder where datasets lie.
         attempt: begun by whoever holds the trial's claim; None begins one.
+        seat: of rank 0, where others compute with this process.
+        meet: is told the port at which they meet.
 
     Raises:
         BadValue: if there is no such device.
         MissingData: if the dataset is not there; nothing is recorded.
         Unwritable: if the store takes no files; nothing is recorded.
+        LostRank: if another rank is lost; nothing is recorded.
     """
     where = find_device(device)
     torch.set_num_threads(threads)
     attempt = attempt or Attempt(store, trial.id, secrets.token_hex(8)).begin(where.type)
     run = _Run(trial, attempt.folder, where, progress or Progress())
     try:
-        run.run(data)
+        with seat.taken(where, meet) if seat else nullcontext():
+            run.run(data)
     except (MissingData, Unwritable):
         attempt.close()
         raise
@@ -116,6 +125,20 @@ def run_trial(
         run.record |= {"status": "failed", "reason": one_line(error)}
         run.files["error.txt"] = traceback.format_exc().encode()
     return attempt.publish(run.files, run.finished())
+
+
+def run_part(trial: Trial, how: How, seat: Seat) -> None:
+    """Compute a trial as another rank than the first: all that is found out is dropped, nothing is written.
+
+    Raises:
+        BadValue: if there is no such device.
+        LostRank: if another rank is lost.
+    """
+    where = find_device(seat.device(how.device))
+    torch.set_num_threads(how.threads)
+    run = _Run(trial, Path(os.devnull), where, Progress())
+    with seat.taken(where, lambda _: None):
+        run.run(how.data)
 
 
 def record_death(
@@ -171,6 +194,7 @@ class _Run:
             **provenance.commit(),
             **provenance.versions(),
             **provenance.hardware(device),
+            "devices": 1,
         }
 
     def run(self, data: Path | str) -> None:
@@ -196,7 +220,10 @@ class _Run:
             networks = self.train(space, arch, dataset)
             heirs = self.deploy(space, searched)
         self.test(networks, dataset, heirs, searched)
-        self.measure(networks[0], dataset)
+        is_first = ranks.is_first()
+        ranks.leave()
+        if is_first:
+            self.measure(networks[0], dataset)
 
     def space(self) -> SearchSpace:
         """A fresh one: what a search has had trains nothing."""
@@ -222,7 +249,12 @@ class _Run:
         sources = [self.trial.method.source, self.trial.space.source, dataset.fingerprint]
         versions = provenance.versions().values()
         sources.append(harness_digest())
-        machine = [self.device.type, torch.get_num_threads()]
+        machine: list[Any] = [self.device.type, torch.get_num_threads()]
+        if group := ranks.here():
+            self.record["devices"] = group.size
+            if not group.synchronised:
+                self.record["batch_norm"] = "own"
+            machine += [group.size, group.synchronised]
         self.identity = canonical([self.trial.id, *sources, *versions, *machine])
         return searched, dataset
 

@@ -78,7 +78,7 @@ def submit(
         arguments = [
             f"--job-name={_job_name(store)}",
             f"--array=0-{len(ids) - 1}{throttle}",
-            f"--cpus-per-task={how.threads}",
+            f"--cpus-per-task={how.threads * how.devices}",
             f"--signal=B:USR1@{WARNING}",
             f"--output={folder / 'logs' / '%A_%a.out'}",
             *("--requeue", "--open-mode=append", "--parsable"),

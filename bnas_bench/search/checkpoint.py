@@ -3,6 +3,8 @@
 A checkpoint is one safetensors file. Its tensors hold all that is large; its metadata holds, as
 JSON, the nested skeleton they hang in, a digest of everything, and for whom it was written. Reading
 one runs no code.
+
+Of several ranks that compute together the first one writes and reads, and tells the others what it read.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from bnas_bench.core import ranks
 from bnas_bench.core.errors import Damaged
 from bnas_bench.core.files import read_regular, set_aside, write_atomically
 
@@ -86,7 +89,7 @@ class Checkpoint:
             Unwritable: if the file cannot be written; the last checkpoint is then still there.
             Preempted: after the save, if the process is to end.
         """
-        if not (force or self.due()):
+        if not (ranks.is_first() and (force or self.due())):
             return
         began = time.perf_counter()
         writer = _Writer()
@@ -124,25 +127,32 @@ class Checkpoint:
             for name, current in state.items():
                 reader.restore(current, content["state"][name])
         except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
-            aside = set_aside(self.path, "old")
+            aside = self._aside("old")
             raise Damaged(
                 f"the checkpoint {self.path} does not fit '{name}' ({error}); it was renamed to "
-                f"{aside.name}, so running the trial again starts over"
+                f"{aside}, so running the trial again starts over"
             ) from error
         return content["header"]
 
     def remove(self) -> None:
-        self.path.unlink(missing_ok=True)
+        if ranks.is_first():
+            self.path.unlink(missing_ok=True)
 
     def _refuse(self, why: str, ending: str) -> None:
-        aside = set_aside(self.path, ending)
-        self.say(f"the checkpoint {self.path} {why}: renamed to {aside.name}, starting over")
+        aside = self._aside(ending)
+        self.say(f"the checkpoint {self.path} {why}: renamed to {aside}, starting over")
+
+    def _aside(self, ending: str) -> str:
+        """Rename the file; its new name."""
+        return set_aside(self.path, ending).name if ranks.is_first() else "another"
 
 
 def _read(path: Path) -> tuple[dict[str, Any], list[Tensor]]:
     """The content and the tensors of a checkpoint; Damaged if it is not as it was written."""
     try:
-        data = read_regular(path)
+        data = ranks.from_first(lambda: _bytes(path))
+        if data is None:
+            raise FileNotFoundError(path)
         named = safetensors.torch.load(data)
         # Copies, so that they lie in memory as torch allots it, as they would without a resume.
         tensors = [named[str(index)].clone() for index in range(len(named))]
@@ -156,6 +166,13 @@ def _read(path: Path) -> tuple[dict[str, Any], list[Tensor]]:
     if digest != _digest(content, tensors):
         raise Damaged("its digest differs")
     return json.loads(content), tensors
+
+
+def _bytes(path: Path) -> bytes | None:
+    try:
+        return read_regular(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
 
 
 def _digest(content: str, tensors: list[Tensor]) -> str:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 _plain = ContextVar("plain", default=False)
+_beyond = ContextVar("beyond", default=False)
 
 
 @contextmanager
@@ -21,6 +22,26 @@ def plain() -> Iterator[None]:
         yield
     finally:
         _plain.reset(token)
+
+
+def is_plain() -> bool:
+    """Whether the plain forms are to run."""
+    return _plain.get()
+
+
+@contextmanager
+def norms_beyond() -> Iterator[None]:
+    """Batch norm within the `with` knows more than a map here has: it is not fused with what follows."""
+    token = _beyond.set(True)
+    try:
+        yield
+    finally:
+        _beyond.reset(token)
+
+
+def fuses(x: Tensor, *constants: Tensor | None) -> bool:
+    """Whether the batch normalisation of `x` may be one pass with what follows it; see `fast`."""
+    return not _beyond.get() and fast(x, *constants)
 
 
 def fast(x: Tensor, *constants: Tensor | None) -> bool:

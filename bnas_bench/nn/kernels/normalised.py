@@ -15,7 +15,7 @@ from torch.autograd import Function, forward_ad
 
 from bnas_bench.nn.kernels import rows
 from bnas_bench.nn.kernels.activations import Estimator, prelu, ste_sign
-from bnas_bench.nn.kernels.forms import derived, fast
+from bnas_bench.nn.kernels.forms import derived, fuses
 
 LANES = 128
 """A row has at most so many, unless there are more channels: four vector registers of each kind, or more."""
@@ -33,7 +33,7 @@ def prelu_sign_of_norm(
         slope: the PReLU's, shape (C,).
         norm: one in training mode.
     """
-    if estimator == "clip" and fast(y_BCHW, slope, *_affine(norm)):
+    if estimator == "clip" and fuses(y_BCHW, slope, *_affine(norm)):
         return _apply(y_BCHW, None, slope, norm, 1.0)
     return ste_sign(_plain(y_BCHW, None, slope, norm), estimator)
 
@@ -43,7 +43,7 @@ def prelu_of_norm_sum(
 ) -> Tensor:
     """prelu(norm(y) + residual); the rest is as in `prelu_sign_of_norm`."""
     constants = (slope, *_affine(norm))
-    if fast(y_BCHW, *constants) and (residual_BCHW is None or fast(residual_BCHW)):
+    if fuses(y_BCHW, *constants) and (residual_BCHW is None or fuses(residual_BCHW)):
         return _apply(y_BCHW, residual_BCHW, slope, norm, None)
     return _plain(y_BCHW, residual_BCHW, slope, norm)
 
@@ -53,7 +53,7 @@ def normalise(y_BCHW: Tensor) -> Tensor:
 
     torch's own is the faster one, but in forward mode.
     """
-    if forward_ad._current_level >= 0 and fast(y_BCHW):
+    if forward_ad._current_level >= 0 and fuses(y_BCHW):
         return _apply(y_BCHW, None, None, None, None)
     return F.batch_norm(y_BCHW, None, None, training=True)
 

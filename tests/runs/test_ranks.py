@@ -1,0 +1,173 @@
+"""One trial over several devices: as of one, lost and gone on, launched by others."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bnas_bench.core.errors import BadValue, UnknownName
+from bnas_bench.runs.grid import run_trials
+from bnas_bench.runs.how import How
+from bnas_bench.runs.launched import launched
+from bnas_bench.runs.store import Store
+from tests.helpers.cli import fail
+from tests.helpers.trials import ALONE, BUDGET, lasting, toy_trial
+
+SMALL = replace(BUDGET, passes=600, epochs=1)
+TWO = replace(ALONE, devices=2)
+ON_RANK_1 = "not __import__('bnas_bench.core.ranks', fromlist=['']).is_first() and ({0})"
+
+
+def test_two_devices_find_what_one_does(tmp_path: Path) -> None:
+    trial = toy_trial(SMALL)
+    records = []
+    for how in (ALONE, TWO):
+        store = Store(tmp_path / str(how.devices))
+        *_, event = run_trials([trial], store.root, how)
+        assert (event.kind, event.text) == ("finished", "")
+        records.append(store.read(trial.id) or {})
+        assert not store.work(trial.id).exists()
+    one, two = records
+    assert (one["devices"], two["devices"]) == (1, 2)
+    assert "batch_norm" not in two
+    for field in ("passes", "architecture", "valid_accuracy", "test_accuracy"):
+        assert two[field] == one[field]
+    assert two["train_loss"] == pytest.approx(one["train_loss"], rel=1e-4)
+    assert [each["ended"] for each in two["attempts"]] == ["ok"]
+
+
+@pytest.mark.slow
+def test_batch_norm_of_each_devices_own_share_is_told(tmp_path: Path) -> None:
+    trial, store = toy_trial(SMALL), Store(tmp_path)
+    *_, event = run_trials([trial], tmp_path, replace(TWO, batch_norm="own"))
+    assert event.kind == "finished"
+    assert (store.read(trial.id) or {})["batch_norm"] == "own"
+
+
+@pytest.mark.slow
+def test_a_lost_rank_ends_the_attempt_which_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    """Killed, or ended by an error that it alone has; what is found is what it would have been."""
+    kill = "Path({0!r}).exists() or (Path({0!r}).touch(), os.kill(os.getpid(), 9))"
+    fail_ = "Path({0!r}).exists() or (Path({0!r}).touch(), 1 / 0)"
+    for name, do, why in (
+        ("killed", kill, "another rank was ended by SIGKILL"),
+        ("failed", fail_, "rank 1 of 2 ended: ZeroDivisionError: division by zero"),
+    ):
+        meddle = ON_RANK_1.format(do.format(str(tmp_path / name)))
+        trial = toy_trial(SMALL, meddle=meddle, meddle_at=1)
+        store = Store(tmp_path / f"{name}-results")
+        events = [e for e in run_trials([trial], store.root, TWO) if e.kind != "progress"]
+        assert [event.kind for event in events] == ["started", "note", "finished"]
+        assert events[1].text == f"{why}: it is tried again"
+        record = store.read(trial.id) or {}
+        assert [each["ended"] for each in record["attempts"]] == ["lost", "ok"]
+        list(run_trials([trial], tmp_path / f"{name}-whole", TWO))
+        whole = Store(tmp_path / f"{name}-whole").read(trial.id) or {}
+        assert lasting(record) == lasting(whole)
+
+
+@pytest.mark.slow
+def test_a_rank_that_is_lost_again_and_again_fails_the_trial(tmp_path: Path) -> None:
+    trial = toy_trial(SMALL, meddle=ON_RANK_1.format("os.kill(os.getpid(), 9)"), meddle_at=0)
+    *_, event = run_trials([trial], tmp_path, TWO)
+    assert (event.kind, event.text) == ("failed", "another rank was ended by SIGKILL")
+
+
+def test_an_error_that_all_ranks_have_is_recorded_as_one(tmp_path: Path) -> None:
+    *_, event = run_trials([toy_trial(SMALL, fault="raise")], tmp_path, TWO)
+    *_, alone = run_trials([toy_trial(SMALL, fault="raise")], tmp_path / "alone", ALONE)
+    assert (event.kind, event.text) == (alone.kind, alone.text)
+    assert alone.kind == "failed"
+
+
+def test_gpus_are_dealt_out_in_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5,7,8,9")
+    assert How(device="cuda", devices=2).places() == ["3,5", "7,8"]
+    assert How(device="cuda").places() == ["3", "5", "7", "8", "9"]
+    assert How(device="cpu", devices=2).places() == [None]
+    with pytest.raises(BadValue, match="6 devices of 5 that are here"):
+        How(device="cuda", devices=6).places()
+
+
+def test_what_makes_no_sense_is_one_sentence(tmp_path: Path) -> None:
+    run = ("run", "--method", "random", "--budget", "smoke", "--results", tmp_path)
+    said = fail(*run, "--devices", 2, "--device", "cuda:1")
+    assert "2 devices and 'cuda:1', which is one: write --device cuda" in said
+    with pytest.raises(UnknownName, match="unknown batch norm"):
+        How(batch_norm="synchronized")
+
+
+@pytest.mark.parametrize(
+    ("environment", "rank", "host", "port"),
+    [
+        ({"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "a", "MASTER_PORT": "5"}, 1, "a", 5),
+        ({"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "2", "MASTER_PORT": "5"}, 0, "127.0.0.1", 5),
+        ({"SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "2", "SLURM_JOB_ID": "7"}, 1, None, 20_707),
+        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "2"}, None, None, None),  # a batch script
+        ({"RANK": "0", "WORLD_SIZE": "1"}, None, None, None),
+        ({}, None, None, None),
+    ],
+)
+def test_who_launched_a_rank(
+    environment: dict[str, str], rank: int | None, host: str | None, port: int | None
+) -> None:
+    found = launched(TWO, environment)
+    assert (found and found.rank) == rank
+    if found:
+        assert (found.host, found.port) == (host or "127.0.0.1", port)
+    assert launched(ALONE, environment) is None
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({"RANK": "1", "WORLD_SIZE": "3"}, "3 ranks were started and --devices is 2"),
+        (
+            {"SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_NUM_NODES": "2"},
+            "nothing says where rank 0 is: set MASTER_ADDR",
+        ),
+    ],
+)
+def test_a_launch_that_does_not_fit_is_one_sentence(environment: dict[str, str], said: str) -> None:
+    with pytest.raises(BadValue, match=said):
+        launched(TWO, environment)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["torchrun", "srun"])
+def test_ranks_that_others_started(tmp_path: Path, launcher: str) -> None:
+    """torchrun itself; of srun the environment that it gives its tasks. Rank 0 alone says and writes."""
+    program = str(Path(sys.executable).with_name("bnas-bench"))
+    run = f"{program} run --method random --space bnas-201 --train --seeds 1 --budget smoke[passes=1500]"
+    run += f" --device cpu --devices 2 --no-page --results {tmp_path} --json"
+    base = os.environ | {"OMP_NUM_THREADS": "1"}
+    if launcher == "torchrun":
+        torchrun = [str(Path(sys.executable).with_name("torchrun")), "--standalone"]
+        commands = [[*torchrun, "--nproc-per-node=2", "--no-python", *run.split()]]
+        environments = [base]
+    else:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = str(free.getsockname()[1])
+        commands = [run.split()] * 2
+        step = {"SLURM_STEP_NUM_TASKS": "2", "MASTER_PORT": port}
+        environments = [base | step | {"SLURM_PROCID": str(rank)} for rank in range(2)]
+    processes = [
+        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+        for command, environment in zip(commands, environments, strict=True)
+    ]
+    said = [process.communicate()[0] for process in processes]
+    assert [process.returncode for process in processes] == [0] * len(processes)
+    assert said[0].count('"test_accuracy"') == 1
+    assert said[1:] in ([], [""])
+    store = Store(tmp_path / "local")
+    (trial_id,) = store.ids()
+    record = store.read(trial_id) or {}
+    assert (record["status"], record["devices"]) == ("ok", 2)
+    assert len(record["attempts"]) == 1
