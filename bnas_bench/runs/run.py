@@ -151,6 +151,7 @@ def record_death(
     """
     record = _Run(trial, attempt.folder, find_device(device), Progress()).record
     record |= {"status": "failed", "reason": reason, "signal": signal}
+    del record["devices"]  # it did not get to say it
     return attempt.publish({}, record)
 
 

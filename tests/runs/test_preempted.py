@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bnas_bench.runs import grid as grid_module
+from bnas_bench.runs import how as how_module
 from bnas_bench.runs.grid import run_trials
 from bnas_bench.runs.store import Store
 from tests.helpers.trials import ALONE, BUDGET, lasting, toy_trial, toy_trials
@@ -73,7 +73,7 @@ def test_an_attempt_that_is_lost_four_times_at_one_place_is_recorded_as_failed(
 def test_trials_are_spread_over_the_gpus_one_each(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(grid_module, "gpus", lambda _: ["3", "GPU-7"])
+    monkeypatch.setattr(how_module, "gpus", lambda _: ["3", "GPU-7"])
     seen = f"Path({str(tmp_path)!r}, os.environ['CUDA_VISIBLE_DEVICES']).touch()"
     trials = toy_trials(
         {"meddle": seen, "pause": 0.1}, {"meddle": seen, "pause": 0.2}, budget=SMALL
