@@ -92,6 +92,8 @@ def join(ranks: Ranks, store: dist.Store, backend: str) -> None:
         LostRank: if not all come within `PATIENCE`.
     """
     global _here
+    if ranks.device.type == "cuda":
+        torch.cuda.set_device(ranks.device)
     with _heard():
         dist.init_process_group(
             backend,
@@ -162,6 +164,11 @@ def from_first(read: Callable[[], bytes | None]) -> bytes | None:
             content.copy_(torch.frombuffer(bytearray(data), dtype=torch.uint8))
         dist.broadcast(content, 0)
     return content.cpu().numpy().tobytes()
+
+
+def bytes_of_all(part: Tensor, rows: int) -> Tensor:
+    """The rows of all ranks, so many, in their order; of bytes, which have no derivative."""
+    return part if _here is None else _gathered(part, rows)
 
 
 def _group() -> Ranks:

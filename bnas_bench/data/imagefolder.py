@@ -17,6 +17,7 @@ import torch
 from PIL import Image, ImageFile, ImageOps
 from torch import Tensor
 
+from bnas_bench.core import ranks
 from bnas_bench.core.errors import BadValue
 from bnas_bench.data.images import Images, TensorImages, sent
 from bnas_bench.data.imagetree import Files, find_files
@@ -161,15 +162,21 @@ class FileImages(Images):
         self, order_N: np.ndarray, size: int, seeds_N: np.ndarray | None
     ) -> Iterator[Tensor]:
         pool = ThreadPoolExecutor(threads())
-        ahead: deque[list[Future[Tensor]]] = deque()
+        ahead: deque[tuple[int, list[Future[Tensor]]]] = deque()
+        group = ranks.here()
         try:
             for start in range(0, len(order_N), size):
                 places = range(start, min(start + size, len(order_N)))
-                ahead.append([pool.submit(self._decode, i, order_N, seeds_N) for i in places])
+                count = len(places)
+                if group and count >= group.size:  # each decodes its share, and all get all
+                    places = places[slice(*group.bounds(count))]
+                ahead.append(
+                    (count, [pool.submit(self._decode, i, order_N, seeds_N) for i in places])
+                )
                 if len(ahead) > BATCHES_AHEAD:
-                    yield self._collected(ahead.popleft())
+                    yield self._collected(*ahead.popleft())
             while ahead:
-                yield self._collected(ahead.popleft())
+                yield self._collected(*ahead.popleft())
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -177,8 +184,10 @@ class FileImages(Images):
         rng = None if seeds_N is None else np.random.default_rng(seeds_N[place])
         return decode(self.files.paths[order_N[place]], self.reshape, rng)
 
-    def _collected(self, images: list[Future[Tensor]]) -> Tensor:
-        return sent(torch.stack([image.result() for image in images]), self.device)
+    def _collected(self, count: int, images: list[Future[Tensor]]) -> Tensor:
+        """A batch of so many images, of which these are decoded here."""
+        mine = sent(torch.stack([image.result() for image in images]), self.device)
+        return mine if len(images) == count else ranks.bytes_of_all(mine, count)
 
     def held(self) -> TensorImages:
         """Decode all images and hold their bytes on the device."""

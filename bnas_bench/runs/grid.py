@@ -243,11 +243,9 @@ def _run(
         return ""
     try:
         found = attempt.store.read(trial.id)
-        if found is None and again and not broken and code in (PREEMPTED, LOST):
-            return (
-                "its process saved and ended"
-                if code == PREEMPTED
-                else lost or "its process was lost"
+        if found is None and again and not broken and (lost or code in (PREEMPTED, LOST)):
+            return lost or (
+                "its process saved and ended" if code == PREEMPTED else "its process was lost"
             )
         record = found or _death(trial, attempt, device, code, broken or lost)
     except (Damaged, ValueError) as error:  # ValueError: of options that no record can hold

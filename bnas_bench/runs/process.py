@@ -231,11 +231,7 @@ def _child(
     def is_ours() -> bool:
         return lock.beat() and attempt.beat()
 
-    def lost(why: str) -> None:
-        send("lost", why)
-        os._exit(LOST)
-
-    company.watch(lost)
+    company.watch(lambda why: send("lost", why), lambda: os._exit(LOST))
     Thread(target=_watch, args=(progress, send, is_ours), daemon=True).start()
     sys.stdout, sys.stderr = _heedless(sys.stdout), _heedless(sys.stderr)
     code = 1
@@ -262,7 +258,8 @@ def _child(
         attempt.preempted(how.device)
         code = PREEMPTED
     except LostRank as error:
-        send("lost", company.said() or str(error))
+        if not company.said():
+            send("lost", str(error))
         code = LOST
     except MissingData as error:
         send("missing", str(error))

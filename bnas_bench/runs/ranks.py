@@ -57,12 +57,18 @@ class Company:
             time.sleep(0.05)
         return self.why
 
-    def watch(self, lost: Callable[[str], None]) -> None:
-        """From now on, `lost` is called if one ends before its time and this process does not heed it."""
+    def watch(self, tell: Callable[[str], None], end: Callable[[], None]) -> None:
+        """From now on, `tell` is called if one ends before its time, and `end` if this process goes on."""
         for pid, line in self._lines.items():
-            Thread(target=self._wait, args=(pid, line, lost), daemon=True).start()
+            Thread(target=self._wait, args=(pid, line, tell, end), daemon=True).start()
 
-    def _wait(self, pid: int, line: socket.socket, lost: Callable[[str], None]) -> None:
+    def _wait(
+        self,
+        pid: int,
+        line: socket.socket,
+        tell: Callable[[str], None],
+        end: Callable[[], None],
+    ) -> None:
         words = b""
         with suppress(OSError):
             while said := line.recv(LONGEST):
@@ -71,8 +77,9 @@ class Company:
         if code := os.waitstatus_to_exitcode(status):
             ended = f"by {_signal(-code)}" if code < 0 else f"with exit code {code}"
             self.why = words.decode(errors="replace") or f"another rank was ended {ended}"
+            tell(self.why)
             time.sleep(GRACE)  # it ends by itself, unless it waits for that rank
-            lost(self.why)
+            end()
 
 
 def accompany(trial: Trial, how: How, seat: Seat | None, forget: Sequence[int] = ()) -> Company:

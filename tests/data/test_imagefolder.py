@@ -15,7 +15,9 @@ from bnas_bench.data import imagefolder
 from bnas_bench.data.datasets import Augment, Dataset, load, task
 from bnas_bench.data.imagefolder import FileImages, random_box
 from bnas_bench.data.images import TensorImages
+from tests.helpers import several
 from tests.helpers.fake_gpu import GPU, fake_gpu
+from tests.helpers.ranks import by_all
 
 SHARED = Path(__file__).parents[3] / "shared"
 
@@ -301,3 +303,11 @@ def test_the_jpeg_copy_of_cifar10(tmp_path: Path) -> None:
     with Image.open(tmp_path / "train" / "automobile" / "0002.jpg") as image:
         assert dataset.train.pixels[8].permute(1, 2, 0).tolist() == np.asarray(image).tolist()
     assert loaded(tmp_path, image=16).shape == (3, 16, 16)
+
+
+def test_several_ranks_decode_a_share_of_each_batch(tree: Path, tmp_path: Path) -> None:
+    (mine, files, apart), (other, _, apart_there) = by_all(several.streamed, tmp_path, tree)
+    assert files == 8
+    assert len({*mine} & {*other}) == len({*mine} | {*other}) - files == 0
+    assert abs(len(mine) - len(other)) <= 2
+    assert apart == apart_there == 0

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,9 @@ from torch.autograd import forward_ad, grad
 from bnas_bench.core import ranks
 from bnas_bench.core.budget import Recipe
 from bnas_bench.core.seeds import generator
-from bnas_bench.data.datasets import Dataset
+from bnas_bench.data import imagefolder
+from bnas_bench.data.datasets import Augment, Dataset
+from bnas_bench.data.imagetree import find_files
 from bnas_bench.nn import kernels
 from bnas_bench.nn.binary import Precision
 from bnas_bench.nn.network import Counted, Network, Supernet
@@ -292,6 +295,33 @@ def searches(method: str, space: str, dtype: torch.dtype) -> tuple[Any, Any, lis
         expected, logits = run()
     found, ours = run()
     return found, expected, [distance([a], [b]) for a, b in zip(ours, logits, strict=False)]
+
+
+def streamed(root: Path) -> list[Any]:
+    """Which files of a tree a rank opens, of how many, and how far the images are from those of one."""
+    opened: list[str] = []
+    decode = imagefolder.decode
+
+    def watched(path: str, *args: Any) -> Tensor:
+        opened.append(path)
+        return decode(path, *args)
+
+    imagefolder.decode = watched  # type: ignore[assignment]
+    files = find_files(root).train
+    reshape = imagefolder.to_side(8)
+    images = imagefolder.FileImages(
+        files, (3, 8, 8), reshape, torch.device("cpu"), random_resized_crop=True
+    )
+
+    def read() -> Found:
+        batches = images.batches(5, generator(0, "order"), Augment(crop=1))
+        return [torch.cat([x_BCHW for x_BCHW, _ in batches])]
+
+    with alone():
+        expected = read()
+    del opened[:]
+    apart = distance(read(), expected)
+    return [sorted(opened), len(files.paths), apart]
 
 
 class Small(Network):

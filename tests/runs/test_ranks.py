@@ -139,6 +139,57 @@ def test_a_launch_that_does_not_fit_is_one_sentence(environment: dict[str, str],
         launched(TWO, environment)
 
 
+ALONE_ON_ITS_CORE = {"OMP_NUM_THREADS": "1"}
+
+
+def tasks_of_a_step() -> list[dict[str, str]]:
+    """The environments that srun gives two tasks on one node, and a port that is free."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    step = {"SLURM_STEP_NUM_TASKS": "2", "MASTER_PORT": port}
+    return [
+        os.environ | ALONE_ON_ITS_CORE | step | {"SLURM_PROCID": str(rank)} for rank in range(2)
+    ]
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from bnas_bench.runs.grid import run_trials
+from tests.runs.test_ranks import ON_RANK_1, SMALL, TWO
+from tests.helpers.trials import toy_trial
+trials = [toy_trial(SMALL, meddle=ON_RANK_1.format(sys.argv[2]), meddle_at=1), toy_trial(SMALL)]
+for event in run_trials(trials, Path(sys.argv[1]), TWO):
+    if event.kind != "progress":
+        print(event.kind, event.text)
+"""
+
+
+@pytest.mark.slow
+def test_a_rank_that_others_started_is_lost_and_takes_part_in_the_next_attempt(
+    tmp_path: Path,
+) -> None:
+    kill = "Path({0!r}).exists() or (Path({0!r}).touch(), os.kill(os.getpid(), 9))"
+    command = [sys.executable, "-c", PROGRAM, str(tmp_path / "results")]
+    command.append(kill.format(str(tmp_path / "killed")))
+    processes = [
+        subprocess.Popen(
+            command,
+            env=environment,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=Path(__file__).parents[2],
+        )
+        for environment in tasks_of_a_step()
+    ]
+    first, second = [process.communicate()[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert second == ""
+    kinds = [line.partition(" ")[0] for line in first.splitlines()]
+    assert kinds == ["started", "note", "finished", "started", "finished"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["torchrun", "srun"])
 def test_ranks_that_others_started(tmp_path: Path, launcher: str) -> None:
@@ -146,18 +197,13 @@ def test_ranks_that_others_started(tmp_path: Path, launcher: str) -> None:
     program = str(Path(sys.executable).with_name("bnas-bench"))
     run = f"{program} run --method random --space bnas-201 --train --seeds 1 --budget smoke[passes=1500]"
     run += f" --device cpu --devices 2 --no-page --results {tmp_path} --json"
-    base = os.environ | {"OMP_NUM_THREADS": "1"}
     if launcher == "torchrun":
         torchrun = [str(Path(sys.executable).with_name("torchrun")), "--standalone"]
         commands = [[*torchrun, "--nproc-per-node=2", "--no-python", *run.split()]]
-        environments = [base]
+        environments = [os.environ | ALONE_ON_ITS_CORE]
     else:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = str(free.getsockname()[1])
         commands = [run.split()] * 2
-        step = {"SLURM_STEP_NUM_TASKS": "2", "MASTER_PORT": port}
-        environments = [base | step | {"SLURM_PROCID": str(rank)} for rank in range(2)]
+        environments = tasks_of_a_step()
     processes = [
         subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
         for command, environment in zip(commands, environments, strict=True)
