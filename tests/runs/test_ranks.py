@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -77,6 +78,34 @@ def test_a_rank_that_is_lost_again_and_again_fails_the_trial(tmp_path: Path) -> 
     trial = toy_trial(SMALL, meddle=ON_RANK_1.format("os.kill(os.getpid(), 9)"), meddle_at=0)
     *_, event = run_trials([trial], tmp_path, TWO)
     assert (event.kind, event.text) == ("failed", "another rank was ended by SIGKILL")
+
+
+@pytest.mark.slow
+def test_no_rank_outlives_the_first(tmp_path: Path) -> None:
+    """Which an eager user, or the kernel where memory ends, kills."""
+    here, first = tmp_path / "pids", tmp_path / "first"
+    here.mkdir()
+    note = f"Path({str(here)!r}, str(os.getpid())).touch()"
+    die = f"({ON_RANK_1.format('True')}) or (time.sleep(1), os.kill(os.getpid(), 9))"
+    trial = toy_trial(SMALL, meddle=f"({note}, {die})", meddle_at=1)
+    *_, event = run_trials([trial], first, TWO)
+    assert (event.kind, event.text.partition(",")[0]) == (
+        "failed",
+        "its process was ended by SIGKILL",
+    )
+    pids = [path.name for path in here.iterdir()]
+    assert len(pids) == 2
+    deadline = time.monotonic() + 60
+    while any(is_alive(pid) for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(is_alive(pid) for pid in pids)
+
+
+def is_alive(pid: str) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
 
 
 def test_an_error_that_all_ranks_have_is_recorded_as_one(tmp_path: Path) -> None:

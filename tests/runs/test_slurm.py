@@ -174,6 +174,32 @@ def _tries(store: Store, trial_id: str) -> str:
     return ""
 
 
+@pytest.mark.slow
+@needs_slurm
+def test_one_trial_over_two_nodes_and_over_two_processes_of_a_task(here: Cluster) -> None:
+    """The tasks of one srun are its ranks; what a batch script runs starts them by itself."""
+    run = [COMMAND, *map(str, grid(0, 1)), "--devices", "2", "--results", "results", "--no-page"]
+    environment = here.environment | {"PYTHONPATH": str(ROOT), "MASTER_ADDR": "127.0.0.1"}
+    done = subprocess.run(
+        ["srun", "--nodes=2", "--ntasks=2", *run],
+        env=environment,
+        cwd=here.root.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    store = Store(here.root.parent / "results" / "mine")
+    (first,) = records(store).values()
+    assert (first["status"], first["devices"], len(first["attempts"])) == ("ok", 2, 1)
+
+    options = ("--results", "again", "--devices", 2, "--backend", "slurm")
+    bench(here, *grid(0, 1), *options, "--sbatch", "--cpus-per-task=1")
+    until(lambda: not here.call("squeue", "-h"))
+    (second,) = records(Store(here.root.parent / "again" / "mine")).values()
+    assert lasting(second) == lasting(first)
+
+
 @needs_slurm
 @pytest.mark.slow
 def test_what_slurm_refuses_is_one_sentence(here: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
