@@ -149,7 +149,7 @@ def _average_running(network: nn.Module, size: int) -> None:
     ]
     if found:
         for statistic, total in zip(found, ranks.add(found), strict=True):
-            statistic.copy_(total / size)
+            statistic.data.copy_(total / size)  # which no gradient of training reads
 
 
 class Synchronised(TorchFunctionMode):

@@ -62,6 +62,9 @@ class Origin:
             *("--threads", str(record["threads"])),
             *("--device", record["device"]),
         ]
+        if record.get("devices", 1) > 1:
+            words += ["--devices", str(record["devices"])]
+            words += ["--batch-norm", record["batch_norm"]] if record.get("batch_norm") else []
         if self.folder != "results":
             words += ["--results", self.folder]
         return shlex.join(words)

@@ -6,18 +6,22 @@ That of rank 0 runs the grid, and tells the others which trial is next; they wri
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing.connection import wait
+from threading import Thread, current_thread, main_thread
 from typing import TYPE_CHECKING, Any
 
 from bnas_bench.core.errors import BadValue, BenchError, UnknownName, one_line
 from bnas_bench.runs.how import How
 from bnas_bench.runs.ranks import GRACE, take_part
-from bnas_bench.runs.seat import Seat
+from bnas_bench.runs.seat import Seat, meeting
 
 if TYPE_CHECKING:
     from bnas_bench.runs.trial import Trial
@@ -28,7 +32,12 @@ POLL = 0.2
 
 @dataclass(frozen=True)
 class Launched:
-    """This command as one rank of several, which torchrun or srun has started."""
+    """This command as one rank of several, which torchrun or srun has started.
+
+    Attributes:
+        has_agent: whether torchrun's agent answers at that port; else rank 0 does.
+        round: how often torchrun has started them anew.
+    """
 
     rank: int
     size: int
@@ -36,10 +45,31 @@ class Launched:
     host: str
     port: int
     has_agent: bool
+    round: str
 
-    def seat(self, how: How, attempt: str) -> Seat:
+    def seat(self, how: How, number: int) -> Seat:
+        """In the attempt of that number."""
         synchronised = how.batch_norm == "synchronised"
-        return Seat(self.rank, self.size, synchronised, self.local, self.host, self.port, attempt)
+        attempt = f"bnas-bench/{self.round}/group/{number}"
+        where = self.local, self.port, self.host
+        return Seat(self.rank, self.size, synchronised, *where, attempt)
+
+    def store(self, *, hosting: bool) -> Any:
+        """What the ranks' commands tell each other.
+
+        Raises:
+            BenchError: if nobody answers there, or the port is another's.
+        """
+        import torch.distributed as dist
+
+        try:
+            found = meeting(self.host, self.port, hosting=hosting)
+        except (RuntimeError, OSError) as error:
+            raise BenchError(
+                f"rank {self.rank} of {self.size} does not reach {self.host}:{self.port} "
+                f"({one_line(error)}): see MASTER_ADDR and MASTER_PORT, and whether rank 0 was started"
+            ) from error
+        return dist.PrefixStore(f"bnas-bench/{self.round}", found)
 
 
 def launched(how: How, environment: Mapping[str, str] = os.environ) -> Launched | None:
@@ -79,7 +109,8 @@ def launched(how: How, environment: Mapping[str, str] = os.environ) -> Launched 
         port = 20_000 + (101 * job + step) % 40_000
     local = number("LOCAL_RANK", "SLURM_LOCALID") or 0
     has_agent = environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
-    return Launched(rank, size, local, host, port, has_agent)
+    round_ = environment.get("TORCHELASTIC_RESTART_COUNT", "0")
+    return Launched(rank, size, local, host, port, has_agent, round_)
 
 
 class Lead:
@@ -91,7 +122,7 @@ class Lead:
 
     def __init__(self, place: Launched, how: How) -> None:
         self.place, self.how = place, how
-        self.store = _store(place, hosting=not place.has_agent)
+        self.store = place.store(hosting=not place.has_agent)
         self.number = 0
 
     @contextmanager
@@ -100,7 +131,7 @@ class Lead:
         number, self.number = self.number, self.number + 1
         self.store.set(f"attempt/{number}", json.dumps(trial.id))
         try:
-            yield self.place.seat(self.how, f"group/{number}")
+            yield self.place.seat(self.how, number)
         finally:
             self.store.set(f"over/{number}", "")
 
@@ -121,8 +152,11 @@ def follow(trials: Sequence[Trial], how: How, place: Launched) -> None:
     """
     from bnas_bench.runs.process import CONTEXT, no_main_module
 
+    if current_thread() is main_thread():
+        for signum in (signal.SIGTERM, signal.SIGUSR1):  # rank 0 has its trial saved, and ends all
+            signal.signal(signum, signal.SIG_IGN)
     known = {trial.id: trial for trial in trials}
-    store = _store(place, hosting=False)
+    store = place.store(hosting=False)
     number = 0
     while True:
         wait_for(store, f"attempt/{number}")
@@ -132,7 +166,7 @@ def follow(trials: Sequence[Trial], how: How, place: Launched) -> None:
             return
         if name not in known:
             raise UnknownName(f"trial of the grid of rank {place.rank}", name, known)
-        arguments = (known[name], how, place.seat(how, f"group/{number}"))
+        arguments = (known[name], how, place.seat(how, number))
         process = CONTEXT.Process(target=_followed, args=arguments, daemon=True)
         with no_main_module():
             process.start()
@@ -146,32 +180,18 @@ def follow(trials: Sequence[Trial], how: How, place: Launched) -> None:
 
 
 def _followed(trial: Trial, how: How, seat: Seat) -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def ends_with_parent() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    Thread(target=ends_with_parent, daemon=True).start()
     if words := take_part(trial, how, seat):
         sys.stderr.write(f"{words}\n")
         sys.stderr.flush()
     os._exit(int(bool(words)))
-
-
-def _store(place: Launched, *, hosting: bool) -> Any:
-    from datetime import timedelta
-
-    import torch.distributed as dist
-
-    from bnas_bench.core.ranks import PATIENCE
-
-    try:
-        return dist.TCPStore(
-            place.host,
-            place.port,
-            is_master=hosting,
-            wait_for_workers=False,
-            timeout=timedelta(seconds=PATIENCE),
-        )
-    except RuntimeError as error:
-        raise BenchError(
-            f"rank {place.rank} of {place.size} does not reach {place.host}:{place.port} "
-            f"({one_line(error)}): see MASTER_ADDR and MASTER_PORT, and whether rank 0 was started"
-        ) from error
 
 
 def wait_for(store: Any, key: str) -> None:

@@ -251,7 +251,6 @@ def _child(
             progress=progress,
             attempt=attempt,
             seat=company.seat,
-            meet=company.meet,
         )
         code = 0
     except Preempted:

@@ -13,13 +13,12 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from threading import Thread
 from typing import TYPE_CHECKING
 
 from bnas_bench.core.errors import one_line
 from bnas_bench.runs.how import How
-from bnas_bench.runs.seat import Seat
+from bnas_bench.runs.seat import LOOPBACK, Seat
 
 if TYPE_CHECKING:
     from bnas_bench.runs.trial import Trial
@@ -43,12 +42,6 @@ class Company:
         self.seat = seat
         self.why = ""
         self._lines: dict[int, socket.socket] = {}
-
-    def meet(self, port: int) -> None:
-        """Tell the others where."""
-        for line in self._lines.values():
-            with suppress(OSError):
-                line.sendall(f"{port}\n".encode())
 
     def said(self) -> str:
         """Why another one ended, if any did or does at once."""
@@ -92,18 +85,21 @@ def accompany(trial: Trial, how: How, seat: Seat | None, forget: Sequence[int] =
     if seat is not None or how.devices == 1:
         return Company(seat)
     size, synchronised = how.devices, how.batch_norm == "synchronised"
-    company = Company(Seat(0, size, synchronised, 0, hosting=True))
+    listener = socket.create_server((LOOPBACK, 0))
+    port = listener.getsockname()[1]
+    company = Company(Seat(0, size, synchronised, 0, port, listener=listener.fileno()))
     for rank in range(1, size):
         ours, theirs = socket.socketpair()
         parent = os.getpid()
         if (pid := os.fork()) == 0:
-            for held in (ours, *company._lines.values()):
+            for held in (ours, listener, *company._lines.values()):
                 held.close()
             for number in forget:
                 os.close(number)
-            _forked(trial, how, Seat(rank, size, synchronised, rank), theirs, parent)
+            _forked(trial, how, Seat(rank, size, synchronised, rank, port), theirs, parent)
         theirs.close()
         company._lines[pid] = ours
+    listener.detach()
     return company
 
 
@@ -111,7 +107,6 @@ def _forked(trial: Trial, how: How, seat: Seat, line: socket.socket, parent: int
     """The life of a forked rank, which does not return."""
     code = 1
     try:
-        port = int(line.makefile().readline())
 
         def ends_with_parent() -> None:
             line.settimeout(1.0)
@@ -122,7 +117,7 @@ def _forked(trial: Trial, how: How, seat: Seat, line: socket.socket, parent: int
             os._exit(1)
 
         Thread(target=ends_with_parent, daemon=True).start()
-        words = take_part(trial, how, replace(seat, port=port))
+        words = take_part(trial, how, seat)
         line.sendall(words.encode()[:LONGEST])
         code = int(bool(words))
     finally:

@@ -90,7 +90,6 @@ def run_trial(
     progress: Progress | None = None,
     attempt: Attempt | None = None,
     seat: Seat | None = None,
-    meet: Callable[[int], None] = lambda _: None,
 ) -> Record:
     """Run a trial, or go on with one that was killed, and publish its folder.
 
@@ -103,7 +102,6 @@ def run_trial(
         data: the folder where datasets lie.
         attempt: begun by whoever holds the trial's claim; None begins one.
         seat: of rank 0, where others compute with this process.
-        meet: is told the port at which they meet.
 
     Raises:
         BadValue: if there is no such device.
@@ -116,7 +114,7 @@ def run_trial(
     attempt = attempt or Attempt(store, trial.id, secrets.token_hex(8)).begin(where.type)
     run = _Run(trial, attempt.folder, where, progress or Progress())
     try:
-        with seat.taken(where, meet) if seat else nullcontext():
+        with seat.taken(where) if seat else nullcontext():
             run.run(data)
     except (MissingData, Unwritable):
         attempt.close()
@@ -137,7 +135,7 @@ def run_part(trial: Trial, how: How, seat: Seat) -> None:
     where = find_device(seat.device(how.device))
     torch.set_num_threads(how.threads)
     run = _Run(trial, Path(os.devnull), where, Progress())
-    with seat.taken(where, lambda _: None):
+    with seat.taken(where):
         run.run(how.data)
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+import socket
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bnas_bench.core.errors import one_line
 
 if TYPE_CHECKING:
     import torch
+
+LOOPBACK = "127.0.0.1"
 
 
 @dataclass(frozen=True)
@@ -21,19 +24,19 @@ class Seat:
 
     Attributes:
         local: the number of this rank's GPU on its machine.
-        host, port: where rank 0, or torchrun's agent, keeps what ranks need to find each other.
+        port: at `host`, where ranks find each other.
         attempt: tells this group from those before and after it.
-        hosting: whether this rank opens that port, any free one.
+        listener: the socket of that port, open already, if this rank is to answer there.
     """
 
     rank: int
     size: int
     synchronised: bool
     local: int
-    host: str = "127.0.0.1"
-    port: int = 0
+    port: int
+    host: str = LOOPBACK
     attempt: str = ""
-    hosting: bool = False
+    listener: int | None = None
 
     def device(self, name: str) -> str:
         """The device of this rank, of those that its process sees; a launcher may show each its own alone."""
@@ -44,39 +47,52 @@ class Seat:
         return f"cuda:{self.local % max(1, torch.cuda.device_count())}"
 
     @contextmanager
-    def taken(self, device: torch.device, tell: Callable[[int], None]) -> Iterator[None]:
+    def taken(self, device: torch.device) -> Iterator[None]:
         """Compute with the others within the `with`, or until `leave`.
-
-        Args:
-            tell: is told the port, where this rank opened it.
 
         Raises:
             LostRank: if not all others come.
         """
-        from datetime import timedelta
-
         import torch.distributed as dist
 
         from bnas_bench.core import ranks
 
-        if self.host == "127.0.0.1" and Path("/sys/class/net/lo").exists():
+        if self.host == LOOPBACK and Path("/sys/class/net/lo").exists():
             os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
         try:
-            store = dist.TCPStore(
-                self.host,
-                self.port,
-                is_master=self.hosting,
-                wait_for_workers=False,
-                timeout=timedelta(seconds=ranks.PATIENCE),
-            )
+            store = meeting(self.host, self.port, self.listener)
         except RuntimeError as error:
             raise ranks.LostRank(one_line(error)) from error
-        if self.hosting:
-            tell(store.port)
         group = ranks.Ranks(self.rank, self.size, device, self.synchronised)
-        ranks.join(group, dist.PrefixStore(self.attempt, store), _backend(device))
+        backend = "nccl" if device.type == "cuda" else "gloo"
+        ranks.join(group, dist.PrefixStore(self.attempt, store), backend)
         yield
 
 
-def _backend(device: torch.device) -> str:
-    return "nccl" if device.type == "cuda" else "gloo"
+def meeting(host: str, port: int, listener: int | None = None, *, hosting: bool = False) -> Any:
+    """Where ranks find each other: a store that a process keeps, at a port of loopback or of its machine.
+
+    Args:
+        listener: the socket of that port, open already, if it is this process that keeps it.
+        hosting: whether it is, and opens the port.
+
+    Raises:
+        RuntimeError: if nobody answers there.
+        OSError: if the port cannot be opened.
+    """
+    from datetime import timedelta
+
+    import torch.distributed as dist
+
+    from bnas_bench.core.ranks import PATIENCE
+
+    if hosting and host == LOOPBACK:  # torch by itself would listen to the whole network
+        listener = socket.create_server((host, port)).detach()
+    return dist.TCPStore(
+        host,
+        port,
+        is_master=hosting or listener is not None,
+        wait_for_workers=False,
+        timeout=timedelta(seconds=PATIENCE),
+        master_listen_fd=listener,
+    )

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -71,6 +72,20 @@ def test_a_lost_rank_ends_the_attempt_which_goes_on_from_its_checkpoint(tmp_path
         list(run_trials([trial], tmp_path / f"{name}-whole", TWO))
         whole = Store(tmp_path / f"{name}-whole").read(trial.id) or {}
         assert lasting(record) == lasting(whole)
+
+
+@pytest.mark.slow
+def test_told_to_leave_the_first_saves_and_two_go_on(tmp_path: Path) -> None:
+    trial, store, leave = toy_trial(SMALL, pause=0.5), Store(tmp_path), threading.Event()
+    for event in run_trials([trial], tmp_path, TWO, leave):
+        if event.phase == "search":
+            leave.set()
+    assert event.kind == "preempted"
+    assert list(store.work(trial.id).glob("*/search.ckpt"))
+    *_, event = run_trials([trial], tmp_path, TWO)
+    assert (event.kind, event.text) == ("finished", "")
+    record = store.read(trial.id) or {}
+    assert [each["ended"] for each in record["attempts"]] == ["preempted", "ok"]
 
 
 @pytest.mark.slow
