@@ -201,7 +201,7 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from bnas_bench.runs.grid import run_trials
-from tests.runs.test_ranks import ON_RANK_1, SMALL, TWO
+from tests.runs.test_devices import ON_RANK_1, SMALL, TWO
 from tests.helpers.trials import toy_trial
 trials = [toy_trial(SMALL, meddle=ON_RANK_1.format(sys.argv[2]), meddle_at=1), toy_trial(SMALL)]
 for event in run_trials(trials, Path(sys.argv[1]), TWO):
