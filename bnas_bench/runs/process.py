@@ -276,6 +276,7 @@ def _child(
     except BaseException as error:
         send("broken", one_line(error))
     finally:  # waits for no thread that a method left running, and calls nothing that it registered
+        company.end()
         with suppress(Exception):
             _flush()
         with suppress(Exception):  # gives back semaphores, of which Python else complains

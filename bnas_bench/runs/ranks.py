@@ -41,18 +41,26 @@ class Company:
     def __init__(self, seat: Seat | None) -> None:
         self.seat = seat
         self.why = ""
+        self._over = False
         self._lines: dict[int, socket.socket] = {}
 
     def said(self) -> str:
         """Why another one ended, if any did or does at once."""
         deadline = time.monotonic() + GRACE / 2
-        while self._lines and not self.why and time.monotonic() < deadline:
+        while self.seat and self.seat.listener and not self.why and time.monotonic() < deadline:
             time.sleep(0.05)
         return self.why
 
+    def end(self) -> None:
+        """End those that are left, silent ones too: they have nothing to save."""
+        self._over = True
+        for pid in [*self._lines]:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
     def watch(self, tell: Callable[[str], None], end: Callable[[], None]) -> None:
         """From now on, `tell` is called if one ends before its time, and `end` if this process goes on."""
-        for pid, line in self._lines.items():
+        for pid, line in [*self._lines.items()]:
             Thread(target=self._wait, args=(pid, line, tell, end), daemon=True).start()
 
     def _wait(
@@ -67,7 +75,9 @@ class Company:
             while said := line.recv(LONGEST):
                 words += said
         _, status = os.waitpid(pid, 0)
-        if code := os.waitstatus_to_exitcode(status):
+        del self._lines[pid]
+        code = os.waitstatus_to_exitcode(status)
+        if code and not self._over:
             ended = f"by {_signal(-code)}" if code < 0 else f"with exit code {code}"
             self.why = words.decode(errors="replace") or f"another rank was ended {ended}"
             tell(self.why)

@@ -45,3 +45,8 @@ def test_one_process_is_the_first() -> None:
 def test_nobody_waits_for_a_silent_rank_for_ever(tmp_path: Path) -> None:
     said = by_all(several.silence, tmp_path, patience=2.0, answers=1)
     assert said != [""]
+
+
+def test_a_rank_that_is_gone_is_told_also_on_the_way_back(tmp_path: Path) -> None:
+    """Through autograd's engine it stays what it is, no error that a search could be failed for."""
+    assert by_all(several.lost_on_the_way_back, tmp_path, answers=1) == ["lost"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -113,6 +114,20 @@ def silence() -> str:
     except ranks.LostRank as error:
         ranks._here = None
         return str(error)
+    return ""
+
+
+def lost_on_the_way_back() -> str:
+    """What rank 0 hears where rank 1 ends between a forward and a backward."""
+    weight = torch.ones(3, requires_grad=True)
+    (entered,) = ranks.enter((weight,))
+    if ranks._group().rank:
+        os._exit(1)
+    try:
+        entered.sum().backward()
+    except ranks.LostRank:
+        ranks._here = None
+        return "lost"
     return ""
 
 
