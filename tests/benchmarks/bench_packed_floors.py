@@ -9,16 +9,19 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from statistics import median
+from time import perf_counter
 
 import numpy as np
 import pytest
 import torch
+from numba import njit
 
 from bnas_bench.cli.latency import in_words, measured_on
 from bnas_bench.cost.latency import probe_image, real, timed
 from bnas_bench.packed.engine.chains import ChainKernel
 from bnas_bench.packed.engine.engine import Engine
 from bnas_bench.packed.engine.isa import host
+from bnas_bench.packed.engine.memory import look, take
 from bnas_bench.packed.engine.threads import torch_threads
 from bnas_bench.packed.format.check import check
 from bnas_bench.packed.format.program import Step
@@ -65,6 +68,33 @@ def test_what_a_second_thread_gives(a: torch.Tensor) -> None:
     print(f"  xor, popcount, addition in registers {2 * ms['loop 1'] / ms['loop 2']:.2f}")
     print(f"  torch's float32 product              {ms['product 1'] / ms['product 2']:.2f}")
     print(f"  torch's real ResNet-18               {ms['ResNet-18 1'] / ms['ResNet-18 2']:.2f}")
+    print(f"a line of the cache goes to the other core and back in {median(round_trips()):.0f} ns")
+
+
+def round_trips(number: int = 1000, repeats: int = 9) -> list[float]:
+    """Nanoseconds from one thread to another and back: five times as many where they share no cache."""
+    play(0, 0, 0)
+    found = []
+    with ThreadPoolExecutor(1) as second:
+        for _ in range(repeats):
+            counters = np.zeros(64, np.int64)
+            mine, other = counters[:1], counters[32:33]  # in lines of their own
+            mine[0] = 1
+            waiting = second.submit(play, mine.ctypes.data, other.ctypes.data, number)
+            began = perf_counter()
+            play(other.ctypes.data, mine.ctypes.data, number)
+            found.append(1e9 * (perf_counter() - began) / number)
+            waiting.result()
+    return found
+
+
+@njit(nogil=True)
+def play(a: int, b: int, number: int) -> None:
+    """Add one to b's counter whenever a's has grown."""
+    for sent in range(number):
+        while look(a) <= sent:
+            pass
+        take(b)
 
 
 def test_one_bit_weights_on_real_maps(a: torch.Tensor) -> None:

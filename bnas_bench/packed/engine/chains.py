@@ -235,8 +235,12 @@ class ChainKernel:
             if name in places:
                 self.instructions[row, 1] = places[name].data_ptr()
 
-    def numbers(self, batch: int, threads: int) -> StageNumbers:
-        """As the kernel takes it, in as many blocks for each thread."""
+    def numbers(self, batch: int, threads: int, needs: np.ndarray) -> StageNumbers:
+        """As the kernel takes it, in as many blocks for each thread.
+
+        Args:
+            needs: numbers of the stages that must be done before; the caller keeps them.
+        """
         pixels, most = batch * self.height * self.width, BLOCK
         if not (self._convolutions or self._sums):
             most = min(BLOCK, max(EVEN, BLOCK_BYTES // (4 * self._room)))
@@ -245,7 +249,8 @@ class ChainKernel:
         size = -(-pixels // (max(1, blocks) * even)) * even
         blocks = -(-pixels // max(1, size))
         where = self.instructions
-        return StageNumbers(where.ctypes.data, len(where), self._room, pixels, size, blocks)
+        given = where.ctypes.data, len(where), self._room, pixels, size, blocks
+        return StageNumbers(*given, needs.ctypes.data, len(needs))
 
     def scratch(self) -> tuple[int, int, int, int]:
         """Bytes that a thread needs: for a block, and for the panel, pairs and counts of bits."""

@@ -11,6 +11,7 @@ as many threads: `rounding.py`.
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from bnas_bench.packed.engine.fuse import fuse, seen_through, separate
 from bnas_bench.packed.engine.isa import Isa, host
 from bnas_bench.packed.engine.layers import TorchKernel
 from bnas_bench.packed.engine.rounding import in_one_thread, sums_of
+from bnas_bench.packed.engine.schedule import ancestors, cost, longest_way_first, needs
 from bnas_bench.packed.engine.stages import Stages
 from bnas_bench.packed.engine.threads import Team, torch_threads
 from bnas_bench.packed.format.check import check
@@ -136,7 +138,7 @@ class Engine:
                 values.pop(name, None)
 
     def _start(self, images_BCHW: np.ndarray | Tensor, *, keep: bool = False) -> dict[str, Tensor]:
-        """The values that there are before the first kernel: the images and all with a fixed place."""
+        """The values with a fixed place, among them the images, which are copied."""
         if isinstance(images_BCHW, np.ndarray):
             images_BCHW = np.ascontiguousarray(images_BCHW)
         images = torch.as_tensor(images_BCHW, dtype=torch.float32, device="cpu")
@@ -148,8 +150,8 @@ class Engine:
             )
         if self._bound != (len(images), keep):
             self._bind(len(images), keep)
-        # A copy, whose strides say the layout also of one channel: `inference_layout`.
-        return {INPUT: images.clone(memory_format=torch.channels_last), **self._places}
+        self._places[INPUT].copy_(images)
+        return dict(self._places)
 
     def _compose(self, batch: int) -> None:
         """The kernels for so many images: of the real convolutions, those are ours that round as torch."""
@@ -167,27 +169,40 @@ class Engine:
             else TorchKernel(stage.steps[0], self._shapes)
             for stage in stages
         ]
-        self._last = _last_uses(self.kernels, self.output)
         self._pieces = list(_pieces(self.kernels))
+        if self._fused and self.threads > 1:
+            self._order()
+        self._last = _last_uses(self.kernels, self.output)
         chained = [isinstance(kernel, ChainKernel) for kernel in self.kernels]
         self._chain_number = np.cumsum([0, *chained])[:-1].tolist()
 
+    def _order(self) -> None:
+        """Put the chains that follow each other in the order in which several threads wait least."""
+        for begin, end in self._pieces:
+            chains = [k for k in self.kernels[begin:end] if isinstance(k, ChainKernel)]
+            if chains:
+                order = longest_way_first([cost(chain) for chain in chains], needs(chains))
+                self.kernels[begin:end] = [chains[number] for number in order]
+
     def _bind(self, batch: int, keep: bool) -> None:
-        """Give every value of a chain its place; places are used again when nothing reads them more.
+        """Give every value of a chain its place, which is used again by whoever runs after all its readers.
 
         Args:
             keep: give each its own.
         """
         self._compose(batch)
-        self._bound, self._places = (batch, keep), {}
+        # Its strides say the layout also of one channel: `inference_layout`.
+        images = torch.empty(batch, *self.program.shape, memory_format=torch.channels_last)
+        self._bound, self._places = (batch, keep), {INPUT: images}
         chains = [kernel for kernel in self.kernels if isinstance(kernel, ChainKernel)]
-        free: list[Tensor] = []
-        for kernel, finished in zip(self.kernels, self._last, strict=True):
+        users, before, free = self._users(), self._before(), list[tuple[Tensor, int]]()
+        for kernel, those in zip(self.kernels, before, strict=True):
             if isinstance(kernel, ChainKernel):
                 for name in sorted(kernel.makes):
-                    self._places[name] = _place(kernel.empty(name, batch), free)
-            if not keep:
-                free += [self._places[name] for name in finished if name in self._places]
+                    place = _place(kernel.empty(name, batch), free, those)
+                    self._places[name] = place
+                    if not keep:
+                        free.append((place, users[name]))
         sums = self._sums[batch]
         self._stages = Stages(chains, self.form, self._team, self._places, batch, sums)
         self._torch_threads = {
@@ -197,6 +212,23 @@ class Engine:
             for kernel in self.kernels
             if isinstance(kernel, TorchKernel)
         }
+
+    def _users(self) -> dict[str, int]:
+        """For each value the kernels that make or read it, bit n for kernel n; for ever of the output."""
+        found = defaultdict[str, int](int, {self.output: 1 << len(self.kernels)})
+        for number, kernel in enumerate(self.kernels):
+            for name in kernel.reads | kernel.makes:
+                found[name] |= 1 << number
+        return found
+
+    def _before(self) -> Iterator[int]:
+        """For each kernel those that are done before it begins, bit n for kernel n."""
+        for begin, end in self._pieces:
+            those = needs(self.kernels[begin:end])
+            if self._team.threads == 1:
+                those = [list(range(number)) for number in range(end - begin)]
+            for mask in ancestors(those):
+                yield mask << begin | ((1 << begin) - 1)
 
     @contextmanager
     def _running(self) -> Iterator[None]:
@@ -218,11 +250,12 @@ def _pieces(kernels: list[Kernel]) -> Iterator[tuple[int, int]]:
         yield begin, len(kernels)
 
 
-def _place(wanted: Tensor, free: list[Tensor]) -> Tensor:
-    """A free tensor of the same kind and shape, or the new one."""
-    for index, other in enumerate(free):
-        if other.shape == wanted.shape and other.dtype == wanted.dtype:
-            return free.pop(index)
+def _place(wanted: Tensor, used: list[tuple[Tensor, int]], before: int) -> Tensor:
+    """A tensor of the same kind and shape whose users are all done, or the new one."""
+    for index, (other, users) in enumerate(used):
+        if other.shape == wanted.shape and other.dtype == wanted.dtype and not users & ~before:
+            used.pop(index)
+            return other
     return wanted
 
 

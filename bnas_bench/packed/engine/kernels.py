@@ -42,8 +42,8 @@ REVISION = crc32(b"".join(Path(__file__).with_name(name).read_bytes() for name i
 
 PACK, BINARY, GATHER, DENSE, SLIDE, SLIDE_MEAN = map(int, list(Code)[10:16])
 
-SPINS = 1000
-"""Looks at a counter before a thread dozes: some 30 microseconds, a few times what a stage lasts."""
+SPINS = 4000
+"""Looks at a counter before a thread dozes: some 120 microseconds, what most stages last at the most."""
 
 DOZE = 20
 """Microseconds, to which the system adds some fifty."""
@@ -61,6 +61,8 @@ class StageNumbers(NamedTuple):
     pixels: int  # of all images
     size: int  # pixels of a block
     blocks: int
+    needs: int  # address of the numbers of stages that must be done before, int64
+    needed: int  # how many these are
 
 
 class Scratch(NamedTuple):
@@ -158,9 +160,10 @@ def run(
 ) -> None:
     """A thread's part of the stages from `begin` to `end`: the same call from every thread.
 
-    A stage's blocks belong to the threads in equal pieces, so that what a thread wrote lies in
-    its own cache at the next stage; who is done takes of the others' blocks. Whoever comes late
-    finds them taken and goes on, so that nobody waits for a thread that has not begun.
+    A stage begins when those are done that it needs; these stand before it. Its blocks belong to the
+    threads in equal parts, so that what a thread wrote lies in its own cache at the next stage; who is
+    done takes of the others'. Whoever comes late finds them taken and goes on, so that nobody waits
+    for a thread that has not begun.
 
     Args:
         stages: (number, fields of `StageNumbers`), int64.
@@ -169,22 +172,29 @@ def run(
         scratches: (threads, fields of `Scratch`), int64.
     """
     scratch = scratches[thread]
+    done, line = counters + COUNTER * threads, COUNTER * (threads + 1)
     for s in range(begin, end):
         stage = stages[s]
         pixels, size, blocks = stage[3], stage[4], stage[5]
-        taken = counters + COUNTER * (threads + 1) * s
-        done = taken + COUNTER * threads
+        for need in carray(pointer(stage[6]), stage[7], np.int64):
+            spins = 0
+            while need >= begin and look(done + line * need) < stages[need, 5]:
+                pause()
+                spins += 1
+                if spins > SPINS:
+                    doze(DOZE)
         for turn in range(threads):
             owner = (thread + turn) % threads
             start, stop = blocks * owner // threads, blocks * (owner + 1) // threads
             while True:
-                block = start + take(taken + COUNTER * owner)
+                block = start + take(counters + line * s + COUNTER * owner)
                 if block >= stop:
                     break
                 go(stage, scratch, block * size, min(size, pixels - block * size))
-                take(done)
+                take(done + line * s)
+    for s in range(begin, end):
         spins = 0
-        while look(done) < blocks:
+        while look(done + line * s) < stages[s, 5]:
             pause()
             spins += 1
             if spins > SPINS:

@@ -10,6 +10,7 @@ from torch import Tensor
 from bnas_bench.packed.engine.chains import ChainKernel
 from bnas_bench.packed.engine.isa import Isa
 from bnas_bench.packed.engine.kernels import COUNTER, StageNumbers, kernels
+from bnas_bench.packed.engine.schedule import needs
 from bnas_bench.packed.engine.threads import Team
 
 ALIGN = 64
@@ -36,7 +37,11 @@ class Stages:
         self._run = kernels(form).run
         for chain in chains:
             chain.bind(places, batch, sums)
-        numbers = [chain.numbers(batch, team.threads) for chain in chains]
+        self._needs = [np.array(those, np.int64) for those in needs(chains)]
+        numbers = [
+            chain.numbers(batch, team.threads, those)
+            for chain, those in zip(chains, self._needs, strict=True)
+        ]
         self._table = np.array(numbers, np.int64).reshape(-1, len(StageNumbers._fields))
         counters = (len(chains), team.threads + 1, COUNTER // 8)
         self._counters = np.zeros(counters, np.int64)
