@@ -135,7 +135,7 @@ def load_results(
 
     if logs and fronts:
         raise BadValue("logs=True and fronts=True are two tables: load them one after the other")
-    if Path(name).suffix in (".csv", ".parquet"):
+    if Path(name).suffix in records.ENDINGS:
         return records.read(name)
     store = folders.named(str(name), results)
     if logs or fronts:

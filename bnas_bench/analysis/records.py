@@ -91,6 +91,9 @@ KINDS: Mapping[str, Any] = {
 NESTED: Mapping[str, str] = {"ops.": "operations", "macs.": "operations", "memory.": "bits"}
 """Units of what is counted in several ways: for one image, by the conventions' names."""
 
+ENDINGS = (".parquet", ".csv", ".json")
+"""Of the files that `write` writes."""
+
 NOT_SHOWN = ("schema", "config")
 """The form of the file; and what an id is hashed from, which other columns say."""
 
@@ -135,7 +138,7 @@ def typed(frame: DataFrame) -> DataFrame:
 def write(frame: DataFrame, path: Path | str) -> Path:
     """Write a frame to `.parquet`, which keeps types and units, `.csv` or `.json`; whole or not at all.
 
-    JSON is a list of objects, for other programs.
+    JSON is a list of objects, with null for what is missing; no number loses a digit.
 
     Raises:
         BadValue: if the ending is another.
@@ -148,7 +151,7 @@ def write(frame: DataFrame, path: Path | str) -> Path:
         case ".csv":
             frame.to_csv(data, index=False)
         case ".json":
-            frame.to_json(data, orient="records", indent=1, date_format="iso", force_ascii=False)
+            data.write(_json(frame).encode())
         case _:
             raise BadValue(
                 f"cannot write a table to '{path}': let it end in .parquet, .csv or .json"
@@ -168,6 +171,8 @@ def read(path: Path | str) -> DataFrame:
     try:
         if path.suffix.lower() == ".parquet":
             return pd.read_parquet(path)
+        if path.suffix.lower() == ".json":
+            return typed(DataFrame(json.loads(path.read_text("utf-8")), dtype=object))
         if path.suffix.lower() == ".csv":
             return typed(
                 pd.read_csv(
@@ -182,7 +187,15 @@ def read(path: Path | str) -> DataFrame:
         raise BadValue(f"there is no file '{path}': bnas-bench export writes one") from None
     except (ValueError, OSError) as error:  # pyarrow's and pandas' own are ValueErrors
         raise Damaged(f"{path} holds no table of records ({error}): export it again") from error
-    raise BadValue(f"cannot read a table from '{path}': it ends in neither .parquet nor .csv")
+    raise BadValue(f"cannot read a table from '{path}': let it end in .parquet, .csv or .json")
+
+
+def _json(frame: DataFrame) -> str:
+    """Pandas' own writes ten digits of a number."""
+    plain = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    return json.dumps(
+        plain, indent=1, ensure_ascii=False, allow_nan=False, default=lambda time: time.isoformat()
+    )
 
 
 def _fields(record: Record) -> Iterator[tuple[str, Any]]:

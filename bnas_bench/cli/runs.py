@@ -295,7 +295,7 @@ def _frame(name: str, results: Path) -> DataFrame:
     """What a table reads of NAME's records."""
     from bnas_bench.analysis import records, summary
 
-    if Path(name).suffix in (".csv", ".parquet"):  # a file that `export` wrote
+    if Path(name).suffix in records.ENDINGS:  # a file that `export` wrote
         return api.load_results(name, results)
     return records.load(folders.named(name, results), summary.FIELDS)
 

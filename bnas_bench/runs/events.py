@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
 from bnas_bench.core.errors import BadValue
 from bnas_bench.core.files import read_regular
-from bnas_bench.runs.progress import Event
+from bnas_bench.runs.progress import Event, curve
 from bnas_bench.runs.store import Record, Store
 
 RESULTS = (
@@ -50,7 +50,7 @@ class Events:
         """Write an event, if there is a number in it."""
         self.also(event)
         if event.kind == "progress":
-            self._progress(event)
+            self._searched(event.trial_id, event.curve)
         elif event.kind == "finished" and event.record:
             self._end(event.record)
         if event.kind in ("finished", "failed") and (
@@ -63,18 +63,21 @@ class Events:
             self.writers[trial_id] = self.open(str(self.store.root / "tensorboard" / trial_id))
         return self.writers[trial_id]
 
-    def _progress(self, event: Event) -> None:
-        told = self.told.get(event.trial_id, 0)
-        for passes, valid in event.curve[told:]:
-            self._writer(event.trial_id).add_scalar("search/valid", 100 * valid, round(passes))
-        self.told[event.trial_id] = max(told, len(event.curve))
+    def _searched(self, trial_id: str, incumbents: Sequence[tuple[float, float]]) -> None:
+        """Write the incumbents that are new."""
+        told = self.told.get(trial_id, 0)
+        for passes, valid in incumbents[told:]:
+            self._writer(trial_id).add_scalar("search/valid", 100 * valid, round(passes))
+        self.told[trial_id] = max(told, len(incumbents))
 
     def _end(self, record: Record) -> None:
-        """What the log and the record say beside the curve."""
+        """What the log and the record say, and the incumbents since the last look at the search."""
         writer = self._writer(record["id"])
         with suppress(OSError, ValueError):
-            for line in read_regular(self.store.folder(record["id"]) / "log.jsonl").splitlines():
-                entry = json.loads(line)
+            lines = read_regular(self.store.folder(record["id"]) / "log.jsonl").splitlines()
+            entries = [json.loads(line) for line in lines]
+            self._searched(record["id"], curve(entries))
+            for entry in entries:
                 for name, value in entry.items():
                     if name not in ("passes", "valid", "epoch") and isinstance(value, float | int):
                         writer.add_scalar(f"{entry['phase']}/{name}", value, round(entry["passes"]))

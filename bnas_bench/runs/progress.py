@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -86,14 +86,18 @@ class Progress:
 
     def curve(self) -> list[tuple[float, float]]:
         """Passes and validation accuracy of the incumbents so far, where the search tells them."""
-        log = self._meter.log if self._meter else []
-        return [
-            (float(entry["passes"]), float(entry[key]))
-            for entry in list(log)
-            if "incumbent" in entry
-            for key in ("valid", "path_valid")
-            if key in entry
-        ]
+        return curve(self._meter.log if self._meter else [])
+
+
+def curve(log: Iterable[Mapping[str, Any]]) -> list[tuple[float, float]]:
+    """Passes and validation accuracy of the incumbents in a search's log."""
+    return [
+        (float(entry["passes"]), float(entry[key]))
+        for entry in list(log)
+        if "incumbent" in entry
+        for key in ("valid", "path_valid")
+        if key in entry
+    ]
 
 
 def _incumbent(entry: Mapping[str, Any]) -> str:

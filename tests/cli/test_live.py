@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -58,14 +59,50 @@ def test_tensorboard_gets_every_number_once(tmp_path: Path) -> None:
     put(store, record := done(trial, 95.0), LOG)
     seen: list[Event] = []
     events = Events(store, seen.append)
-    for curve in (CURVE[:1], (), CURVE):
+    for curve in (CURVE[:1], ()):
         events.show(Event(trial.id, "progress", "", None, "search", 0.5, curve))
-    events.show(Event(trial.id, "finished", "", record))
-    assert len(seen) == 4
+    events.show(Event(trial.id, "finished", "", record))  # with one that was found since
+    assert len(seen) == 3
     found = EventAccumulator(str(tmp_path / "tensorboard" / trial.id)).Reload()
-    assert [(e.step, e.value) for e in found.Scalars("search/valid")] == [(100, 25.0), (300, 75.0)]
+    assert [(e.step, e.value) for e in found.Scalars("search/valid")] == [(100, 25.0), (400, 100.0)]
     assert [(e.step, e.value) for e in found.Scalars("train/loss")] == [(90, 2.0)]
     assert [e.value for e in found.Scalars("result/test_accuracy")] == [95.0]
+
+
+@pytest.mark.slow
+def test_the_events_of_a_whole_run_are_its_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    monkeypatch.chdir(tmp_path)
+    options = ("--method", "random", "--budget", "smoke", "--seeds", 1, "--no-page", "--jobs", 1)
+    succeed("run", *options, "--log", "tensorboard")
+    store = Store("results/local")
+    (trial,) = store.ids()
+    record = store.read(trial)
+    log = [
+        json.loads(line) for line in (store.folder(trial) / "log.jsonl").read_text().splitlines()
+    ]
+    assert record is not None
+
+    found = EventAccumulator(str(store.root / "tensorboard" / trial)).Reload()
+
+    def points(name: str) -> list[tuple[int, float]]:
+        return [(event.step, event.value) for event in found.Scalars(name)]
+
+    searched = [entry for entry in log if "incumbent" in entry]
+    trained = [entry for entry in log if entry["phase"] == "train"]
+    assert searched
+    assert trained
+    wanted = [(round(entry["passes"]), pytest.approx(100 * entry["valid"])) for entry in searched]
+    assert points("search/valid") == wanted
+    for name in ("loss", "seconds"):
+        wanted = [(round(entry["passes"]), pytest.approx(entry[name])) for entry in trained]
+        assert points(f"train/{name}") == wanted
+    for name in ("test_accuracy", "valid_accuracy", "packed_latency_ms"):
+        assert points(f"result/{name}") == [(0, pytest.approx(record[name]))]
 
 
 def test_without_tensorboard_nothing_starts(
