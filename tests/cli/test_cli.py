@@ -435,14 +435,19 @@ def test_check_prints_the_battery(monkeypatch: pytest.MonkeyPatch) -> None:
         tried.append((plugin.kind, plugin.name))
         yield CheckResult("check_one", True)
         yield CheckResult("check_two", plugin.kind == "space", "it is so")
+        yield CheckResult("check_three", True, "not its idea", asked=False)
 
     monkeypatch.setattr(checks, "run_checks", run_checks)
     out = succeed("check", "darts-binary")
-    assert out == "space darts-binary\n  ok      check_one\n  ok      check_two: it is so\n"
+    assert out == (
+        "space darts-binary\n  ok      check_one\n  ok      check_two: it is so\n"
+        "  -       check_three: not its idea\n"
+    )
     result = invoke("check", "darts-binary", "random")
     assert result.exit_code == 1
     assert result.stdout.endswith(
         "method random\n  ok      check_one\n  FAILED  check_two: it is so\n"
+        "  -       check_three: not its idea\n"
     )
     assert tried == [("space", "darts-binary")] * 2 + [("method", "random")]
     assert "unknown method or space 'nope'" in fail("check", "nope")

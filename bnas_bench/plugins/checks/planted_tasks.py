@@ -4,7 +4,8 @@ Every channel of an image that tells anything shows the image's class with a pro
 and else noise: one channel more that a network sees is one chance more, whatever the others are. The
 class is a texture, how a pixel's sign goes on along the rows and the columns; a single pixel's sign is
 even, so that only a convolution can tell. An architecture's accuracy, if its network learns all there
-is, is known in closed form (`accuracy_of`).
+is, is known in closed form (`accuracy_of`). Where a task has `half`, that form answers who asks for scores
+(`planted_scores.py`), so that hundreds of trainings cost nothing.
 """
 
 from __future__ import annotations
@@ -72,12 +73,17 @@ class Planted:
         channels: of its images.
         side: of its images, in pixels.
         limited: whether no network may cost more than what is planted.
+        passes: the budget of a search.
+        half: epochs in which a network learns half of what it has not learned yet, where scores are
+            computed; None where networks are trained.
     """
 
     space: PlantedSpace
     channels: tuple[Channel, ...]
     side: int = 8
     limited: bool = False
+    passes: int = 10_000
+    half: float | None = None
 
     @property
     def spec(self) -> NetworkSpec:
@@ -91,6 +97,13 @@ class Planted:
     def limit(self) -> float:
         """The OPs that a network may cost."""
         return self.ops(self.space.best if self.limited else self.space.largest())
+
+    def draw(self, rng: np.random.Generator) -> Architecture:
+        """A random architecture among those that meet the limit."""
+        while True:
+            arch = self.space.sample(rng)
+            if not self.limited or self.ops(arch) <= self.limit:
+                return arch
 
     def task(self, seed: int) -> Task:
         """Images of its own for every seed."""
@@ -130,11 +143,11 @@ class Planted:
         return channel.shown if visible else 0.0
 
 
+SHOWN = 0.3
+"""By a channel, to a network that can see it."""
+
 OWN = tuple(range(PARTS))
 """The channels of the decisions, whose signs may show the class."""
-
-SHOWN = 0.3
-
 
 GIVEN, NOISE = PARTS, PARTS + 1
 """The channels that every network sees, and that shows nothing."""
@@ -153,15 +166,34 @@ def _space(name: str, options: Mapping[str, Look | None], planted: tuple[str, ..
     )
 
 
+def _destroys(name: str, parts: int) -> PlantedSpace:
+    """One option computes; the others look at what every network sees, at noise, at nothing."""
+    own, given, noise = tuple(range(parts)), (parts,), (parts + 1,)
+    options = {
+        "computes": Look(own),
+        "repeats": Look(given * parts),
+        "noise": Look(noise * parts),
+        "zero": None,
+    }
+    return PlantedSpace(
+        name=f"planted-{name}",
+        options=options,
+        planted=("computes",) * parts,
+        given=Look(given),
+    )
+
+
+def _adding(name: str, shown: float, half: float, passes: int) -> Planted:
+    """Twelve decisions, and scores that are computed."""
+    channels = (*(Channel(shown),) * (MANY + 1), Channel())
+    return Planted(_destroys(name, MANY), channels, half=half, passes=passes)
+
+
+MANY = 12
+"""Decisions of the tasks whose scores are computed."""
+
 TASKS = {
-    "destroys": Planted(
-        _space(
-            "destroys",
-            {"computes": Look(OWN), "repeats": _at(GIVEN), "noise": _at(NOISE), "zero": None},
-            ("computes",) * PARTS,
-        ),
-        CHANNELS,
-    ),
+    "destroys": Planted(_destroys("destroys", PARTS), CHANNELS),
     "reach": Planted(
         _space(
             "reach",
@@ -193,6 +225,18 @@ TASKS = {
         ),
         (*CHANNELS, *(Channel(2 * SHOWN, magnitude=True),) * PARTS),
     ),
+    "longer": Planted(_destroys("longer", PARTS), CHANNELS, passes=30_000),
+    "distinct": Planted(
+        _space(
+            "distinct",
+            {"computes": Look(OWN), "repeats": _at(GIVEN), "zero": None},
+            ("computes",) * PARTS,
+        ),
+        CHANNELS,
+    ),
+    "few": _adding("few", 0.15, 1, 40_000),
+    "climb": _adding("climb", 0.15, 1, 250_000),
+    "halve": _adding("halve", 0.3, 3, 1_000_000),
 }
 """By name:
 
@@ -202,4 +246,9 @@ reach: a texture that only one dilation sees, whatever the filters: the pixels u
 cost: two kernels see the same, and only the smaller one everywhere meets the limit of OPs.
 child: one option shows the class twice as often as another, in magnitudes, which sign loses: it is best for
     a real-valued network and shows nothing at 1 bit.
+longer: `destroys` with three times its passes.
+distinct: one option computes, the others repeat or see nothing: what shows most that differs is best.
+few: 16.8 million architectures, twelve decisions that add up, and scores of 36 trainings of four epochs.
+climb: the same with 225 of them.
+halve: a training of one epoch tells bad from good, and only a long one good from best.
 """
