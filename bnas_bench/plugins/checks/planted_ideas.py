@@ -54,7 +54,7 @@ REASONS: Mapping[str, Mapping[str, str]] = {
         "child": "by its Eq. (1) with beta_P = 2 a better Child lowers a score (docs/findings.md)",
     },
     "evolution": {
-        **dict.fromkeys(GENERAL, POPULATION.format(29)),
+        **dict.fromkeys(GENERAL, POPULATION.format(20)),
         "few": POPULATION.format(36),
     },
     "hyperband": {**dict.fromkeys(GENERAL, SHORT.format("halve")), "few": TOLD, "climb": TOLD},
