@@ -1,20 +1,23 @@
-"""Where trials run besides this machine: SLURM's queue."""
+"""Where trials run besides this machine: SLURM's queue, a cluster of Ray."""
 
 from __future__ import annotations
 
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from bnas_bench.cli.completion import NAME
 from bnas_bench.cli.running import RESULTS, as_one
 from bnas_bench.core.errors import BadValue, UnknownName
 from bnas_bench.runs import folders, slurm
+from bnas_bench.runs.backend import Backend
 from bnas_bench.runs.how import How
 from bnas_bench.runs.seen import plan
 from bnas_bench.runs.store import Store
@@ -26,12 +29,14 @@ class Where:
     """The machinery that runs trials.
 
     Attributes:
-        backend: `local` or `slurm`.
+        backend: `local`, `ray` or `slurm`.
+        ray_address: of the cluster of Ray that is joined; None starts one here.
         sbatch: options of `sbatch`, as one types them.
         only: the id of the one trial that is to run.
     """
 
     backend: str
+    ray_address: str | None
     sbatch: Sequence[str]
     only: str | None
 
@@ -44,6 +49,9 @@ class Where:
         """
         if self.sbatch and self.backend != "slurm" and self.only is None:
             raise BadValue("--sbatch gives options to SLURM alone: add --backend slurm")
+        source = click.get_current_context().get_parameter_source("ray_address")
+        if source is ParameterSource.COMMANDLINE and self.backend != "ray" and self.only is None:
+            raise BadValue("--ray-address names a cluster of Ray: add --backend ray")
         slurm.check_code(trials)
         if self.only is None:
             return trials
@@ -56,6 +64,22 @@ class Where:
         """Where SLURM starts a task again, it goes on, and does not begin anew as `--rerun` says."""
         again = self.only is not None and os.environ.get("SLURM_RESTART_COUNT", "0") != "0"
         return replace(how, rerun=False) if again else how
+
+    @contextmanager
+    def backend_of(
+        self, trials: Sequence[Trial], store: Store, how: How
+    ) -> Iterator[Backend | None]:
+        """What makes the attempts; None is this machine."""
+        if self.backend != "ray":
+            yield None
+            return
+        from bnas_bench.runs.on_ray import OnRay
+
+        backend = OnRay(trials, store, how, self.ray_address or os.environ.get("RAY_ADDRESS"))
+        try:
+            yield backend
+        finally:
+            backend.close()
 
     def submit(self, trials: Sequence[Trial], store: Store, how: How) -> None:
         """Put the trials that are not over into SLURM's queue, and say so."""
@@ -87,11 +111,17 @@ somewhere = as_one(
         help='Options of sbatch, as "--partition=gpu --gres=gpu:1 --time=4:00:00".',
     ),
     click.option(
+        "--ray-address",
+        metavar="HOST:PORT",
+        help="The cluster of Ray to join, or auto [default: RAY_ADDRESS, or one that is started here].",
+    ),
+    click.option(
         "--backend",
-        type=click.Choice(["local", "slurm"]),
+        type=click.Choice(["local", "ray", "slurm"]),
         default="local",
         show_default=True,
-        help="local: on this machine; slurm: as tasks of SLURM, which need not be waited for.",
+        help="local: on this machine; ray: on a cluster of Ray; slurm: as tasks of SLURM, which need not be "
+        "waited for.",
     ),
 )
 """Gives a command the options of `Where`."""

@@ -27,6 +27,7 @@ FIELDS = {
     "train": "train",
     "name": "name",
     "backend": "backend",
+    "ray-address": "ray_address",
     "threads": "threads",
     "devices": "devices",
     "batch-norm": "batch_norm",
@@ -34,6 +35,7 @@ FIELDS = {
 """The names in the file, those of the options, and the parameters of `run`: what the records depend on,
 and where they lie."""
 
+TEXTS = ("name", "backend", "ray-address", "batch-norm")
 MANY = ("method", "space", "dataset", "budget", "set")
 
 
@@ -56,10 +58,7 @@ def read(path: Path) -> dict[str, Any]:
             value = [value] if isinstance(value, str) else value
             if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
                 raise BadValue(f"'{key}' in {path} is no text and no list of texts")
-        elif not isinstance(
-            value,
-            bool if key == "train" else str if key in ("name", "backend", "batch-norm") else int,
-        ):
+        elif not isinstance(value, bool if key == "train" else str if key in TEXTS else int):
             raise BadValue(f"'{key}' in {path} is {value!r}: write it as --{key} takes it")
         found[FIELDS[key]] = value
     return found
@@ -124,7 +123,7 @@ def grid_options(command: Callable[..., None]) -> Callable[..., None]:
             expose_value=False,
             callback=_default,
             help="A TOML file of these options: method, space, dataset, budget, seeds, seed, set, train, "
-            "name, backend, threads, devices, batch-norm; the command line overrules it.",
+            "name, backend, ray-address, threads, devices, batch-norm; the command line overrules it.",
         ),
     ):
         command = decorate(command)

@@ -17,6 +17,7 @@ from bnas_bench.cli.durations import about
 from bnas_bench.core.options import Few, Threads, form_of
 from bnas_bench.plugins.spec import read_number
 from bnas_bench.runs import slurm
+from bnas_bench.runs.backend import Backend
 from bnas_bench.runs.estimate import Estimates, names
 from bnas_bench.runs.folders import check_name
 from bnas_bench.runs.grid import run_all
@@ -55,23 +56,29 @@ class Number(click.ParamType):
 
 
 def watched(
-    how: How, trials: Sequence[Trial], store: Store, log: str | None = None
+    how: How,
+    trials: Sequence[Trial],
+    store: Store,
+    log: str | None = None,
+    backend: Backend | None = None,
 ) -> list[Record]:
     """Run trials and show how far they are; see `run_all`.
 
     Args:
         log: `tensorboard` writes events of it, too.
+        backend: as of `run_all`.
     """
     from bnas_bench.cli.watch import Watch
 
-    with Watch(trials, how.settled().jobs or 1, store.root.parent) as watch:
+    jobs = backend.jobs if backend else how.settled().jobs or 1
+    with Watch(trials, jobs, store.root.parent) as watch:
         show = watch.show
         if log:
             from bnas_bench.runs.events import Events
 
             show = Events(store, watch.show).show
         with _heeding() as (leave, heard):
-            records = run_all(trials, store, how, show, leave)
+            records = run_all(trials, store, how, show, leave, backend)
         if signal.SIGUSR1 in heard and any("status" not in record for record in records):
             slurm.requeue()
         return records

@@ -147,7 +147,8 @@ def run(
         return
     from bnas_bench.analysis.records import to_frame
 
-    frame = to_frame(watched(how, trials, store, log))
+    with where.backend_of(trials, store, how) as backend:
+        frame = to_frame(watched(how, trials, store, log, backend))
     _print(frame, look, as_json)
     if not as_json:
         _say_answer(store, [trial.id for trial in trials])

@@ -12,15 +12,16 @@ import json
 import os
 import socket
 import time
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from bnas_bench.core.errors import Damaged
-from bnas_bench.core.files import Unwritable, _make, _sync, read_regular, write_atomically
+from bnas_bench.core.files import Unwritable, _make, _sync, read_regular, sha256, write_atomically
 from bnas_bench.core.strict import read_json
-from bnas_bench.runs.record import Record, encode
-from bnas_bench.runs.store import CHECKPOINT, RECORD, Store, drop
+from bnas_bench.runs.record import NoRecord, Record, decode, encode
+from bnas_bench.runs.store import CHECKPOINT, DIGESTS, RECORD, Store, drop
 
 TRIES = f"attempts{CHECKPOINT}"
 """The attempts so far; its time of change is the heartbeat of the one that is at work."""
@@ -37,6 +38,12 @@ class Attempt:
         self.folder = store.work(trial_id) / token
 
     def begin(self, device: str) -> Attempt:
+        """Prepare the folder, and note that the attempt is at work."""
+        self.prepare()
+        self.note(device)
+        return self
+
+    def prepare(self) -> None:
         """Make the folder, or take over that of the attempt before.
 
         Raises:
@@ -53,10 +60,16 @@ class Attempt:
             _forget(self.folder, keep=CHECKPOINT)
         except OSError as error:
             raise Unwritable(self.folder, error) from error
+
+    def note(self, device: str) -> None:
+        """Note that the attempt is at work on this host.
+
+        Raises:
+            Unwritable: if the folder is gone, as another attempt has taken it over.
+        """
         tries = [*self._tries(), {"host": socket.gethostname(), "device": device}]
         tries[-1] |= {"began": round(time.time(), 3), "seconds": None, "ended": None}
         self._write(TRIES, json.dumps(tries).encode())
-        return self
 
     def _take_over(self, room: Path) -> None:
         found = self.store.folder(self.trial_id)
@@ -112,6 +125,9 @@ class Attempt:
             self._write(TRIES, json.dumps(tries).encode())
         else:
             (self.folder / TRIES).unlink(missing_ok=True)
+        return self._place(files, record)
+
+    def _place(self, files: Mapping[str, bytes], record: Record) -> Record:
         for name, data in files.items():
             self._write(name, data)
         self._write(RECORD, encode(record))
@@ -128,6 +144,39 @@ class Attempt:
             self.store.remove_checkpoints(self.trial_id)
         self.close()
         return record
+
+    def receive(self, files: Mapping[str, bytes], gone: Iterable[str]) -> None:
+        """Keep what the same attempt has saved on a machine that does not see this store.
+
+        Raises:
+            Unwritable: if it cannot be kept, as where another attempt has taken over.
+        """
+        for name, data in files.items():
+            self._write(name, data)
+        for name in gone:
+            (self.folder / name).unlink(missing_ok=True)
+
+    def adopt(self, files: Mapping[str, bytes]) -> None:
+        """Publish what the same attempt has published on a machine that does not see this store.
+
+        Raises:
+            Damaged: if it is not whole, or another trial's.
+            Unwritable: if it cannot be published.
+        """
+        try:
+            record = decode(files[RECORD])
+        except (KeyError, NoRecord) as error:
+            raise Damaged(f"a worker sent no record of {self.trial_id} ({error})") from error
+        wrong = [
+            n
+            for n, field in DIGESTS.items()
+            if n in files and sha256(files[n]) != record.get(field)
+        ]
+        if wrong or record["id"] != self.trial_id:
+            raise Damaged(f"what a worker sent of {self.trial_id} is altered, or another trial's")
+        if record["status"] != "failed":
+            (self.folder / TRIES).unlink(missing_ok=True)
+        self._place({name: data for name, data in files.items() if name != RECORD}, record)
 
     def close(self) -> None:
         """Remove the folder, if it is empty of all that another attempt could go on from."""

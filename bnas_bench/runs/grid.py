@@ -6,12 +6,10 @@ This file does not import torch, so that a plan is there at once.
 from __future__ import annotations
 
 import os
-import signal
+import secrets
 from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import closing, nullcontext
-from itertools import cycle, islice
+from contextlib import closing
 from pathlib import Path
-from queue import Queue
 from threading import Event as Stop
 from typing import Literal
 
@@ -19,19 +17,19 @@ from bnas_bench.core.errors import BenchError, Damaged
 from bnas_bench.core.files import Unwritable
 from bnas_bench.plugins.source import harness_digest
 from bnas_bench.runs.attempt import Attempt
+from bnas_bench.runs.backend import Backend, End, Exited, Lost
 from bnas_bench.runs.claims import GONE, Lock
-from bnas_bench.runs.crashes import count_death, forget_marker
+from bnas_bench.runs.crashes import forget_marker
+from bnas_bench.runs.deaths import AGAIN, death
 from bnas_bench.runs.how import How
-from bnas_bench.runs.launched import Lead, follow, launched
+from bnas_bench.runs.launched import follow
+from bnas_bench.runs.local import Local
 from bnas_bench.runs.parallel import side_by_side
-from bnas_bench.runs.process import LOST, PREEMPTED, NotStarted, run_in_child, start_server
+from bnas_bench.runs.process import NotStarted
 from bnas_bench.runs.progress import Event
 from bnas_bench.runs.seen import Sight, plan, runs_again
 from bnas_bench.runs.store import Record, Store
 from bnas_bench.runs.trial import Trial
-
-AGAIN = 3
-"""Times that an attempt that was lost or preempted is followed by another, with no checkpoint in between."""
 
 LOCK_WAIT = 10.0
 """Seconds within which a process whose parent was killed is gone for sure."""
@@ -43,11 +41,12 @@ def run_all(
     how: How,
     show: Callable[[Event], None],
     leave: Stop | None = None,
+    backend: Backend | None = None,
 ) -> list[Record]:
     """Run the trials that are not over, and show what happens to them.
 
     Args:
-        leave: as of `run_trials`.
+        leave, backend: as of `run_trials`.
 
     Returns:
         for every trial its record or, where it has none, its configuration, `id` and a `reason`.
@@ -57,7 +56,7 @@ def run_all(
     """
     told = {}
     plan(store, [trial.id for trial in trials])
-    with closing(run_trials(trials, store.root, how, leave)) as events:
+    with closing(run_trials(trials, store.root, how, leave, backend)) as events:
         for event in events:
             show(event)
             told[event.trial_id] = event.text
@@ -75,7 +74,11 @@ def found(trial: Trial, store: Store, reason: str | None = None) -> Record:
 
 
 def run_trials(
-    trials: Iterable[Trial], folder: Path, how: How | None = None, leave: Stop | None = None
+    trials: Iterable[Trial],
+    folder: Path,
+    how: How | None = None,
+    leave: Stop | None = None,
+    backend: Backend | None = None,
 ) -> Generator[Event, None, None]:
     """Run the trials that are not over, each in a process of its own, and tell what happens.
 
@@ -85,70 +88,65 @@ def run_trials(
     Args:
         folder: `results/NAME`.
         leave: once it is set, no trial begins, and those that run save at their next step and end.
+        backend: makes the attempts; None is this machine, as `how` says.
 
     Raises:
         BadValue: if there is no such device.
         BenchError: if `folder` cannot be written to.
     """
-    store, stop, here = Store(folder), Stop(), (how or How()).settled()
+    store, stop, how = Store(folder), Stop(), how or How()
     leave = leave or Stop()
-    launch = launched(here)
-    if launch and launch.rank:
-        follow([*trials], here, launch)
+    if backend is None:
+        with closing(here := Local(how)):
+            if here.launch and here.launch.rank:
+                follow([*trials], here.how, here.launch)
+            else:
+                yield from run_trials(trials, folder, how, leave, here)
         return
-    jobs = 1 if launch else here.jobs or 1
-    lead = Lead(launch, here) if launch else None
-    slots: Queue[str | None] = Queue()
-    for name in islice(cycle([None] if launch else here.places()), jobs):
-        slots.put(name)
 
     def run(trial: Trial) -> Generator[Event, None, None]:
         if leave.is_set():
             return
-        place = slots.get()
         try:
-            yield from claimed(trial, place)
+            yield from claimed(trial)
         except (Damaged, Unwritable) as error:
             if isinstance(error, Unwritable) and error.everywhere:
                 raise
             yield Event(trial.id, "failed", str(error))
-        finally:
-            slots.put(place)
 
-    def claimed(trial: Trial, gpu: str | None) -> Generator[Event, None, None]:
+    def claimed(trial: Trial) -> Generator[Event, None, None]:
         if (lock := store.lock(trial.id, _patience())) is None:
             yield Event(trial.id, "busy", "another process is running it: left to that one")
             return
         with lock:
-            if (yield from _to_do(trial, store, here)):
+            if (yield from _to_do(trial, store, how)):
                 yield Event(trial.id, "started")
-                with closing(Attempt(store, trial.id, lock.token)) as attempt:
-                    yield from tried(trial, attempt, lock, gpu)
+                yield from tried(trial, lock)
 
-    def tried(
-        trial: Trial, attempt: Attempt, lock: Lock, gpu: str | None
-    ) -> Generator[Event, None, None]:
+    def tried(trial: Trial, lock: Lock) -> Generator[Event, None, None]:
         again = AGAIN
         while True:
-            attempt.begin(here.device)
-            forget_marker(attempt.folder)
-            before = attempt.progress()
-            with (
-                lead.seat(trial) if lead else nullcontext() as seat,
-                closing(run_in_child(trial, attempt, lock, here, stop, leave, gpu, seat)) as events,
-            ):
-                why = yield from _run(trial, attempt, events, here.device, again=again)
+            # A token of its own: whoever was at work before, and may be still, finds no place to write in.
+            attempt = Attempt(store, trial.id, secrets.token_hex(8))
+            try:
+                attempt.prepare()
+                forget_marker(attempt.folder)
+                before = attempt.progress()
+                with closing(backend.attempt(trial, attempt, lock, stop, leave)) as events:
+                    why = yield from _run(trial, attempt, events, backend.device, again=again)
+            except BaseException:
+                attempt.close()
+                raise
             again = AGAIN if attempt.progress() != before else again - 1
-            if not why:
-                return
-            if leave.is_set():
+            if why and not leave.is_set():
+                yield Event(trial.id, "note", f"{why}: it is tried again")
+                continue
+            attempt.close()
+            if why:
                 yield Event(trial.id, "preempted", "saved; the same command goes on with it")
-                return
-            yield Event(trial.id, "note", f"{why}: it is tried again")
+            return
 
-    start_server()
-    with closing(lead) if lead else nullcontext():
-        yield from side_by_side(map(run, trials), jobs, stop)
+    yield from side_by_side(map(run, trials), backend.jobs, stop)
 
 
 def _patience() -> float:
@@ -197,7 +195,7 @@ def _why_skipped(trial: Trial, record: Record) -> str:
 def _run(
     trial: Trial,
     attempt: Attempt,
-    events: Generator[Event, None, int | None],
+    events: Generator[Event, None, End],
     device: str,
     *,
     again: int,
@@ -213,7 +211,7 @@ def _run(
         try:
             event = next(events)
         except StopIteration as end:
-            code = end.value
+            how: End = end.value
             break
         except NotStarted as error:
             yield Event(trial.id, "failed", str(error))
@@ -243,48 +241,12 @@ def _run(
         return ""
     try:
         found = attempt.store.read(trial.id)
-        if found is None and again and not broken and (lost or code in (PREEMPTED, LOST)):
-            return lost or (
-                "its process saved and ended" if code == PREEMPTED else "its process was lost"
-            )
-        record = found or _death(trial, attempt, device, code, broken or lost)
+        if found is None and again and not broken and (lost or not isinstance(how, Exited)):
+            return lost or (how.why if isinstance(how, Lost) else "its process saved and ended")
+        record = found or death(trial, attempt, device, how, broken or lost)
     except (Damaged, ValueError) as error:  # ValueError: of options that no record can hold
         yield Event(trial.id, "failed", str(error))
         return ""
     kind: Literal["failed", "finished"] = "failed" if record["status"] == "failed" else "finished"
     yield Event(trial.id, kind, record["reason"] or "", record)
     return ""
-
-
-def _death(trial: Trial, attempt: Attempt, device: str, code: int, broken: str) -> Record:
-    """The record of a trial whose process ended without one.
-
-    Args:
-        broken: its last words.
-    """
-    from bnas_bench.runs.run import record_death
-
-    name = None
-    if broken:
-        reason = broken
-    elif code == LOST:
-        reason = f"its process ended by itself with exit code {code}, or its end was lost as the "
-        reason += "server that it was forked from died; --retry-failed runs it again"
-    elif code == PREEMPTED:
-        reason = f"it was told to save and end {AGAIN + 1} times without getting on"
-    elif code >= 0:
-        reason = f"its process ended by itself with exit code {code}"
-    else:
-        name = _signal(-code)
-        reason = f"its process was ended by {name}"
-        if name == "SIGKILL":
-            reason += ", as happens where memory runs out"
-    count_death(attempt.folder, name)
-    return record_death(trial, attempt, device, reason, name)
-
-
-def _signal(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:  # one of those that have no names
-        return f"signal {number}"

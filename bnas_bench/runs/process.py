@@ -87,20 +87,21 @@ def start_server() -> None:
 def run_in_child(
     trial: Trial,
     attempt: Attempt,
-    lock: Lock,
+    lock: Lock | None,
     how: How,
     stop: Stop,
     leave: Stop | None = None,
     gpu: str | None = None,
     seat: Seat | None = None,
-) -> Generator[Event, None, int | None]:
+) -> Generator[Event, None, int]:
     """Run a trial and yield what it says; returns its exit code, negative for a signal.
 
-    The child works in the attempt's folder and holds `lock` for as long as it lives. Closing this
+    The child works in the attempt's folder and holds the claim for as long as it lives. Closing this
     iterator ends it, and so does `stop`, at which it raises `Stopped`. At `leave`, as at SIGTERM or SIGUSR1,
     it saves at its next step and ends with `PREEMPTED`.
 
     Args:
+        lock: the claim; None if another host keeps it.
         gpu: the only one that it sees, or the only ones; None is all.
         seat: in a group of ranks that others have started; else it starts them itself (`how.devices`).
 
@@ -108,7 +109,7 @@ def run_in_child(
         NotStarted: if there is no child, for lack of memory or of a server that forks it.
     """
     receiver, sender = CONTEXT.Pipe(duplex=False)
-    arguments = (trial, attempt.store.root, lock, sender, how, gpu, seat)
+    arguments = (trial, attempt.store.root, attempt.token, lock, sender, how, gpu, seat)
     process = CONTEXT.Process(target=_child, args=arguments, name=trial.id, daemon=True)
     with closing(receiver):
         with closing(sender), STARTING, no_main_module():
@@ -137,7 +138,7 @@ def run_in_child(
     process.join()
     if leave and leave.is_set() and process.exitcode == -signal.SIGTERM:
         return PREEMPTED  # before it listened: it has nothing to save
-    return process.exitcode
+    return LOST if process.exitcode is None else process.exitcode
 
 
 def _start(process: Any) -> None:
@@ -202,7 +203,8 @@ def _heedless(stream: Any) -> Any:
 def _child(
     trial: Trial,
     root: Path,
-    lock: Lock,
+    token: str,
+    lock: Lock | None,
     sender: Connection,
     how: How,
     gpu: str | None,
@@ -217,7 +219,7 @@ def _child(
     )  # Ctrl-C is for the parent, which ends this process
     for number in (signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, _save_now)
-    company = accompany(trial, how, seat, (sender.fileno(), lock.fd))
+    company = accompany(trial, how, seat, (sender.fileno(), *([lock.fd] if lock else [])))
     mutex = Mutex()
 
     def send(kind: Kind, text: str, **more: Any) -> None:
@@ -226,10 +228,10 @@ def _child(
 
     progress = Progress(lambda text: send("note", text))
     store = Store(root)
-    attempt = Attempt(store, trial.id, lock.token)
+    attempt = Attempt(store, trial.id, token)
 
     def is_ours() -> bool:
-        return lock.beat() and attempt.beat()
+        return (lock is None or lock.beat()) and attempt.beat()
 
     company.watch(lambda why: send("lost", why), lambda: os._exit(LOST))
     Thread(target=_watch, args=(progress, send, is_ours), daemon=True).start()
@@ -260,17 +262,9 @@ def _child(
         if not company.said():
             send("lost", str(error))
         code = LOST
-    except MissingData as error:
-        send("missing", str(error))
-    except Unwritable as error:
-        if not attempt.folder.is_dir():
-            send("busy", TAKEN)
-        else:
-            send("stop" if error.everywhere else "broken", str(error))
-    except Damaged as error:
-        send("broken", str(error))
     except BenchError as error:
-        send("stop", str(error))
+        event = told_of(error, trial.id, attempt)
+        send(event.kind, event.text)
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else int(error.code is not None)
     except BaseException as error:
@@ -282,6 +276,22 @@ def _child(
         with suppress(Exception):  # gives back semaphores, of which Python else complains
             util._run_finalizers(0)  # type: ignore[attr-defined]
         os._exit(code & 0xFF)
+
+
+def told_of(error: BenchError, trial_id: str, attempt: Attempt | None) -> Event:
+    """What an error of a trial's process means to whoever waits for it.
+
+    Args:
+        attempt: None if the error came before there was one.
+    """
+    match error:
+        case MissingData():
+            return Event(trial_id, "missing", str(error))
+        case Unwritable() if attempt and not attempt.folder.is_dir():
+            return Event(trial_id, "busy", TAKEN)
+        case Unwritable(everywhere=False) | Damaged():
+            return Event(trial_id, "broken", str(error))
+    return Event(trial_id, "stop", str(error))
 
 
 def _save_now(*_: object) -> None:

@@ -147,9 +147,14 @@ def record_death(
     Args:
         signal: the name of the signal that killed it, if one did.
     """
-    record = _Run(trial, attempt.folder, find_device(device), Progress()).record
+    try:
+        where = find_device(device)
+    except BadValue:  # of an attempt on another machine, which is gone
+        where = torch.device("cpu")
+    record = _Run(trial, attempt.folder, where, Progress()).record
     record |= {"status": "failed", "reason": reason, "signal": signal}
     del record["devices"]  # it did not get to say it
+    record["device"] = device.partition(":")[0]
     return attempt.publish({}, record)
 
 

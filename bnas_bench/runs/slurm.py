@@ -9,29 +9,24 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import re
 import secrets
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from bnas_bench.core.errors import BadValue
 from bnas_bench.core.files import (
     Unwritable,
     _make,
-    canonical,
     read_regular,
-    sha256,
     write_atomically,
 )
-from bnas_bench.plugins.source import harness_digest
+from bnas_bench.runs.code import code_of, other_code
 from bnas_bench.runs.how import How
 from bnas_bench.runs.seen import runs_again
 from bnas_bench.runs.store import Store
@@ -119,16 +114,6 @@ exit "$code"
 """
 
 
-def code_of(trials: Sequence[Trial]) -> str:
-    """A digest of what trials are run by: harness, methods and spaces, and the versions of what they use."""
-    plugins = {(p.name, p.source) for trial in trials for p in (trial.method, trial.space)}
-    versions = {"python": platform.python_version()}
-    for package in ("torch", "torchvision", "numpy"):
-        with suppress(PackageNotFoundError):
-            versions[package] = version(package)
-    return sha256(canonical([harness_digest(), sorted(plugins), versions]).encode())[:12]
-
-
 def check_code(trials: Sequence[Trial]) -> None:
     """Refuse to work with other code than that of the submission.
 
@@ -136,11 +121,8 @@ def check_code(trials: Sequence[Trial]) -> None:
         BadValue: if it is another.
     """
     expected = os.environ.get(CODE)
-    if expected and (found := code_of(trials)) != expected:
-        raise BadValue(
-            f"{socket.gethostname()} has other code, plug-ins or versions ({found}) than where the trials "
-            f"were submitted ({expected}): install the same there, or submit them again"
-        )
+    if expected and (wrong := other_code(code_of(trials), expected)):
+        raise BadValue(wrong)
 
 
 def requeue() -> None:

@@ -84,6 +84,30 @@ def test_overhead_of_a_trial_on_this_machine(tmp_path: Path) -> None:
     )
 
 
+def test_overhead_of_a_trial_on_ray(tmp_path: Path) -> None:
+    """The same, on two workers of a Ray that is started here."""
+    pytest.importorskip("ray")
+    from bnas_bench.runs.on_ray import OnRay
+
+    count = int(os.environ.get("BNAS_BENCH_TRIVIAL", "1000"))
+    plans = toy_trials({"fault": "refuse"}, seeds=count)
+    store, how = Store(tmp_path / "results"), replace(ALONE, jobs=2)
+    began = time.perf_counter()
+    backend = OnRay(plans, store, how)
+    try:
+        list(run_trials(plans[:2], tmp_path / "results", how, backend=backend))
+        ready = time.perf_counter()
+        events = list(run_trials(plans[2:], tmp_path / "results", how, backend=backend))
+        seconds = time.perf_counter() - ready
+    finally:
+        backend.close()
+    assert sum(event.kind == "finished" for event in events) == count - 2
+    print(
+        f"\nray: {count - 2} trivial trials on 2 workers in {seconds:.1f} s, {seconds / (count - 2):.3f} s "
+        f"each; the first two with the start of Ray {ready - began:.1f} s"
+    )
+
+
 @pytest.mark.skipif(bool(lacking()), reason=lacking())
 def test_overhead_of_a_trial_on_slurm(tmp_path: Path) -> None:
     """Each task starts Python and imports torch anew."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bnas_bench.cli import backends
-from bnas_bench.runs import slurm
+from bnas_bench.runs import ray_cluster, slurm
 from bnas_bench.runs.seen import planned
 from bnas_bench.runs.store import Store
 from tests.helpers.cli import fail, succeed
@@ -72,13 +72,60 @@ def test_one_trial_of_a_grid(tmp_path: Path) -> None:
     [
         (("--sbatch", "--time=1"), "--sbatch gives options to SLURM alone: add --backend slurm"),
         (("--backend", "slurm"), "there is no SLURM here (scontrol is not on the PATH)"),
+        (("--ray-address", "h:1"), "--ray-address names a cluster of Ray: add --backend ray"),
+        (("--backend", "ray"), "--backend ray finds no Ray here"),
+        (
+            ("--backend", "ray", "--device", "cuda:1"),
+            "'cuda:1' is one machine's GPU: write --device cuda",
+        ),
     ],
 )
 def test_what_makes_no_sense_is_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], sentence: str
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "ray", None)
     assert sentence in fail(*RUN, "--results", tmp_path / "results", *options)
+
+
+@pytest.mark.parametrize(
+    ("address", "sentence"),
+    [
+        (
+            "ray://head:10001",
+            "'ray://head:10001' is no address of a Ray cluster: write HOST:PORT, or",
+        ),
+        (
+            "127.0.0.1:1",
+            "no Ray cluster can be joined at '127.0.0.1:1' (no answer within 1 seconds)",
+        ),
+    ],
+)
+def test_an_address_that_is_none_or_does_not_answer_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str, sentence: str
+) -> None:
+    pytest.importorskip("ray")
+    monkeypatch.setattr(ray_cluster, "ANSWER", 1.0)
+    options = ("--backend", "ray", "--ray-address", address)
+    assert sentence in fail(*RUN, "--results", tmp_path / "results", *options)
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_grid_says_which_cluster(tmp_path: Path) -> None:
+    file = tmp_path / "grid.toml"
+    asked = (
+        *RUN,
+        "--backend",
+        "ray",
+        "--ray-address",
+        "head:6379",
+        "--dry-run",
+        "--results",
+        tmp_path,
+    )
+    succeed(*asked, "--save-grid", file)
+    assert {'backend = "ray"', 'ray-address = "head:6379"'} <= {*file.read_text().splitlines()}
+    assert succeed("run", "--grid", file, "--backend", "local", "--dry-run", "--results", tmp_path)
 
 
 def test_a_task_with_other_code_runs_nothing(
@@ -92,7 +139,7 @@ def test_a_task_with_other_code_runs_nothing(
 
 
 def test_a_task_that_is_started_again_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    where = backends.Where(backend="local", sbatch=(), only="a")
+    where = backends.Where(backend="local", ray_address=None, sbatch=(), only="a")
     how = backends.How(rerun=True)
     assert where.how(how).rerun
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")

@@ -50,7 +50,7 @@ class Grid:
         self.trials: list[Trial] = []
 
     def __call__(
-        self, trials: Sequence[Trial], folder: Path, how: How, _leave: object
+        self, trials: Sequence[Trial], folder: Path, how: How, *_others: object
     ) -> Iterator[Event]:
         self.folder, self.how = folder, how
         for trial in trials:

@@ -312,7 +312,7 @@ def test_a_full_disk_stops_everything(tmp_path: Path, monkeypatch: pytest.Monkey
     def full(*_: Any) -> None:
         raise Unwritable(tmp_path, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
 
-    monkeypatch.setattr(Attempt, "begin", full)
+    monkeypatch.setattr(Attempt, "prepare", full)
     with pytest.raises(
         BenchError, match=r"cannot write .*No space left on device; make room there"
     ):
