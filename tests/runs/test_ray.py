@@ -18,7 +18,7 @@ from tests.helpers.trials import TOY, lasting
 ROOT = Path(__file__).parents[2]
 COMMAND = Path(sys.executable).with_name("bnas-bench")
 GRID = (
-    *("run", "--method", f"{TOY}:ToyMethod[pause=0.4]", "--space", f"{TOY}:ToySpace"),
+    *("run", "--method", f"{TOY}:ToyMethod[pause=0.8]", "--space", f"{TOY}:ToySpace"),
     *("--budget", "smoke[passes=600,epochs=2]", "--seeds", "8", "--name", "mine"),
     *("--device", "cpu", "--no-page"),
 )
@@ -65,12 +65,12 @@ def test_eight_trials_are_recorded_once_whatever_happens_to_workers_and_nodes(
             cwd=tmp_path,
         )
         try:
-            until(lambda: len(searching()) == 2, 900)
+            until(lambda: run.poll() is not None or len(searching()) == 2, 900)
             (worker,) = here.workers(first)
             assert niceness(worker) == 0
             os.kill(worker, signal.SIGKILL)
-            until(lambda: len(records(store)) >= 2, 900)
-            until(lambda: len(searching()) == 2, 900)
+            until(lambda: run.poll() is not None or len(records(store)) >= 2, 900)
+            until(lambda: run.poll() is not None or len(searching()) == 2, 900)
             here.kill(second)
             said, _ = run.communicate(timeout=1200)
         finally:
