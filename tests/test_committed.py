@@ -7,9 +7,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 
+import bnas_bench as bb
 from bnas_bench.cli import main
 from bnas_bench.runs.store import Store
 
@@ -83,3 +86,17 @@ def test_the_ranking_in_the_docs_is_the_file_s() -> None:
     for (method, of, precision), taus in at.items():
         line = f"| `{method}` | {of} | {precision} | {taus['W1A1']} | {taus['W32A32']} |"
         assert line in page.splitlines()
+
+
+def test_the_datasheet_says_what_the_latencies_are() -> None:
+    table = bb.table("bnas-201-digits")
+    assert table.latencies is not None
+    times = table.latencies.times["latency_ms"]
+    ops = pd.Series({arch: table.query(arch).ops for arch in table.latencies.times["arch"]})
+    page = " ".join((ROOT / "docs/tables.md").read_text().split())
+    low, first, median, third, high = times.quantile([0, 0.25, 0.5, 0.75, 1])
+    assert (
+        f"has {len(times):,} networks, {low:.3f} to {high:.3f} ms (median {median:.3f}, quartiles "
+        f"{first:.3f} and {third:.3f}; an {table.latencies.machine['cpu']}"
+    ) in page
+    assert f"Pearson's r {np.corrcoef(times, ops)[0, 1]:.2f}" in page
