@@ -75,6 +75,7 @@ def _log(file: Path) -> list[dict[str, Any]]:
 
 
 def _files(trial: Path, folder: Path) -> dict[str, str]:
-    present = {entry.name for entry in os.scandir(trial)}
+    # One that is not over has none: its checkpoints lie elsewhere.
+    present = {entry.name for entry in os.scandir(trial)} if trial.is_dir() else set()
     away = Path(os.path.relpath(trial, folder)).as_posix()
     return {name: quote(f"{away}/{name}") for name in FILES if name in present}

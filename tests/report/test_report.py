@@ -54,7 +54,7 @@ def store(tmp_path: Path) -> Store:
         put(store, record, log if number < 2 else ())
     third, fourth = trials("random", seeds=4)[2:]
     put(store, failed(third, "Diverged: <script>alert(1)</script> | nan"))
-    store.folder(fourth.id).mkdir()
+    store.work(fourth.id).mkdir()
     return store
 
 
