@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from bnas_bench.core.errors import BadValue
-from bnas_bench.runs import slurm
+from bnas_bench.runs import code, slurm
 from bnas_bench.runs.how import How
 from bnas_bench.runs.store import Record, Store
 from tests.helpers.slurm import Cluster, cluster, lacking, until
@@ -228,7 +228,7 @@ def test_other_code_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     trials = toy_trials({"tries": 1}, {"tries": 2})
     monkeypatch.setenv(slurm.CODE, slurm.code_of(trials))
     slurm.check_code(trials)
-    monkeypatch.setattr(slurm, "harness_digest", lambda: "other")
+    monkeypatch.setattr(code, "harness_digest", lambda: "other")
     with pytest.raises(BadValue, match=r"has other code, plug-ins or versions \([0-9a-f]{12}\)"):
         slurm.check_code(trials)
 
