@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from tests.helpers.daemons import alone
+
 MEMORY = {"object_store_memory": 80 * 2**20}
 
 
@@ -73,14 +75,15 @@ def cluster(
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("TMPDIR", str(scratch))
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    here = None
-    try:
-        here = Cluster(count)
-        yield here
-    finally:
-        if here:
-            here.end()
-        shutil.rmtree(room, ignore_errors=True)
+    with alone():
+        here = None
+        try:
+            here = Cluster(count)
+            yield here
+        finally:
+            if here:
+                here.end()
+            shutil.rmtree(room, ignore_errors=True)
 
 
 def children(parent: int) -> list[int]:

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from tests.helpers.daemons import alone
+
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch")
 
 CONF = """
@@ -114,16 +116,17 @@ def cluster(root: Path) -> Iterator[Cluster]:
     names = ("key-file=munge.key", "socket=munge.socket", "pid-file=munge.pid")
     names += ("log-file=munge.log", "seed-file=munge.seed")
     options = [f"--{option}={root / name}" for option, name in (n.split("=") for n in names)]
-    try:
-        here.start("munged", "munged", "--foreground", "--force", *options)
-        until(lambda: (root / "munge.socket").exists())
-        here.start("slurmctld", "slurmctld", "-D", "-c")
-        for name in ("n1", "n2"):
-            here.node(name)
-        until(lambda: idle(here) == 2)
-        yield here
-    finally:
-        here.end()
+    with alone():
+        try:
+            here.start("munged", "munged", "--foreground", "--force", *options)
+            until(lambda: (root / "munge.socket").exists())
+            here.start("slurmctld", "slurmctld", "-D", "-c")
+            for name in ("n1", "n2"):
+                here.node(name)
+            until(lambda: idle(here) == 2)
+            yield here
+        finally:
+            here.end()
 
 
 def idle(here: Cluster) -> int:

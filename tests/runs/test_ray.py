@@ -66,6 +66,7 @@ def test_eight_trials_are_recorded_once_whatever_happens_to_workers_and_nodes(
         )
         try:
             until(lambda: run.poll() is not None or len(searching()) == 2, 900)
+            assert run.poll() is None, run.communicate()[0]
             (worker,) = here.workers(first)
             assert niceness(worker) == 0
             os.kill(worker, signal.SIGKILL)
