@@ -17,7 +17,7 @@ from bnas_bench.cli import main
 from bnas_bench.runs.store import Store
 
 ROOT = Path(__file__).parent.parent
-GRIDS = {"digits-quick": (10, 5), "cifar10-jpeg": (9, 3)}
+GRIDS = {"digits-quick": (10, 5), "cifar10-jpeg": (9, 3), "which-search": (15, 30)}
 """By the results' name the rows and seeds of their grid."""
 
 
@@ -100,3 +100,31 @@ def test_the_datasheet_says_what_the_latencies_are() -> None:
         f"{first:.3f} and {third:.3f}; an {table.latencies.machine['cpu']}"
     ) in page
     assert f"Pearson's r {np.corrcoef(times, ops)[0, 1]:.2f}" in page
+
+
+def test_the_page_on_searches_shows_the_reports_numbers() -> None:
+    page = (ROOT / "docs/which-search.md").read_text("utf-8").splitlines()
+    tables = ROOT / "reports/which-search/tables"
+
+    def rows(kind: str) -> dict[str, dict[str, str]]:
+        (file,) = tables.glob(f"{kind}-*.csv")
+        with file.open(encoding="utf-8") as text:
+            return {row["method"]: row for row in csv.DictReader(text)}
+
+    means, contrasts = rows("main"), rows("random")
+    assert len(means) == 15
+    for method, row in means.items():
+        (line,) = [line for line in page if line.startswith(f"| `{method}` |")]
+        cells = [cell.strip() for cell in line.split("|")]
+        assert cells[2] == row["test_accuracy_text"]
+        found = [r for r in records("which-search") if r["id"] in row["runs"].split()]
+        assert len(found) == 30
+        assert cells[3] == f"{np.mean([r['regret'] for r in found]):.2f}"
+        assert cells[4] == f"{np.mean([r['percentile'] for r in found]):.0f}"
+        edges = [o for r in found for o in r["architecture"]["choices"].values()]
+        assert cells[8] == f"{100 * edges.count('avg_pool_3x3') / len(edges):.0f} %"
+        if method in contrasts:
+            d = contrasts[method]
+            lower, upper = (float(d[f"difference_{end}"]) for end in ("lower", "upper"))
+            assert cells[5] == f"{float(d['difference']):+.2f} [{lower:.2f}, {upper:.2f}]"
+            assert cells[6] == d["holm_text"]
