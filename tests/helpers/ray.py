@@ -59,16 +59,16 @@ class Cluster:
 
 @contextmanager
 def cluster(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, count: int = 2, **environment: str
+    monkeypatch: pytest.MonkeyPatch, count: int = 2, **environment: str
 ) -> Iterator[Cluster]:
     """A cluster whose nodes wait for work.
 
     Args:
         environment: of the workers.
     """
-    scratch = tmp_path / "scratch"
-    scratch.mkdir()
     room = tempfile.mkdtemp(prefix="ray", dir="/tmp")  # paths of sockets are short
+    scratch = Path(room, "scratch")
+    scratch.mkdir()
     Path(room, "ray").mkdir()
     environment["RAY_TMPDIR"] = room
     for name, value in (environment | {"RAY_USAGE_STATS_ENABLED": "0"}).items():

@@ -53,7 +53,7 @@ def test_eight_trials_are_recorded_once_whatever_happens_to_workers_and_nodes(
     def searching() -> set[str]:
         return {path.parts[-3] for path in store.trials.glob(".*.work/*/search.ckpt")}
 
-    with cluster(monkeypatch, tmp_path, PYTHONPATH=str(ROOT), **share) as here:
+    with cluster(monkeypatch, PYTHONPATH=str(ROOT), **share) as here:
         first, second = here.nodes
         command = [*GRID, "--results", str(results), "--backend", "ray"]
         run = subprocess.Popen(
