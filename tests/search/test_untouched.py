@@ -90,7 +90,7 @@ SHARED: list[tuple[str, Callable[[], Any]]] = [
         lambda: setattr(torch.backends.cuda.matmul, "allow_tf32", True),
     ),
     (
-        "torch.backends.cuda.matmul.fp32_precision from 'none' to 'tf32'",
+        "torch.backends.cuda.matmul.fp32_precision from",  # none, or ieee once TF32 was put back
         lambda: setattr(torch.backends.cuda.matmul, "fp32_precision", "tf32"),
     ),
     (
