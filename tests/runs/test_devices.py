@@ -40,7 +40,8 @@ def test_two_devices_find_what_one_does(tmp_path: Path) -> None:
     assert "batch_norm" not in two
     for field in ("passes", "architecture"):
         assert two[field] == one[field]
-    for field in ("valid_accuracy", "test_accuracy"):  # rounding may turn the sign of a value near zero
+    # Rounding may turn the sign of a value near zero.
+    for field in ("valid_accuracy", "test_accuracy"):
         assert two[field] == pytest.approx(one[field], abs=2)
     assert two["train_loss"] == pytest.approx(one["train_loss"], rel=1e-4)
     assert [each["ended"] for each in two["attempts"]] == ["ok"]
