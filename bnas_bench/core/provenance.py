@@ -32,6 +32,12 @@ def commit() -> dict[str, Any]:
     return {"commit": head, "dirty": bool(_git(root, "status", "--porcelain", "--", *CODE))}
 
 
+def code() -> str:
+    """The commit's first ten digits, with `+` where the code differs from it; `unknown` where it has none."""
+    found = commit()
+    return f"{(found['commit'] or 'unknown')[:10]}{'+' * bool(found['dirty'])}"
+
+
 def versions() -> dict[str, str]:
     """Versions of what the numbers depend on."""
     return {

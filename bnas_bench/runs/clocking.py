@@ -61,12 +61,11 @@ def _time(truth: GroundTruth, arch: str, spec: NetworkSpec) -> tuple[float, ...]
 
 def clocked(truth: GroundTruth, times: dict[str, tuple[float, ...]]) -> Latencies:
     """What `clock` gave, with what it was measured on."""
-    found = provenance.commit()
     return Latencies(
         definition=truth.definition.digest,
         machine=machine(THREADS),
         made={
-            "code": f"{(found['commit'] or 'unknown')[:10]}{'+' * bool(found['dirty'])}",
+            "code": provenance.code(),
             "harness_source": harness_digest(),
             "date": datetime.now(UTC).date().isoformat(),
             "load": round(os.getloadavg()[0], 2),

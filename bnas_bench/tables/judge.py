@@ -74,12 +74,7 @@ class Judge:
     """
 
     def __init__(self, truth: GroundTruth, dataset: Dataset) -> None:
-        how = truth.definition
-        if dataset.fingerprint != how.fingerprint:
-            raise BadValue(
-                f"the images of {dataset.name} are others ({dataset.fingerprint}) than those of the table "
-                f"{truth.name} ({how.fingerprint}): give --train, or fetch those that it is of"
-            )
+        truth.check_images(dataset, otherwise="give --train, or ")
         self.truth, self.dataset = truth, dataset
         self._trained: dict[str, Entry] = {}
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bnas_bench.core.errors import BadValue
 from bnas_bench.core.seeds import generator
 from bnas_bench.data.datasets import Dataset
 from bnas_bench.tables.entry import Entry
@@ -48,12 +47,8 @@ def retrained(truth: GroundTruth, dataset: Dataset, count: int, seed: int) -> It
     Raises:
         BadValue: if the dataset's images are others than the table's.
     """
+    truth.check_images(dataset)
     how = truth.definition
-    if dataset.fingerprint != how.fingerprint:
-        raise BadValue(
-            f"the images of {dataset.name} are others ({dataset.fingerprint}) than those of the table "
-            f"{truth.name} ({how.fingerprint}): fetch those that it is of"
-        )
     trainer = Trainer(how, truth.space, dataset)
     held = truth.contents.trainings.iloc[:: how.seeds]
     places = generator(seed, "table", "retrained").permutation(len(held))[:count]

@@ -50,8 +50,7 @@ class Trainer:
         self.spec = definition.spec(space, dataset)
         self.train, self.valid, self.test = definition.split(dataset)
         self.augment = dataset.augment() if definition.augmented else PLAIN
-        found = provenance.commit()
-        self.code = f"{(found['commit'] or 'unknown')[:10]}{'+' * bool(found['dirty'])}"
+        self.code = provenance.code()
         self.space_source = making.choose("space", definition.space)[0].source
         self.cpu = provenance.cpu()
 

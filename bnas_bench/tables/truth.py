@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pandas import DataFrame
@@ -28,6 +28,9 @@ from bnas_bench.tables.store import TableStore
 
 TIMED = "W1A1"
 """The precision of the networks whose latencies are measured."""
+
+if TYPE_CHECKING:
+    from bnas_bench.data.datasets import Dataset
 
 COMMITTED = Path(bnas_bench.__file__).parent.parent / "tables"
 """Where a checkout has its tables; a wheel has none."""
@@ -139,6 +142,18 @@ class GroundTruth:
     def count(self, precision: str = "W1A1") -> int:
         """Architectures that it has at a precision."""
         return len(self._at(precision).texts)
+
+    def check_images(self, dataset: Dataset, otherwise: str = "") -> None:
+        """Raise BadValue unless a dataset's images are those that the table is of.
+
+        Args:
+            otherwise: what to do instead of fetching those, for the sentence.
+        """
+        if dataset.fingerprint != (wanted := self.definition.fingerprint):
+            raise BadValue(
+                f"the images of {dataset.name} are others ({dataset.fingerprint}) than those of the table "
+                f"{self.name} ({wanted}): {otherwise}fetch those that it is of"
+            )
 
     def drawn(
         self, number: int, rng: np.random.Generator, precision: str = "W1A1"
