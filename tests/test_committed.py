@@ -128,3 +128,14 @@ def test_the_page_on_searches_shows_the_reports_numbers() -> None:
             lower, upper = (float(d[f"difference_{end}"]) for end in ("lower", "upper"))
             assert cells[5] == f"{float(d['difference']):+.2f} [{lower:.2f}, {upper:.2f}]"
             assert cells[6] == d["holm_text"]
+
+
+def test_the_readme_shows_the_page_on_searches() -> None:
+    page = (ROOT / "docs/which-search.md").read_text("utf-8")
+    section = (ROOT / "README.md").read_text("utf-8").partition("## Which search is better?")[2]
+    rows = [line for line in section.partition("## ")[0].splitlines() if line.startswith("| ")]
+    assert len(rows) == 9
+    for row in rows[2:]:
+        _, accuracy, *contrast = (cell.strip() for cell in row.strip("|").split("|"))
+        (line,) = [line for line in page.splitlines() if f"| {accuracy} |" in line]
+        assert f"| {' | '.join(contrast)} |" in line or not any(contrast)
