@@ -52,7 +52,7 @@ class BothPrecisions:
         """From where on the axes go: what runs found lies on them, whatever it is."""
         ends = (np.quantile(values_N, LEFT_OUT) for values_N in (self.real, self.bits))
         real, bits = (
-            min(float(end), *(pair[k] for pair in self.found.values()))
+            min([float(end), *(pair[k] for pair in self.found.values())])
             for k, end in enumerate(ends)
         )
         return real, bits

@@ -101,6 +101,21 @@ def test_the_least_accurate_lie_beyond_the_axes_but_for_what_was_found(
 
 
 @pytest.mark.usefixtures("table")
+def test_runs_that_found_nothing_the_table_has_at_both_leave_the_cloud(
+    tmp_path: Path, table: dict[str, dict[int, float]]
+) -> None:
+    store, found = rows(tmp_path, [HELD - 1, HELD - 2])
+    both = both_precisions(found, store)
+    assert isinstance(both, BothPrecisions)
+    assert both.found == {}
+    assert both.least == tuple(
+        pytest.approx(np.quantile([*table[p].values()][: HELD - LACKING], 0.05), rel=1e-9)
+        for p in ("W32A32", "W1A1")
+    )
+    assert "Of 2 of 2 runs the table has no real-valued accuracy" in both.caption(found)
+    assert both.seen(found).endswith("not in the table.")
+
+
 def test_without_a_table_there_is_none_and_another_does_not_stand_in(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
