@@ -86,7 +86,7 @@ def is_crowded(record: Mapping[str, Any]) -> bool:
     if isinstance(others := record.get("latency_others"), int | float):
         return others > QUIET
     load, cores = record.get("latency_load", record.get("load")), record.get("cores")
-    return isinstance(load, int | float) and isinstance(cores, int) and load > cores
+    return isinstance(load, int | float) and isinstance(cores, int | float) and load > cores
 
 
 def field(record: Mapping[str, Any], path: str) -> float | None:

@@ -16,12 +16,11 @@ import pandas as pd
 from pandas import DataFrame
 from scipy import stats
 
-from bnas_bench.analysis.measures import CROWDED, MEASURES, TIMES, Measure
+from bnas_bench.analysis.measures import CROWDED, MEASURES, TIMES, Measure, is_crowded
 from bnas_bench.analysis.stats import Estimate, NotEnough, components, summary
 from bnas_bench.analysis.stats.means import FEWEST
 from bnas_bench.analysis.table import Column, Table, Value
 from bnas_bench.analysis.timings import apart, timed
-from bnas_bench.core.crowd import QUIET
 from bnas_bench.plugins.likeness import unlike_a_paper
 from bnas_bench.plugins.spec import changed, label
 from bnas_bench.runs.record import Record, machine
@@ -266,11 +265,8 @@ def _crowded(frame: DataFrame) -> set[Any]:
     """The rows with a latency that was measured beside too much else."""
     rows = _told_apart(frame)
     numbers = rows.reindex(columns=[*CROWD]).apply(pd.to_numeric, errors="coerce")
-    load = numbers["latency_load"].fillna(numbers["load"])
-    crowded = (load > numbers["cores"]).where(
-        numbers["latency_others"].isna(), numbers["latency_others"] > QUIET
-    )
-    spoilt = rows[crowded.fillna(False).astype(bool)]
+    known = ({str(k): v for k, v in row.items() if v == v} for row in numbers.to_dict("records"))
+    spoilt = rows[np.array([is_crowded(row) for row in known], dtype=bool)]
     return {*spoilt[ROW].itertuples(index=False, name=None)}
 
 

@@ -64,28 +64,28 @@ def write_atomically(path: Path, data: bytes, *, make: bool = True) -> None:
     beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
         if make:
-            _make(path.parent)
+            make_folder(path.parent)
         with beside.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)
-        _sync(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         with suppress(OSError):
             beside.unlink()
         raise Unwritable(path, error) from error
 
 
-def _make(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
     """Make a folder and those above it, so that they are there after a power cut, too."""
     if not folder.is_dir():
-        _make(folder.parent)
+        make_folder(folder.parent)
         folder.mkdir(exist_ok=True)
-        _sync(folder.parent)
+        sync_folder(folder.parent)
 
 
-def _sync(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Put a folder's names on the disk: without this a power cut may undo a rename."""
     fd = os.open(folder, os.O_RDONLY)
     try:

@@ -18,7 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from bnas_bench.core.errors import Damaged
-from bnas_bench.core.files import Unwritable, _make, _sync, read_regular, sha256, write_atomically
+from bnas_bench.core.files import (
+    Unwritable,
+    make_folder,
+    read_regular,
+    sha256,
+    sync_folder,
+    write_atomically,
+)
 from bnas_bench.core.strict import read_json
 from bnas_bench.runs.record import NoRecord, Record, decode, encode
 from bnas_bench.runs.store import CHECKPOINT, DIGESTS, RECORD, Store, drop
@@ -54,9 +61,9 @@ class Attempt:
         if room.is_symlink() or (room.exists() and not room.is_dir()):
             raise Damaged(f"{room} is in the way of the trial's checkpoints: move it away")
         try:
-            _make(room)
+            make_folder(room)
             self._take_over(room)
-            _make(self.folder)
+            make_folder(self.folder)
             _forget(self.folder, keep=CHECKPOINT)
         except OSError as error:
             raise Unwritable(self.folder, error) from error
@@ -134,7 +141,7 @@ class Attempt:
         place = self.store.folder(self.trial_id)
         try:
             self.folder.rename(place)
-            _sync(place.parent)
+            sync_folder(place.parent)
         except OSError as error:
             if (first := self.store.read(self.trial_id)) is None:
                 raise Unwritable(place, error) from error

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from bnas_bench.core.errors import Damaged
-from bnas_bench.core.files import Unwritable, _make
+from bnas_bench.core.files import Unwritable, make_folder
 
 BEAT = 15.0
 """Seconds between two heartbeats of an owner."""
@@ -141,7 +141,7 @@ def _made(path: Path) -> Lock | None:
     beside = path.with_name(f"{path.name}.{token}.tmp")
     content = json.dumps(_here() | {"token": token}).encode()
     try:
-        _make(path.parent)
+        make_folder(path.parent)
         fd = _written(beside, content)
         try:
             os.link(beside, path)

@@ -22,7 +22,7 @@ from pathlib import Path
 from bnas_bench.core.errors import BadValue
 from bnas_bench.core.files import (
     Unwritable,
-    _make,
+    make_folder,
     read_regular,
     write_atomically,
 )
@@ -61,7 +61,7 @@ def submit(
     todo = [trial.id for trial in trials if not is_over(trial, store, how)]
     code, folder = code_of(trials), store.root / "slurm"
     try:
-        _make(folder / "logs")
+        make_folder(folder / "logs")
     except OSError as error:
         raise Unwritable(folder, error) from error
     jobs = []

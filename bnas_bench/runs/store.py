@@ -25,7 +25,7 @@ from typing import NamedTuple
 from bnas_bench.core.errors import BenchError, Damaged
 from bnas_bench.core.files import (
     Unwritable,
-    _make,
+    make_folder,
     read_regular,
     set_aside,
     sha256,
@@ -226,7 +226,7 @@ class Store:
             left = room / f"{secrets.token_hex(8)}-left"
             try:
                 for file in aside.glob(f"*{CHECKPOINT}"):
-                    _make(left)
+                    make_folder(left)
                     file.rename(left / file.name)
             except OSError as error:
                 raise Unwritable(left, error) from error
