@@ -298,6 +298,8 @@ Written by `make statistics`, in some two minutes of one core.
   image by image, in a table of its own: the t interval of the differences over the test images
   (`bnas_bench/analysis/stats/images.py`). It conditions on the networks, and tells these apart, not the
   methods that found them.
+- **Ingredients**: a variant (`dcpnas[lam=0]`) is compared with the same method with its defaults by the
+  same tests; Holm's correction is for all variants of the setting.
 - **Sources of spread**: `run --train-seeds R` trains what each search finds R times; the accuracy of a trial
   is their mean, and n counts searches. The analysis of variance parts the standard deviation of searches
   (Williams' interval) from that of trainings (chi-squared's), and crosses networks with images for that of

@@ -14,6 +14,7 @@ from bnas_bench.analysis.measures import MEASURES, TIMES
 from bnas_bench.analysis.stats import NotEnough, Standing
 from bnas_bench.analysis.timings import apart
 from bnas_bench.report.contrasts import RANDOM, Told, told_from_random
+from bnas_bench.report.ingredients import told_from_defaults
 from bnas_bench.report.tables import warnings
 from bnas_bench.report.values import befell, p_text
 from bnas_bench.report.verdict import contenders, listed, power, standing_of
@@ -44,10 +45,17 @@ def answer(rows: Sequence[Row]) -> Answer:
     """The answer of a setting's rows."""
     compared = [row for row in contenders(rows) if row.runs]
     told, found = told_from_random(rows), standing_of(rows)
+    varied = told_from_defaults(rows)
     return Answer(
         headline=_headline(told, compared),
-        shown=[*_from_random(told), *_best(found), *_costs(compared)],
-        open=[*warnings(rows), *_untold(told), *_undecided(rows, found), *power(contenders(rows))],
+        shown=[*_from_random(told), *_best(found), *_worth(varied), *_costs(compared)],
+        open=[
+            *warnings(rows),
+            *_untold(told),
+            *_worthless(varied),
+            *_undecided(rows, found),
+            *power(contenders(rows)),
+        ],
     )
 
 
@@ -96,6 +104,13 @@ def _from_random(told: Told | None) -> Iterator[str]:
         if found:
             words = [f"{m} ({apart[m]:+.1f} points)" for m in found]
             yield f"Shown {word} than random sampling: {listed(words)}."
+
+
+def _worth(varied: Told | None) -> Iterator[str]:
+    """Variants that are told apart from the method with its defaults."""
+    if varied and (apart := _significant(varied)):
+        words = [f"{m} ({apart[m]:+.1f} points)" for m in sorted(apart, key=apart.__getitem__)]
+        yield f"Shown to differ from the same method with its defaults: {listed(words)}."
 
 
 def _best(found: Standing | NotEnough) -> Iterator[str]:
@@ -154,6 +169,16 @@ def _untold(told: Told | None) -> Iterator[str]:
     rest = [m for m, c in told.found.items() if m not in apart and not isinstance(c, NotEnough)]
     if apart and rest:
         yield f"Not told apart from random sampling: {listed(rest)}."
+
+
+def _worthless(varied: Told | None) -> Iterator[str]:
+    """Variants that are not told apart from the method with its defaults."""
+    if varied is None:
+        return
+    apart = _significant(varied)
+    rest = [m for m, c in varied.found.items() if m not in apart and not isinstance(c, NotEnough)]
+    if rest:
+        yield f"Not told apart from the same method with its defaults: {listed(rest)}."
 
 
 def _undecided(rows: Sequence[Row], found: Standing | NotEnough) -> Iterator[str]:

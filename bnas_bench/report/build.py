@@ -24,6 +24,7 @@ from bnas_bench.report.contrasts import RANDOM, against_random, gain_table
 from bnas_bench.report.datasets import Family, dataset_table, difference_in_words, families
 from bnas_bench.report.folder import replaced, write_page, write_tables, write_texts
 from bnas_bench.report.images import images_table
+from bnas_bench.report.ingredients import ingredients_table
 from bnas_bench.report.learned import learned_table
 from bnas_bench.report.model import Part, Picture, Report, RunView
 from bnas_bench.report.page import embedded
@@ -167,6 +168,7 @@ def _setting_tables(
     yield comparison(setting, rows, f"main-{slug}", origin.rows(rows))
     for made in (
         against_random(setting, rows, f"random-{slug}"),
+        ingredients_table(setting, rows, f"ingredients-{slug}"),
         images_table(setting, rows, f"images-{slug}", store),
         spread_table(setting, rows, f"spread-{slug}", store),
         gain_table(setting, rows, f"gain-{slug}"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import NamedTuple
 
@@ -45,15 +45,16 @@ CONTRASTED = {
 
 
 class Told(NamedTuple):
-    """Every other method against `random`.
+    """Methods against what each is compared with.
 
     Attributes:
+        bases: by method the row that it is compared with.
         pair: whether runs of the same seed are subtracted first.
         found: by method its contrast.
         adjusted: by method p after Holm's correction.
     """
 
-    base: Row
+    bases: Mapping[str, Row]
     others: Sequence[Row]
     pair: bool
     found: Mapping[str, Contrast | NotEnough]
@@ -64,26 +65,37 @@ def told_from_random(rows: Sequence[Row]) -> Told | None:
     """The t tests of all contenders against `random`; None without two to compare."""
     base = next((row for row in rows if row.method == RANDOM and row.runs), None)
     others = [row for row in contenders(rows) if row is not base]
-    if base is None or not others:
-        return None
-    tested = [row for row in [base, *others] if row.complete]
-    pair = seeds_pair([row.by_seed("test_accuracy") for row in tested])
-    found = {row.method: _contrast(row, base, pair=pair) for row in others}
+    return told({row.method: base for row in others}, others) if base and others else None
+
+
+def told(bases: Mapping[str, Row], others: Sequence[Row]) -> Told:
+    """The t tests of methods against the rows that they are compared with."""
+    tested = {row.method: row for row in [*bases.values(), *others] if row.complete}
+    pair = seeds_pair([row.by_seed("test_accuracy") for row in tested.values()])
+    found = {row.method: contrasted(row, bases[row.method], pair=pair) for row in others}
     adjusted = holm({m: c if isinstance(c, NotEnough) else c.p for m, c in found.items()})
-    return Told(base, others, pair, found, adjusted)
+    return Told(bases, others, pair, found, adjusted)
+
+
+def tested(told: Told) -> Iterator[dict[str, Value]]:
+    """A line of values for each method: its t tests and rank-sum tests, by column."""
+    sums = {row.method: _rank_sums(row, told.bases[row.method]) for row in told.others}
+    adjusted = holm({m: r if isinstance(r, NotEnough) else r[0] for m, r in sums.items()})
+    for row in told.others:
+        ids = [*row.ids, *told.bases[row.method].ids]
+        yield (
+            {"method": Value(text=row.method)}
+            | _t_tests(told.found[row.method], told.adjusted[row.method], ids)
+            | _rank_tests(sums[row.method], adjusted[row.method], ids)
+        )
 
 
 def against_random(setting: Setting, rows: Sequence[Row], name: str) -> Table | None:
     """Every method against `random`, where all trials of both are there; None without two to compare."""
-    told = told_from_random(rows)
-    if told is None:
+    found = told_from_random(rows)
+    if found is None:
         return None
-    base, others, pair, found, adjusted_t = told
-    sums = {row.method: _ranks(row, base) for row in others}
-    adjusted = (
-        adjusted_t,
-        holm({m: r if isinstance(r, NotEnough) else r[0] for m, r in sums.items()}),
-    )
+    others = found.others
     columns = {
         **{key: Column(key=key, title=title) for key, title in CONTRASTED.items()},
         "improvement": Column(key="improvement", title="P(better)", better="higher"),
@@ -95,21 +107,18 @@ def against_random(setting: Setting, rows: Sequence[Row], name: str) -> Table | 
         title=f"Against random on {setting}",
         caption=(
             f"{circumstances(setting, rows)}. Test accuracy minus that of random: mean [95 % t interval] "
-            f"and p, {PAIRED if pair else WELCH}; p of the exact rank-sum test, and the least that it can "
-            f"give for these n and ties; Holm's corrections are for {len(others)} comparisons. Two one-sided "
-            f"tests: below 0.05 the difference is shown to be less than {MARGIN:g} point. The least "
-            f"difference that such runs show with a chance of {100 * POWER:g} %, before a correction. "
+            f"and p, {PAIRED if found.pair else WELCH}; p of the exact rank-sum test, and the least that "
+            f"it can give for these n and ties; Holm's corrections are for {len(others)} comparisons. Two "
+            f"one-sided tests: below 0.05 the difference is shown to be less than {MARGIN:g} point. The "
+            f"least difference that such runs show with a chance of {100 * POWER:g} %, before a correction. "
             "P(better): the probability that a run is better than one of random [95 % interval]. RI = "
             "100 (accuracy - average) / average, of at least "
             f"{DRAWN} architectures of {DRAWS} [95 % interval of Fieller]."
         ),
         columns=[METHOD, *columns.values()],
         rows=[
-            {"method": Value(text=row.method)}
-            | _tests(found[row.method], adjusted[0][row.method], [*row.ids, *base.ids])
-            | _rank_tests(sums[row.method], adjusted[1][row.method], [*row.ids, *base.ids])
-            | _improvements(row, base, draws)
-            for row in others
+            line | _improvements(row, found.bases[row.method], draws)
+            for row, line in zip(others, tested(found), strict=True)
         ],
         notes=warnings(rows),
     )
@@ -129,18 +138,21 @@ def lacking(*rows: Row) -> NotEnough | None:
     return NotEnough(f"a contrast needs all trials, and {' and '.join(words)}") if words else None
 
 
-def _contrast(row: Row, base: Row, *, pair: bool) -> Contrast | NotEnough:
+def contrasted(row: Row, base: Row, *, pair: bool) -> Contrast | NotEnough:
+    """The accuracies of one method against those of another, where all trials of both are there."""
     scores = (side.by_seed("test_accuracy") for side in (row, base))
     return lacking(row, base) or contrast(*scores, pair=pair)
 
 
-def _ranks(row: Row, base: Row) -> tuple[float, float] | NotEnough:
+def _rank_sums(row: Row, base: Row) -> tuple[float, float] | NotEnough:
+    """p of the exact rank-sum test, and the least that it can give."""
     return lacking(row, base) or rank_sum(row.accuracies(), base.accuracies())
 
 
-def _tests(
+def _t_tests(
     found: Contrast | NotEnough, adjusted: float | NotEnough, ids: Sequence[str]
 ) -> dict[str, Value]:
+    """The values of a row's t tests, by column."""
     if isinstance(found, NotEnough):
         keys = ("n", "difference", "p", "holm", "equal", "detectable")
         return {key: missing(found.reason) for key in keys}
@@ -163,6 +175,7 @@ def _tests(
 def _rank_tests(
     found: tuple[float, float] | NotEnough, adjusted: float | NotEnough, ids: Sequence[str]
 ) -> dict[str, Value]:
+    """The values of a row's rank-sum tests, by column."""
     if isinstance(found, NotEnough):
         return {key: missing(found.reason) for key in ("ranks", "ranks_holm", "least")}
     return {

@@ -62,6 +62,16 @@ def test_better_and_worse_than_random_are_named_with_their_points(store: Store) 
     assert found.open[0] == "Not told apart from random sampling: bars."
 
 
+def test_ingredients_are_told_apart_from_the_method_with_its_defaults(store: Store) -> None:
+    worse, alike = "dcpnas[lam=0.0]", "dcpnas[mu=0.0]"
+    found = answered(
+        store, **{"random": NEAR, "dcpnas": NEAR, worse: [x - 9 for x in NEAR], alike: NEAR[::-1]}
+    )
+    said = f"Shown to differ from the same method with its defaults: {worse} (-9.0 points)."
+    assert said in found.shown
+    assert f"Not told apart from the same method with its defaults: {alike}." in found.open
+
+
 def test_what_is_missing_is_said(store: Store) -> None:
     put(store, failed(trials("bats", seeds=5)[4], "Diverged"))
     found = answered(store, random=[*NEAR, 92.0], bats=NEAR)

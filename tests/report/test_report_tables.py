@@ -13,6 +13,7 @@ from bnas_bench.analysis.frame import DRAWS, Results
 from bnas_bench.analysis.table import Table, Value
 from bnas_bench.report.contrasts import against_random, gain_table
 from bnas_bench.report.datasets import dataset_table, families
+from bnas_bench.report.ingredients import ingredients_table
 from bnas_bench.report.tables import comparison, lost
 from bnas_bench.runs.store import Store
 from tests.helpers.records import done, failed, planned, put, trials
@@ -276,6 +277,28 @@ def test_improvement_is_over_the_average_of_draws(store: Store) -> None:
         ratio = 1 + end / 100
         error = sqrt(a + ratio**2 * b)
         assert abs(184 / 3 - ratio * 42) / error == pytest.approx(t.ppf(0.975, df))
+
+
+def test_an_ingredient_is_held_against_the_method_with_its_defaults(store: Store) -> None:
+    whole, without = [60.0, 59.0, 66.0, 61.5, 62.0], [50.5, 52.0, 54.0, 58.0, 55.0]
+    base, ablated, other = "dcpnas", "dcpnas[lam=0.0]", "darts"
+    fill(store, {base: whole, "random": whole, "random[form=draw]": whole, other: whole})
+    results = fill(store, {ablated: without}, search_seconds=0.5)
+    ((setting, rows),) = results.settings.items()
+    table = ingredients_table(setting, rows, "ingredients")
+    assert [line["method"].text for line in table.rows] == [ablated]
+    found, test = row(table, ablated), ttest_ind(without, whole, equal_var=False)
+    assert found["difference"].number == pytest.approx(sum(without) / 5 - sum(whole) / 5)
+    assert found["p"].number == found["holm"].number == pytest.approx(test.pvalue)
+    seconds = {one.method: one.by_seed("search_seconds")[0, 0] for one in rows}
+    assert found["seconds"].number == pytest.approx(seconds[ablated] / seconds[base])
+    assert found["seconds"].number != 1
+
+
+def test_without_a_variant_or_its_method_no_ingredient_is_spoken_of(store: Store) -> None:
+    results = fill(store, {"dcpnas[lam=0.0]": [90.0], "darts": [91.0], "random[form=draw]": [90.0]})
+    ((setting, rows),) = results.settings.items()
+    assert ingredients_table(setting, rows, "ingredients") is None
 
 
 def test_without_random_there_is_no_comparison_with_it(store: Store) -> None:
