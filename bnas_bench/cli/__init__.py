@@ -29,6 +29,7 @@ from bnas_bench.cli.runs import compare, export, power, report, run, table
 from bnas_bench.cli.status import remove, retime, status
 from bnas_bench.cli.streams import outputs, sentence
 from bnas_bench.cli.tables import tabulate, truth
+from bnas_bench.cli.transfer import transfer
 from bnas_bench.core.errors import BadValue, BenchError
 
 COMPLETE = "_BNAS_BENCH_COMPLETE"
@@ -61,7 +62,7 @@ class Commands(click.Group):
             ctx.exit(2)
         except KeyboardInterrupt:
             again = "; the same command goes on from here" * (
-                ctx.invoked_subcommand in ("run", "tabulate", "ranking")
+                ctx.invoked_subcommand in ("run", "tabulate", "ranking", "transfer")
             )
             click.echo(f"bnas-bench: stopped{again}", err=True)
             ctx.exit(130)
@@ -102,7 +103,7 @@ groups.add(
     main,
     *(demo, run, status, watch, cancel, retime, remove, tabulate),
     *(table, show, compare, report, export, power, truth, agreement, ranking),
-    *(measure, pack, export_network, latency, latency_table),
+    *(measure, pack, export_network, latency, latency_table, transfer),
     *(papers, reproduce, audit),
     *(list_all, methods, spaces, datasets, budgets, new_method, check),
 )

@@ -36,6 +36,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
         "export-network": "bnas-bench export-network results/local/trials/ID -o net.onnx",
         "latency": "bnas-bench latency net.bnn",
         "latency-table": "bnas-bench latency-table --space darts-binary --count 20",
+        "transfer": "bnas-bench transfer results/local/trials/ID --task identities",
     },
     "Papers": {
         "papers": "bnas-bench papers dcp-nas/table-4",
