@@ -8,111 +8,162 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bnas_bench.cli.completion import BUDGET
 from bnas_bench.cli.packed import space_of_a_trial
-from bnas_bench.cli.running import FOLDER, Number
-from bnas_bench.core.budget import PRECISIONS
-from bnas_bench.core.options import Count
+from bnas_bench.cli.running import FOLDER, RESULTS, Number, results_name
+from bnas_bench.core.budgets import BUDGETS
+from bnas_bench.core.errors import BadValue
+from bnas_bench.core.files import kind_of
+from bnas_bench.core.options import Seed
+from bnas_bench.plugins.spec import parse_spec, resolve_budget
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from rich.progress import Progress, TaskID
 
-TASKS = ("identities", "market1501", "duke", "cuhk03")
+    from bnas_bench.core.budget import Budget
+    from bnas_bench.runs.backbones import Backbone
+
+TAKEN = ("epochs", "train_batch", "final.channels", "final.cells")
+"""What a budget may say of a transfer beside its name."""
 
 
 @click.command()
-@click.argument("trials", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--task", type=click.Choice(TASKS), default="identities", show_default=True)
+@click.argument("backbones", nargs=-1, required=True)
 @click.option(
-    "--epochs", type=Number(Count), help="[default: 120, DCP-NAS' own; of the embedded task 20]"
+    "--task",
+    default="identities",
+    show_default=True,
+    help="Or market1501, duke, cuhk03.",
 )
-@click.option("--precision", type=click.Choice(PRECISIONS), help="[default: the trial's]")
+@click.option(
+    "--budget",
+    default="quick",
+    show_default=True,
+    shell_complete=BUDGET,
+    help="Epochs and batch, and the size of an architecture's network: quick[epochs=20].",
+)
+@click.option(
+    "--precision",
+    help="W1A1, or several that are trained at one after the other: W32A1,W1A1  [default: the trial's]",
+)
 @click.option("--scratch", is_flag=True, help="Begin with drawn weights, not with the trial's.")
-@click.option("--space", help="Of the trials, where it is a file of yours.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--space", help="Of architectures; of trials, where it is a file of yours.")
+@click.option("--seed", type=Number(Seed), default=0, show_default=True)
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
 @click.option("--data-folder", "data", type=FOLDER, default="data", show_default=True)
+@results_name("local", "Name of these results, where a backbone is no trial of others.")
+@RESULTS
 def transfer(
-    trials: Sequence[Path],
+    backbones: Sequence[str],
     task: str,
-    epochs: int | None,
+    budget: str,
     precision: str | None,
     scratch: bool,
     space: str | None,
     seed: int,
     device: str,
     data: Path,
+    name: str,
+    results: Path,
 ) -> None:
-    """Train found networks to tell identities apart, and say how well they find those never seen.
+    """Train found networks for a downstream task, and say what they are worth as backbones.
 
-    TRIALS are folders of finished trials with weights. All train by one recipe (DCP-NAS, section 4.1.4) and
-    are tested once; the record lies in the results' folder transfers/, and a killed training goes on.
+    BACKBONES are folders of finished trials with weights, or architectures (see `bnas-bench measure`), whose
+    weights are drawn. All train by one recipe and are tested once; the records lie in the results'
+    folder transfers/, and a killed training goes on.
     """
     import torch
     from rich.console import Console
     from rich.progress import Progress
 
+    from bnas_bench.core.machine import keep_pages
     from bnas_bench.runs.run import find_device
     from bnas_bench.runs.transferring import Transfer
     from bnas_bench.runs.transferring import transfer as carried
-    from bnas_bench.transfer.reidentification import Recipe
-    from bnas_bench.transfer.tasks import people
+    from bnas_bench.transfer.tasks import task as task_of
 
+    keep_pages()
     torch.set_num_threads(1)
-    plugin = space_of_a_trial(space)
-    found = people(task, data, find_device(device))
-    recipe = Recipe(epochs=epochs or (20 if task == "identities" else Recipe.epochs))
+    asked = _budget(budget)
+    found = task_of(task, data, find_device(device), asked)
+    precisions = precision.split(",") if precision else []
     records = []
-    for trial in trials:
-        asked = Transfer(
-            trial=trial,
-            people=found,
-            recipe=recipe,
-            precision=precision,
-            scratch=scratch,
-            seed=seed,
+    for text in backbones:
+        backbone, folder = _backbone(text, space, asked, scratch=scratch, other=results / name)
+        wanted = Transfer(
+            backbone=backbone, task=found, folder=folder, precisions=precisions, seed=seed
         )
         with Progress(console=Console(stderr=True), transient=True) as bar:
-            part = bar.add_task(trial.name, total=1.0)
+            part = bar.add_task(backbone.name, total=1.0)
             tell = partial(_told, bar, part)
-            records.append(carried(asked, plugin, say=partial(click.echo, err=True), tell=tell))
-    _print(records)
+            records.append(carried(wanted, say=partial(click.echo, err=True), tell=tell))
+    _print(records, found.titles, found.caption(records[0]["test"]))
 
 
 def _told(bar: Progress, part: TaskID, done: float) -> None:
     bar.update(part, completed=done)
 
 
-def _print(records: Sequence[dict[str, Any]]) -> None:
+def _budget(text: str) -> Budget:
+    """A budget, of which a transfer takes some fields alone."""
+    spec = parse_spec(text)
+    for key in spec.options:
+        if key not in TAKEN:
+            raise BadValue(
+                f"{key} of budget {spec.name} is nothing that a transfer takes: it takes {', '.join(TAKEN)}"
+            )
+    return resolve_budget(spec, BUDGETS)
+
+
+def _backbone(
+    text: str, space: str | None, budget: Budget, *, scratch: bool, other: Path
+) -> tuple[Backbone, Path]:
+    """A backbone, and the results' folder that its records go to."""
+    from bnas_bench.runs.backbones import of_architecture, of_trial
+    from bnas_bench.runs.exported import is_exported
+    from bnas_bench.runs.reading import read_architecture
+
+    if kind_of(text) != "folder":
+        return of_architecture(*read_architecture(text, space), budget.final), other
+    folder = Path(text)
+    found = of_trial(folder, space_of_a_trial(space), scratch=scratch)
+    return found, other if is_exported(folder) else folder.resolve().parent.parent
+
+
+def _print(records: Sequence[dict[str, Any]], titles: Mapping[str, str], caption: str) -> None:
     from bnas_bench.analysis.table import Column, Table, Value
     from bnas_bench.cli.output import print_table
 
     first = records[0]
-    numbers = {
-        "mean_ap": ("mAP (%)", lambda r: f"{r['mean_ap']:.1f}"),
-        "rank_1": ("rank 1 (%)", lambda r: f"{r['ranks']['1']:.1f}"),
-        "rank_5": ("rank 5 (%)", lambda r: f"{r['ranks']['5']:.1f}"),
-        "rank_10": ("rank 10 (%)", lambda r: f"{r['ranks']['10']:.1f}"),
-        "ops": ("OPs M (nas-bnn)", lambda r: f"{r['ops']['nas-bnn'] / 1e6:.3f}"),
-        "train": ("train s", lambda r: f"{r['train_seconds']:.1f}"),
-    }
+    rows = []
+    for record in records:
+        row = {
+            "backbone": Value(text=record["backbone"]),
+            "weights": Value(text=record["weights"]),
+            "precision": Value(text=", then ".join(record["precisions"])),
+        }
+        for key in titles:
+            value = record["test"][key]
+            row[key] = Value(text="none" if value is None else f"{value:.1f}")
+        row["ops"] = Value(text=f"{record['ops']['nas-bnn'] / 1e6:.3f}")
+        row["train"] = Value(text=f"{record['train_seconds']:.1f}")
+        rows.append(row)
+    images = "x".join(map(str, first["shape"]))
     print_table(
         Table(
             name="transfer",
             title="",
-            caption=f"{first['task']}, images of {'x'.join(map(str, first['shape']))}: measured on "
-            f"{first['queries']:,} queries; random rankings reach an mAP of {first['chance']:.1f} %, 99 % of "
-            f"them at most {first['chance_bound']:.1f}",
+            caption=f"{first['task']}, images of {images}: measured on {caption}",
             columns=[
-                Column(key="trial", title="trial", numeric=False),
+                Column(key="backbone", title="backbone", numeric=False),
+                Column(key="weights", title="weights", numeric=False),
                 Column(key="precision", title="at", numeric=False),
-                *(Column(key=key, title=title) for key, (title, _) in numbers.items()),
+                *(Column(key=key, title=title) for key, title in titles.items()),
+                Column(key="ops", title="OPs M (nas-bnn)"),
+                Column(key="train", title="train s"),
             ],
-            rows=[
-                {"trial": Value(text=record["trial"]), "precision": Value(text=record["precision"])}
-                | {key: Value(text=form(record)) for key, (_, form) in numbers.items()}
-                for record in records
-            ],
+            rows=rows,
         )
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
@@ -83,10 +83,7 @@ class Counted(nn.Module):
 
     @precision.setter
     def precision(self, precision: Precision) -> None:
-        self._precision = Precision(precision)
-        for module in self.modules():
-            if isinstance(module, BinaryConv2d | QuantConv2d):
-                module.running = self._precision
+        run_at(self, precision)
 
     _precision: Precision = Precision.W1A1
 
@@ -106,6 +103,16 @@ class Counted(nn.Module):
             if isinstance(module, BinaryConv2d) and module.own.weight_bits == 1
         )
         return reconstruction_of(filters, per).to(next(self.parameters()))
+
+
+def run_at(module: nn.Module, precision: Precision) -> None:
+    """Let all layers within a module, and the networks among them, run at a precision."""
+    precision = Precision(precision)
+    for each in module.modules():
+        if isinstance(each, BinaryConv2d | QuantConv2d):
+            each.running = precision
+        elif isinstance(each, Counted):
+            each._precision = precision
 
 
 @contextmanager
@@ -128,9 +135,39 @@ def _count(_: nn.Module, __: Any, logits: Tensor) -> None:
 class Network(Counted):
     """A stand-alone network: `forward(x_BCHW) -> logits_BN`."""
 
+    def successive(self, x_BCHW: Tensor) -> Iterator[Tensor]:
+        """The maps behind the stem and behind each block, as they come; the last are the features."""
+        yield self.features(x_BCHW)
+
+    def stages(self, x_BCHW: Tensor) -> list[Tensor]:
+        """The last maps of each size, the largest first, shape (B, C, H, W) each.
+
+        A network that does not say what comes before its features has one stage.
+        """
+        found: list[Tensor] = []
+        for maps_BCHW in self.successive(x_BCHW):
+            if found and found[-1].shape[2:] == maps_BCHW.shape[2:]:
+                found.pop()
+            found.append(maps_BCHW)
+        return found
+
     def both(self, x_BCHW: Tensor) -> tuple[Tensor, Tensor | None]:
         """The logits and, where the network has an auxiliary head and trains, that head's logits."""
         return self(x_BCHW), None
+
+
+def last(maps: Iterable[Tensor]) -> Tensor:
+    """The last of some maps; no earlier one is kept meanwhile.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    found = None
+    for found in maps:  # noqa: B007
+        pass
+    if found is None:
+        raise ValueError("there are no maps")
+    return found
 
 
 class Supernet(Counted):

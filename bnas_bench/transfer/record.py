@@ -1,35 +1,30 @@
-"""What a transfer leaves on disk: one JSON file beside the trial that it came from, with a digest of its own.
+"""What a transfer leaves on disk: one JSON file with a digest of its own.
 
-`results/NAME/transfers/TASK-TRIAL-DIGEST.json`: another file for another recipe, precision or seed. What a
-trial's record says is not said again; the trial is named.
+`results/NAME/transfers/TASK-BACKBONE-DIGEST.json`: another file for another recipe, precision or seed. The
+trial that a backbone comes from is named; what its own record says is not said again.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from bnas_bench.core.errors import Damaged
 from bnas_bench.core.files import canonical, read_regular, sha256, write_atomically
-from bnas_bench.core.options import Form, Range
 from bnas_bench.core.strict import read_json
-from bnas_bench.transfer.retrieval import RANKS, Retrieval
 
 SCHEMA = "transfer-1"
 DIGEST = "sha256"
 LARGEST = 2**24
 """Bytes that no such file takes."""
 
-_share = Form(float, Range(0, 100)).takes
-_text = Form(str).takes
 
-
-def values(found: Retrieval) -> dict[str, Any]:
-    """The fields of a record that say what rankings are worth, in %."""
-    told = asdict(found)
-    return told | {"ranks": {str(k): share for k, share in found.ranks.items()}}
+def values(found: Mapping[str, float]) -> dict[str, float | None]:
+    """The values of a test, as JSON has them: None for one that does not exist."""
+    return {key: None if math.isnan(value) else value for key, value in found.items()}
 
 
 def write(path: Path, record: dict[str, Any]) -> None:
@@ -67,11 +62,13 @@ def read(path: Path) -> dict[str, Any] | None:
 
 
 def _is_whole(record: dict[str, Any]) -> bool:
-    ranks = record.get("ranks")
+    found = record.get("test")
     return (
-        all(_text(record.get(name)) for name in ("id", "trial", "task", "precision"))
-        and all(_share(record.get(name)) for name in ("mean_ap", "chance", "chance_bound"))
-        and isinstance(ranks, dict)
-        and {*ranks} == {*map(str, RANKS)}
-        and all(map(_share, ranks.values()))
+        all(isinstance(record.get(name), str) for name in ("id", "backbone", "task", "weights"))
+        and isinstance(found, dict)
+        and all(value is None or _is_number(value) for value in found.values())
     )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

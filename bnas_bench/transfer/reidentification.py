@@ -17,31 +17,34 @@ Legend of tensor names: B batch, C channels, H, W, D dimensions of an embedding,
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bnas_bench.core.errors import BadValue, Diverged
-from bnas_bench.core.options import Amount, Batch, BelowOne, Count
+from bnas_bench.core.errors import BadValue
+from bnas_bench.core.options import Amount, Batch, Count
+from bnas_bench.core.seeds import generator
+from bnas_bench.cost.ledger import Ledger, ledger
 from bnas_bench.data.images import Augment
 from bnas_bench.nn.network import Network, initialised_by
-from bnas_bench.search.checkpoint import Checkpoint
-from bnas_bench.search.learning import cosine, set_lr, sgd
+from bnas_bench.transfer import downstream
 from bnas_bench.transfer.people import People, Views
-from bnas_bench.transfer.retrieval import Retrieval, retrieval
+from bnas_bench.transfer.retrieval import Retrieval, by_chance, retrieval
 
 EVALUATED = 256
 """Images of a batch that is only looked at."""
 
+DRAWS = 100
+"""Random rankings that say what chance reaches."""
+
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class Recipe(downstream.Recipe):
     """How every backbone is trained.
 
     Attributes:
@@ -51,37 +54,109 @@ class Recipe:
 
     epochs: Count = 120
     batch_size: Batch = 64
-    images: Count = 4
     lr: Amount = 0.05
-    momentum: BelowOne = 0.9
-    weight_decay: Amount = 1e-4
+    images: Count = 4
     margin: Amount = 0.3
 
 
-class Embedding(nn.Module):
-    """A backbone, and what makes an embedding of its last maps.
+class Found(nn.Module):
+    """What is computed to find someone: a backbone, its last maps pooled, batch norm.
 
     Args:
         backbone: its own head is not used.
         channels: of its last maps.
-        identities: that are trained on.
-        rng: draws the classifier's weights.
     """
 
-    def __init__(
-        self, backbone: Network, channels: int, identities: int, rng: np.random.Generator
-    ) -> None:
+    def __init__(self, backbone: Network, channels: int) -> None:
         super().__init__()
         self.backbone = backbone
         self.neck = nn.BatchNorm1d(channels)
         self.neck.bias.requires_grad_(False)
+
+    def pooled(self, x_BCHW: Tensor) -> Tensor:
+        """The embedding before batch norm, shape (B, D)."""
+        return self.backbone.features(x_BCHW).mean((2, 3))
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        return self.neck(self.pooled(x_BCHW))
+
+
+class Embedding(nn.Module):
+    """What finds someone, and a classifier of the identities that are trained on.
+
+    Args:
+        rng: draws the classifier's weights.
+    """
+
+    def __init__(self, found: Found, identities: int, rng: np.random.Generator) -> None:
+        super().__init__()
+        self.found = found
         with initialised_by(rng):
-            self.classifier = nn.Linear(channels, identities, bias=False)
+            self.classifier = nn.Linear(found.neck.num_features, identities, bias=False)
 
     def forward(self, x_BCHW: Tensor) -> tuple[Tensor, Tensor]:
         """The embedding before and after batch norm, shape (B, D) each."""
-        pooled_BD = self.backbone.features(x_BCHW).mean((2, 3))
-        return pooled_BD, self.neck(pooled_BD)
+        pooled_BD = self.found.pooled(x_BCHW)
+        return pooled_BD, self.found.neck(pooled_BD)
+
+
+class Reidentification(downstream.Downstream[Embedding]):
+    """To find again, among the views of a gallery, who is seen on a query."""
+
+    titles: ClassVar[Mapping[str, str]] = {
+        "mean_ap": "mAP (%)",
+        "rank_1": "rank 1 (%)",
+        "rank_5": "rank 5 (%)",
+        "rank_10": "rank 10 (%)",
+    }
+    recipe: Recipe
+
+    def __init__(self, people: People, recipe: Recipe) -> None:
+        super().__init__(people.name, recipe, people.train.images.device, people.shape)
+        self.people = people
+
+    @property
+    def fingerprint(self) -> str:
+        return self.people.fingerprint
+
+    def model(self, backbone: Network, rng: np.random.Generator) -> Embedding:
+        channels = last_channels(backbone, self.shape)
+        return Embedding(Found(backbone, channels), self.people.identities, rng)
+
+    def ledger(self, model: Embedding) -> Ledger:
+        return ledger(model.found, self.shape)
+
+    @property
+    def steps(self) -> int:
+        return max(1, len(self.people.train) // self.recipe.batch_size)
+
+    def batches(self, rng: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+        return batches(self.people, self.recipe, rng)
+
+    def loss(self, model: Embedding, batch: tuple[Tensor, Tensor]) -> Tensor:
+        x_BCHW, identity_B = batch
+        embedding_BD, centred_BD = model(x_BCHW)
+        error = F.cross_entropy(model.classifier(centred_BD), identity_B)
+        return error + batch_hard(embedding_BD, identity_B, self.recipe.margin)
+
+    def test(self, model: Embedding) -> Mapping[str, float]:
+        found = tested(model, self.people)
+        seen = self.people.query.seen, self.people.gallery.seen
+        mean, bound = by_chance(*seen, generator(0, "transfer", "chance"), DRAWS)
+        return {
+            "mean_ap": found.mean_ap,
+            **{f"rank_{k}": share for k, share in found.ranks.items()},
+            "queries": found.queries,
+            "unmatched": found.unmatched,
+            "chance": mean,
+            "chance_bound": bound,
+        }
+
+    def caption(self, found: Mapping[str, float]) -> str:
+        return (
+            f"{found['queries']:,} queries; random rankings reach an mAP of {found['chance']:.1f} %, "
+            f"99 % of them at most {found['chance_bound']:.1f}"
+        )
 
 
 def last_channels(backbone: Network, shape: tuple[int, int, int]) -> int:
@@ -148,70 +223,11 @@ def _groups(places: np.ndarray, recipe: Recipe, rng: np.random.Generator) -> Ite
     yield from places.reshape(-1, recipe.images)
 
 
-@dataclass(frozen=True)
-class Trained:
-    """What a training leaves beside the weights: the last epoch's mean loss, seconds, and the log."""
-
-    loss: float
-    seconds: float
-    log: list[dict[str, Any]]
-
-
-def train(
-    model: Embedding,
-    people: People,
-    recipe: Recipe,
-    rng: np.random.Generator,
-    checkpoint: Checkpoint,
-    tell: Callable[[float], None] = lambda _: None,
-) -> Trained:
-    """Train a model on the identities to train on; one that was killed goes on from `checkpoint`.
-
-    Raises:
-        Diverged: if the loss of an epoch is no finite number.
-    """
-    optimiser = sgd(
-        [p for p in model.parameters() if p.requires_grad],
-        recipe.lr,
-        recipe.weight_decay,
-        recipe.momentum,
-    )
-    state: Mapping[str, Any] = {"model": model, "optimiser": optimiser, "rng": rng}
-    saved = checkpoint.load(state) or {"seconds": 0.0, "log": []}
-    log, began = list(saved["log"]), time.perf_counter() - saved["seconds"]
-    for epoch in range(len(log), recipe.epochs):
-        model.train()
-        losses = []
-        whole = max(1, -(-len(people.train) // recipe.batch_size))
-        for step, (x_BCHW, identity_B) in enumerate(batches(people, recipe, rng)):
-            set_lr(optimiser, cosine(recipe.lr, (epoch + min(1.0, step / whole)) / recipe.epochs))
-            optimiser.zero_grad()
-            embedding_BD, centred_BD = model(x_BCHW)
-            error = F.cross_entropy(model.classifier(centred_BD), identity_B)
-            error = error + batch_hard(embedding_BD, identity_B, recipe.margin)
-            error.backward()
-            optimiser.step()
-            losses.append(error.detach())
-        mean = float(torch.stack(losses).double().mean())
-        if not math.isfinite(mean):
-            raise Diverged(
-                f"the training loss is {mean} in epoch {epoch + 1} of {recipe.epochs}; a smaller "
-                "learning rate may help"
-            )
-        seconds = time.perf_counter() - began
-        log.append({"epoch": epoch, "seconds": round(seconds, 3), "loss": mean})
-        is_last = epoch + 1 == recipe.epochs
-        checkpoint.save(state, {"seconds": seconds, "log": log}, force=is_last)
-        tell((epoch + 1) / recipe.epochs)
-    model.eval()
-    return Trained(log[-1]["loss"], time.perf_counter() - began, log)
-
-
 @torch.no_grad()
 def embedded(model: Embedding, views: Views) -> Tensor:
     """Unit embeddings of all images, in order, shape (N, D)."""
     model.eval()
-    parts = [model(x_BCHW)[1] for x_BCHW, _ in views.images.batches(EVALUATED)]
+    parts = [model.found(x_BCHW) for x_BCHW, _ in views.images.batches(EVALUATED)]
     return F.normalize(torch.cat(parts).float(), dim=1)
 
 

@@ -9,10 +9,12 @@ import pytest
 import torch
 from PIL import Image
 
-from bnas_bench.core.errors import BadValue, MissingData
+from bnas_bench.core.budgets import BUDGETS
+from bnas_bench.core.errors import BadValue, MissingData, UnknownName
+from bnas_bench.transfer.identities import identities
 from bnas_bench.transfer.people import PARTS, from_folder
 from bnas_bench.transfer.retrieval import JUNK
-from bnas_bench.transfer.tasks import people
+from bnas_bench.transfer.tasks import FOLDERS, task
 
 CPU = torch.device("cpu")
 NAMES = {
@@ -34,7 +36,9 @@ def market(tmp_path: Path) -> Path:
 
 
 def test_market_is_read_by_its_file_names(market: Path) -> None:
-    found = people("market1501", market.parent, CPU)
+    asked = task("market1501", market.parent, CPU, BUDGETS["paper"])
+    assert (asked.recipe.epochs, asked.recipe.batch_size) == (120, 64)
+    found = from_folder("market1501", market.parent / FOLDERS["market1501"], CPU)
     assert found.shape == (3, 256, 128)
     assert found.identities == 2
     assert found.train.seen.identities.tolist() == [0, 1]
@@ -61,7 +65,7 @@ def test_what_is_missing_or_called_otherwise_is_said(market: Path) -> None:
 
 
 def test_the_embedded_identities_are_the_same_everywhere() -> None:
-    found = people("identities", Path("nowhere"), CPU)
+    found = identities(CPU)
     assert found.fingerprint == "24ae82d293d2f1e5"
     assert (len(found.train), len(found.query), len(found.gallery)) == (3200, 360, 2520)
     assert not {*found.train.seen.identities} & {*found.query.seen.identities}
@@ -70,9 +74,14 @@ def test_the_embedded_identities_are_the_same_everywhere() -> None:
     assert found.gallery.seen.cameras[right].tolist() == [0, 0, 0, 1, 1, 1, 1]
 
 
+def test_an_unknown_task_is_said(tmp_path: Path) -> None:
+    with pytest.raises(UnknownName, match="did you mean identities"):
+        task("identitys", tmp_path, CPU, BUDGETS["quick"])
+
+
 def test_two_cameras_see_differently() -> None:
     """The second is darker: its brightest pixel is less bright, its black is not black."""
-    found = people("identities", Path("nowhere"), CPU)
+    found = identities(CPU)
     ((x_BCHW, _),) = found.train.images.batches(len(found.train))
     first, second = (x_BCHW[found.train.seen.cameras == camera] for camera in (0, 1))
     assert first.min() == -1

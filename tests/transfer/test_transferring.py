@@ -11,14 +11,18 @@ import numpy as np
 import pytest
 import torch
 
-from bnas_bench.core.errors import BadValue, Damaged
+from bnas_bench.core.budget import Scale
+from bnas_bench.core.errors import BadValue, Damaged, Diverged, UnknownName
+from bnas_bench.data.images import TensorImages
+from bnas_bench.plugins import making
 from bnas_bench.runs import transferring
+from bnas_bench.runs.backbones import Backbone, of_architecture, of_trial
 from bnas_bench.runs.transferring import Transfer, transfer
 from bnas_bench.search.checkpoint import Checkpoint
+from bnas_bench.transfer.identities import identities
 from bnas_bench.transfer.people import People, Views
-from bnas_bench.transfer.reidentification import Recipe, batch_hard, batches
+from bnas_bench.transfer.reidentification import Recipe, Reidentification, batch_hard, batches
 from bnas_bench.transfer.retrieval import Seen
-from bnas_bench.transfer.tasks import people
 from tests.helpers.cli import fail, succeed
 
 SHORT = Recipe(epochs=3, batch_size=16)
@@ -36,17 +40,30 @@ def trial(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def few() -> People:
     """A dozen identities to train on, a dozen to find."""
-    whole = people("identities", Path("nowhere"), torch.device("cpu"))
+    whole = identities(torch.device("cpu"))
 
     def first(views: Views) -> Views:
-        identities = np.unique(views.seen.identities)[:12]
-        places = np.flatnonzero(np.isin(views.seen.identities, identities))
+        chosen = np.unique(views.seen.identities)[:12]
+        places = np.flatnonzero(np.isin(views.seen.identities, chosen))
         seen = Seen(views.seen.identities[places], views.seen.cameras[places])
         return Views(views.images.subset(places), seen)
 
     return replace(
         whole, train=first(whole.train), query=first(whole.query), gallery=first(whole.gallery)
     )
+
+
+@pytest.fixture
+def asked(trial: Path, few: People) -> Transfer:
+    return Transfer(
+        backbone=of_trial(trial), task=Reidentification(few, SHORT), folder=trial.parent.parent
+    )
+
+
+@pytest.fixture
+def architecture() -> Backbone:
+    space = making.space("darts-binary")
+    return of_architecture(space, space.sample(np.random.default_rng(0)), Scale(2, 4))
 
 
 def lasting(record: dict[str, Any]) -> dict[str, Any]:
@@ -57,9 +74,9 @@ def lasting(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_a_killed_transfer_goes_on_as_if_it_were_not(
-    trial: Path, few: People, monkeypatch: pytest.MonkeyPatch
+    asked: Transfer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = Transfer(trial=trial, people=few, recipe=SHORT)
+    asked = replace(asked, precisions=("W32A1", "W1A1"))
     whole = transfer(asked)
     asked.file.rename(asked.file.with_name("kept"))
     monkeypatch.setattr(transferring, "Checkpoint", partial(Checkpoint, share=1e9))
@@ -73,42 +90,86 @@ def test_a_killed_transfer_goes_on_as_if_it_were_not(
     assert not asked.file.exists()
     told: list[float] = []
     again = transfer(asked, tell=told.append)
-    assert told == [1.0]
+    assert told == [5 / 6, 1.0]
     assert lasting(again) == lasting(whole)
     assert not list(asked.file.parent.glob("*.ckpt"))
     assert transfer(asked, tell=killed) == again
 
 
-def test_a_record_names_its_trial_and_its_costs(trial: Path, few: People) -> None:
-    found = transfer(Transfer(trial=trial, people=few, recipe=SHORT))
-    assert found["trial"] == trial.name
-    assert (found["queries"], found["unmatched"], found["identities"]) == (12, 0, 12)
-    assert 0 < found["chance"] < found["chance_bound"] < 100
+def test_a_record_names_its_trial_and_its_costs(asked: Transfer, trial: Path) -> None:
+    found = transfer(asked)
+    assert (found["trial"], found["backbone"], found["weights"]) == (
+        trial.name,
+        trial.name,
+        "trained",
+    )
+    tested = found["test"]
+    assert (tested["queries"], tested["unmatched"]) == (12, 0)
+    assert 0 < tested["chance"] < tested["chance_bound"] < 100
+    assert {*asked.task.titles} <= {*tested}
     assert found["ops"]["nas-bnn"] > 0
-    assert len(found["log"]) == 3
-    real = transfer(Transfer(trial=trial, people=few, recipe=SHORT, precision="W32A32"))
+    assert [entry["precision"] for entry in found["log"]] == ["W1A1"] * 3
+    real = transfer(replace(asked, precisions=("W32A32",)))
     assert real["id"] != found["id"]
     assert real["ops"]["nas-bnn"] > 4 * found["ops"]["nas-bnn"]
-    scratch = transfer(Transfer(trial=trial, people=few, recipe=SHORT, scratch=True))
+    scratch = transfer(replace(asked, backbone=of_trial(trial, scratch=True)))
+    assert scratch["weights"] == "drawn"
     assert scratch["log"][0]["loss"] != found["log"][0]["loss"]
 
 
-def test_what_cannot_be_carried_is_refused(trial: Path, few: People, tmp_path: Path) -> None:
+def test_precisions_follow_each_other(asked: Transfer) -> None:
+    """The second begins with the rate and with the weights that the first has left."""
+    found = transfer(replace(asked, precisions=("W32A1", "W1A1")))
+    assert [entry["precision"] for entry in found["log"]] == ["W32A1"] * 3 + ["W1A1"] * 3
+    assert found["ops"] == transfer(asked)["ops"]
+    with pytest.raises(UnknownName, match="W1A2"):
+        replace(asked, precisions=("W1A2",))
+
+
+def test_an_architecture_is_built_for_the_task_s_images(
+    asked: Transfer, architecture: Backbone, few: People
+) -> None:
+    pixels = few.train.images.pixels  # type: ignore[attr-defined]
+    images = TensorImages(pixels.repeat(1, 3, 1, 1), few.train.images.labels, pixels.device)
+    views = Views(images, few.train.seen)
+    colour = Reidentification(replace(few, train=views, query=views, gallery=views), SHORT)
+    asked = replace(asked, backbone=architecture, task=colour)
+    found = transfer(asked)
+    assert (found["trial"], found["space"], found["weights"]) == (None, "darts-binary", "drawn")
+    assert found["shape"] == [3, 16, 16]
+    assert transfer(replace(asked, seed=1))["log"][0]["loss"] != found["log"][0]["loss"]
+
+
+def test_what_cannot_be_carried_is_refused(asked: Transfer, few: People, tmp_path: Path) -> None:
     with pytest.raises(BadValue, match="is not there"):
-        transfer(Transfer(trial=tmp_path / "none", people=few, recipe=SHORT))
-    colour = replace(few, train=Views(few.train.images, few.train.seen))
-    coloured = colour.train.images
-    pixels = coloured.pixels.repeat(1, 3, 1, 1)  # type: ignore[attr-defined]
-    images = type(coloured)(pixels, coloured.labels, coloured.device)  # type: ignore[call-arg]
+        of_trial(tmp_path / "none")
+    pixels = few.train.images.pixels  # type: ignore[attr-defined]
+    images = TensorImages(pixels.repeat(1, 3, 1, 1), few.train.images.labels, pixels.device)
     colour = replace(few, train=Views(images, few.train.seen))
     with pytest.raises(BadValue, match="takes images of 1 channel"):
-        transfer(Transfer(trial=trial, people=colour, recipe=SHORT))
-    asked = Transfer(trial=trial, people=few, recipe=SHORT, seed=9)
-    asked.file.parent.mkdir(exist_ok=True)
+        transfer(replace(asked, task=Reidentification(colour, SHORT)))
+    asked = replace(asked, seed=9)
     asked.file.write_text('{"schema": "transfer-1"}')
     with pytest.raises(Damaged, match="truncated or altered"):
         transfer(asked)
     asked.file.unlink()
+
+
+def test_memory_that_ends_is_said(asked: Transfer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def allocate(*_: Any) -> Any:
+        return torch.empty(2**60)
+
+    monkeypatch.setattr(asked.task, "loss", allocate)
+    with pytest.raises(
+        BadValue, match=r"no memory for identities in batches of 16 images of 1x16x16: give"
+    ):
+        transfer(replace(asked, seed=5))
+
+
+def test_a_training_that_diverges_is_said(asked: Transfer, few: People) -> None:
+    wild = Reidentification(few, replace(SHORT, lr=1e6))
+    with pytest.raises(Diverged, match=r"in epoch . of 3; a smaller"):
+        transfer(replace(asked, task=wild))
 
 
 def test_the_command_refuses_a_folder_that_is_not_there(trial: Path, tmp_path: Path) -> None:
@@ -134,8 +195,8 @@ def test_a_batch_has_several_images_of_each_identity(few: People) -> None:
 
 
 @pytest.mark.slow
-def test_what_is_learned_finds_those_never_seen(trial: Path) -> None:
+def test_what_is_learned_finds_those_never_seen(asked: Transfer) -> None:
     """Above what 99 % of random rankings reach, by far."""
-    whole = people("identities", Path("nowhere"), torch.device("cpu"))
-    found = transfer(Transfer(trial=trial, people=whole, recipe=Recipe(epochs=4)))
+    whole = Reidentification(identities(torch.device("cpu")), Recipe(epochs=4))
+    found = transfer(replace(asked, task=whole))["test"]
     assert found["mean_ap"] > 10 * found["chance_bound"]

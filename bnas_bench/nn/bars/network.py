@@ -11,7 +11,7 @@ Legend of tensor names: B batch, F edges that leave a node, N nodes, C channels,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -31,7 +31,7 @@ from bnas_bench.nn.bars.layout import (
 )
 from bnas_bench.nn.binary import BinaryConv2d
 from bnas_bench.nn.blocks import Head, inference_layout, shift
-from bnas_bench.nn.network import ListOf, Network
+from bnas_bench.nn.network import ListOf, Network, last
 
 
 def aggregate(weights: Tensor, maps: Sequence[Tensor]) -> Tensor:
@@ -212,8 +212,11 @@ class StagedNetwork(Network):
         self.head = Head(len(NODES) * channels[-1], spec.classes)
 
     def features(self, x_BCHW: Tensor) -> Tensor:
-        y_BCHW = self.stem(inference_layout(self, x_BCHW))
+        return last(self.successive(x_BCHW))
+
+    def successive(self, x_BCHW: Tensor) -> Iterator[Tensor]:
+        yield (y_BCHW := self.stem(inference_layout(self, x_BCHW)))
         for cells in self.groups:
             for cell in cells:
-                y_BCHW = cell(y_BCHW)
-        return inference_layout(self, y_BCHW)  # interleaving left it, and means differ
+                yield (y_BCHW := cell(y_BCHW))
+        yield inference_layout(self, y_BCHW)  # interleaving left it, and means differ

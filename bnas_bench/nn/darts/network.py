@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,7 +20,7 @@ from bnas_bench.nn.blocks import (
 )
 from bnas_bench.nn.darts.bundles import Convolutions
 from bnas_bench.nn.darts.topology import CellPlan, plan, reduction_cells
-from bnas_bench.nn.network import ListOf, Network
+from bnas_bench.nn.network import ListOf, Network, last
 
 Pairs = dict[int, list[tuple[str, int]]]
 """Per intermediate node the (operation, source) pairs of its live edges."""
@@ -110,20 +111,19 @@ class CellNetwork(Network):
             self.auxiliary = AuxiliaryHead(len(side.pairs) * side.width, spec.classes)
         self.head = Head(newer, spec.classes)
 
-    def maps(self, x_BCHW: Tensor) -> tuple[Tensor, Tensor]:
-        """The maps that the head and the auxiliary head see."""
+    def successive(self, x_BCHW: Tensor) -> Iterator[Tensor]:
         older, newer = self.stem(channels_last(inference_layout(self, x_BCHW)))
-        side = newer
-        for index, cell in enumerate(self.cells):
+        yield older
+        yield newer
+        for cell in self.cells:
             older, newer = newer, cell(older, newer)
-            if index == self.auxiliary_index:
-                side = newer
-        return newer, side
+            yield newer
 
     def features(self, x_BCHW: Tensor) -> Tensor:
-        return self.maps(x_BCHW)[0]
+        return last(self.successive(x_BCHW))
 
     def both(self, x_BCHW: Tensor) -> tuple[Tensor, Tensor | None]:
-        features, side = self.maps(x_BCHW)
+        _, _, *maps = self.successive(x_BCHW)
+        features, side = maps[-1], maps[self.auxiliary_index]
         auxiliary = self.auxiliary(side) if self.auxiliary and self.training else None
         return self.head(features), auxiliary

@@ -178,6 +178,11 @@ class HandcraftedNetwork(Network):
     def features(self, x_BCHW: Tensor) -> Tensor:
         return self.body(inference_layout(self, x_BCHW))
 
+    def successive(self, x_BCHW: Tensor) -> Iterator[Tensor]:
+        x_BCHW = inference_layout(self, x_BCHW)
+        for layer in self.body:
+            yield (x_BCHW := layer(x_BCHW))
+
 
 class SharedHead(nn.Module):
     """Global average pooling and one real linear layer over the maps of all models, with one bias.

@@ -7,7 +7,7 @@ Legend of tensor names: B batch, C channels, H and W height and width.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +24,7 @@ from bnas_bench.nn.nasbench201.cell import (
     live_edges,
     skeleton,
 )
-from bnas_bench.nn.network import ListOf, Network
+from bnas_bench.nn.network import ListOf, Network, last
 
 
 def wire(
@@ -151,7 +151,10 @@ class SkeletonNetwork(Network):
         self.head = Head(width, spec.classes)
 
     def features(self, x_BCHW: Tensor) -> Tensor:
-        y_BCHW = self.stem(channels_last(inference_layout(self, x_BCHW)))
+        return last(self.successive(x_BCHW))
+
+    def successive(self, x_BCHW: Tensor) -> Iterator[Tensor]:
+        yield (y_BCHW := self.stem(channels_last(inference_layout(self, x_BCHW))))
         for cell in self.cells:
-            y_BCHW = cell(y_BCHW)
-        return self.closing(y_BCHW)
+            yield (y_BCHW := cell(y_BCHW))
+        yield self.closing(y_BCHW)

@@ -6,7 +6,7 @@ ReActNet (Liu et al., ECCV 2020), https://arxiv.org/abs/2003.03488: RSign, RPReL
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -24,7 +24,7 @@ from bnas_bench.nn.binary import (
 )
 from bnas_bench.nn.blocks import Head, channels_last, inference_layout
 from bnas_bench.nn.nasbnn.stage import Layer
-from bnas_bench.nn.network import ListOf, Network
+from bnas_bench.nn.network import ListOf, Network, last
 from bnas_bench.nn.quantised import QuantConv2d
 
 BRANCH = 0.1
@@ -230,8 +230,10 @@ class MobileNetwork(Network):
         self.head = Head(width, spec.classes)
 
     def features(self, x_BCHW: Tensor) -> Tensor:
+        return last(self.successive(x_BCHW))
+
+    def successive(self, x_BCHW: Tensor) -> Iterator[Tensor]:
         x_BCHW = self.stem(inference_layout(self, x_BCHW))
-        x_BCHW = self.stem_slope(self.stem_norm(channels_last(x_BCHW)))
+        yield (x_BCHW := self.stem_slope(self.stem_norm(channels_last(x_BCHW))))
         for block in self.blocks:
-            x_BCHW = block(x_BCHW)
-        return x_BCHW
+            yield (x_BCHW := block(x_BCHW))

@@ -1,0 +1,109 @@
+"""A downstream task: what every one of them says, so that one harness carries any backbone to any of them.
+
+A task has data, builds its model around a backbone, says what a batch's loss is, and tests a trained model
+once. Training, precisions, checkpoints, costs and records are the harness' (`bnas_bench.transfer.training`,
+`bnas_bench.runs.transferring`). A new task is one file with a subclass, and a line in
+`bnas_bench.transfer.tasks`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bnas_bench.core.options import Amount, Batch, BelowOne, Count
+from bnas_bench.cost.ledger import Ledger
+from bnas_bench.nn.network import Network
+from bnas_bench.search.learning import cosine
+
+M = TypeVar("M", bound=nn.Module)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How every backbone is trained for a task: SGD with momentum. A task may add fields of its own.
+
+    Attributes:
+        clip: of the gradient's norm; 0 clips nothing.
+    """
+
+    epochs: Count
+    batch_size: Batch
+    lr: Amount
+    momentum: BelowOne = 0.9
+    weight_decay: Amount = 1e-4
+    clip: Amount = 0.0
+
+
+class Downstream(ABC, Generic[M]):
+    """A task with its data, on one device; `M` is the model that it builds.
+
+    Attributes:
+        name: as on the command line.
+        recipe: how backbones are trained for it.
+        device: of its batches, and of the model.
+        shape: (channels, height, width) of an image: backbones are built, and costs counted, for it.
+        titles: the values of `test` in the order in which they are printed, the first the one that
+            counts: the key in a record and the title of a column. All are numbers, of which one that
+            does not exist is nan.
+    """
+
+    titles: ClassVar[Mapping[str, str]]
+
+    def __init__(
+        self, name: str, recipe: Recipe, device: torch.device, shape: tuple[int, int, int]
+    ) -> None:
+        self.name, self.recipe, self.device, self.shape = name, recipe, device, shape
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Sixteen hexadecimal digits over all data, that to test on included."""
+
+    @abstractmethod
+    def model(self, backbone: Network, rng: np.random.Generator) -> M:
+        """The backbone and all that the task puts behind it; `backbone.stages` gives its maps.
+
+        All of its 1-bit layers take their precision from the harness, those behind the backbone too.
+
+        Args:
+            rng: draws the weights of what is behind the backbone.
+
+        Raises:
+            BadValue: if the backbone takes no such images, or lacks maps that the task needs.
+        """
+
+    @abstractmethod
+    def ledger(self, model: M) -> Ledger:
+        """What one image of `shape` costs when the model is used; what trains only is left out."""
+
+    @property
+    @abstractmethod
+    def steps(self) -> int:
+        """Batches of an epoch."""
+
+    @abstractmethod
+    def batches(self, rng: np.random.Generator) -> Iterator[Any]:
+        """The batches of one epoch, on the device; all that is random comes from `rng`."""
+
+    @abstractmethod
+    def loss(self, model: M, batch: Any) -> Tensor:
+        """What a step makes smaller, a scalar; the model is in training mode."""
+
+    def rate(self, progress: float) -> float:
+        """The learning rate at a progress from 0 to 1: along a cosine, unless the task has another."""
+        return cosine(self.recipe.lr, progress)
+
+    @abstractmethod
+    def test(self, model: M) -> Mapping[str, float]:
+        """The trained model's values, by the keys of `titles` and more; asked for once."""
+
+    @abstractmethod
+    def caption(self, found: Mapping[str, float]) -> str:
+        """What the values were measured on, in half a sentence, with what chance reaches."""
