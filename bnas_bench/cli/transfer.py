@@ -35,7 +35,7 @@ TAKEN = ("epochs", "train_batch", "final.channels", "final.cells")
     "--task",
     default="identities",
     show_default=True,
-    help="Or market1501, duke, cuhk03.",
+    help="Or market1501, duke, cuhk03; of detection scenes, voc, coco, also as scenes[heads=all].",
 )
 @click.option(
     "--budget",

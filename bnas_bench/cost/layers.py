@@ -76,6 +76,7 @@ OUTSIDE: dict[str, str] = {
 
 COPIES = frozenset(
     {"clone", "cat", "stack", "repeat", "roll", "index", "copy", "constant_pad_nd"}
+    | {"upsample_nearest2d"}
     | {"empty", "scalar_tensor", "zero", "zeros_like", "new_zeros", "_unsafe_view", "_to_copy"}
 )
 """What moves values about or makes zeros, and computes nothing; views do not either."""

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from bnas_bench.core.errors import BadValue
 from bnas_bench.core.options import Amount, Batch, BelowOne, Count
 from bnas_bench.cost.ledger import Ledger
 from bnas_bench.nn.network import Network
@@ -107,3 +108,20 @@ class Downstream(ABC, Generic[M]):
     @abstractmethod
     def caption(self, found: Mapping[str, float]) -> str:
         """What the values were measured on, in half a sentence, with what chance reaches."""
+
+
+def maps_of(backbone: Network, shape: tuple[int, int, int]) -> list[Tensor]:
+    """The maps of a backbone's stages for one image of a shape (C, H, W), a grey one.
+
+    Raises:
+        BadValue: if the backbone takes no such images.
+    """
+    first = next(backbone.parameters())
+    try:
+        with torch.no_grad():
+            return backbone.eval().stages(torch.zeros(1, *shape).to(first))
+    except RuntimeError as error:
+        raise BadValue(
+            f"the backbone takes no images of {'x'.join(map(str, shape))} ({' '.join(str(error).split())}): "
+            "one that was trained on images of as many channels does"
+        ) from error

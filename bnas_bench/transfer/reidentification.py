@@ -26,13 +26,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bnas_bench.core.errors import BadValue
 from bnas_bench.core.options import Amount, Batch, Count
 from bnas_bench.core.seeds import generator
 from bnas_bench.cost.ledger import Ledger, ledger
 from bnas_bench.data.images import Augment
 from bnas_bench.nn.network import Network, initialised_by
 from bnas_bench.transfer import downstream
+from bnas_bench.transfer.downstream import maps_of
 from bnas_bench.transfer.people import People, Views
 from bnas_bench.transfer.retrieval import Retrieval, by_chance, retrieval
 
@@ -120,7 +120,7 @@ class Reidentification(downstream.Downstream[Embedding]):
         return self.people.fingerprint
 
     def model(self, backbone: Network, rng: np.random.Generator) -> Embedding:
-        channels = last_channels(backbone, self.shape)
+        channels = maps_of(backbone, self.shape)[-1].shape[1]
         return Embedding(Found(backbone, channels), self.people.identities, rng)
 
     def ledger(self, model: Embedding) -> Ledger:
@@ -157,24 +157,6 @@ class Reidentification(downstream.Downstream[Embedding]):
             f"{found['queries']:,} queries; random rankings reach an mAP of {found['chance']:.1f} %, "
             f"99 % of them at most {found['chance_bound']:.1f}"
         )
-
-
-def last_channels(backbone: Network, shape: tuple[int, int, int]) -> int:
-    """Channels of the last maps for images of a shape (C, H, W).
-
-    Raises:
-        BadValue: if the backbone takes no such images.
-    """
-    first = next(backbone.parameters())
-    try:
-        with torch.no_grad():
-            maps = backbone.eval().features(torch.zeros(1, *shape).to(first))
-    except RuntimeError as error:
-        raise BadValue(
-            f"the backbone takes no images of {'x'.join(map(str, shape))} ({' '.join(str(error).split())}): "
-            "one that was trained on images of as many channels does"
-        ) from error
-    return maps.shape[1]
 
 
 def batch_hard(embedding_BD: Tensor, identity_B: Tensor, margin: float) -> Tensor:

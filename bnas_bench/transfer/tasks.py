@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,7 +12,13 @@ import torch
 
 from bnas_bench.core.budget import Budget
 from bnas_bench.core.errors import UnknownName
+from bnas_bench.core.options import forms_of
+from bnas_bench.plugins.spec import parse_spec, resolve
 from bnas_bench.transfer import reidentification
+from bnas_bench.transfer.detection import by_coco, folders
+from bnas_bench.transfer.detection import task as detection
+from bnas_bench.transfer.detection.objects import DetectionData
+from bnas_bench.transfer.detection.scenes import scenes
 from bnas_bench.transfer.downstream import Downstream, Recipe
 from bnas_bench.transfer.identities import identities
 from bnas_bench.transfer.people import People, from_folder
@@ -57,23 +63,53 @@ def _identities(_: Path, device: torch.device) -> People:
     return identities(device)
 
 
+def _detection(
+    data: Callable[[Path], DetectionData],
+    recipe: detection.Recipe,
+    folder: Path,
+    device: torch.device,
+    budget: Budget,
+) -> Downstream[Any]:
+    """A batch has no more pictures than the recipe's, as those are larger than a classifier's images."""
+    asked = under(recipe, budget)
+    size = min(asked.batch_size, recipe.batch_size)
+    return detection.Detection(data(folder), replace(asked, batch_size=size), device)
+
+
+def _scenes(_: Path) -> DetectionData:
+    return scenes()
+
+
+def _coco(folder: Path) -> DetectionData:
+    by_coco.needed("coco")
+    return folders.coco(folder)
+
+
 TASKS: Mapping[str, Make] = {
     "identities": partial(_reidentification, _identities),
     **{task: partial(_reidentification, partial(_people, task)) for task in FOLDERS},
+    "scenes": partial(_detection, _scenes, detection.SMALL),
+    "voc": partial(_detection, folders.voc, detection.Recipe()),
+    "coco": partial(_detection, _coco, detection.Recipe()),
 }
 
 
-def task(name: str, folder: Path, device: torch.device, budget: Budget) -> Downstream[Any]:
-    """The task of a name.
+def task(text: str, folder: Path, device: torch.device, budget: Budget) -> Downstream[Any]:
+    """The task that a text names: `identities`, or `scenes[heads=all]`, with options of its recipe.
 
     Args:
         folder: of all datasets.
         budget: its `epochs` and `train_batch`, where it says them, are the training's.
 
     Raises:
-        UnknownName: if there is none.
-        MissingData, BadValue: if its folder is not there, or is not the dataset's.
+        UnknownName: if there is no such task, or option.
+        MissingData, BadValue, Damaged: if its folder is not there, or is not the dataset's.
     """
-    if name not in TASKS:
-        raise UnknownName("task", name, TASKS)
-    return TASKS[name](folder, device, budget)
+    spec = parse_spec(text)
+    if spec.name not in TASKS:
+        raise UnknownName("task", spec.name, TASKS)
+    found = TASKS[spec.name](folder, device, budget)
+    known, forms = asdict(found.recipe), forms_of(type(found.recipe))
+    options = resolve(spec.options, known, f"option of {spec.name}", forms)
+    found.recipe = replace(found.recipe, **options)
+    return found
