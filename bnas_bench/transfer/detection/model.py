@@ -41,8 +41,8 @@ POOLED = 7
 """Side of what the box head sees of a proposal."""
 RATIOS = (0.5, 1.0, 2.0)
 """Of an anchor's height to its width."""
-FINEST, COARSEST = 2, 32
-"""Strides of the maps that the neck takes."""
+LEVELS = 4
+"""The most maps that the neck takes: of a network for large images those of strides 4 to 32."""
 
 
 class Sampler:
@@ -162,9 +162,8 @@ class Detector(nn.Module):
         self.backbone, self.proposals = backbone, proposals
         maps = maps_of(backbone, shape)
         strides = [round(shape[1] / one.shape[2]) for one in maps]
-        self.taken = [k for k, s in enumerate(strides) if FINEST <= s <= COARSEST] or [
-            len(maps) - 1
-        ]
+        halved = [k for k, stride in enumerate(strides) if stride > 1] or [len(maps) - 1]
+        self.taken = halved[-LEVELS:]
         used = [strides[k] for k in self.taken]
         names = [str(k) for k in range(len(used))]
         sides = tuple((anchor * stride,) for stride in [*used, 2 * used[-1]])
