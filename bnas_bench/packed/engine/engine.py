@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -60,18 +60,25 @@ class Engine:
         threads: of the kernels, and those of torch whose numbers are computed.
         form: of the kernels; None: the best for this machine.
         fused: whether steps run together; False writes every value, for `values`.
+        kept: names of further values that a run makes, for `maps`.
 
     Raises:
         BenchError: if the program is none, or has a layer that the engine cannot run.
     """
 
     def __init__(
-        self, program: Program, *, threads: int = 1, form: Isa | None = None, fused: bool = True
+        self,
+        program: Program,
+        *,
+        threads: int = 1,
+        form: Isa | None = None,
+        fused: bool = True,
+        kept: Sequence[str] = (),
     ) -> None:
         if threads < 1:
             raise BadValue(f"the engine cannot run with {threads} threads; take 1 or more")
         self.program, self.threads, self.form = program, threads, form or host()
-        self.output = program.steps[-1].name
+        self.output, self.kept = program.steps[-1].name, tuple(kept)
         self._shapes, self._fused, self._team = check(program), fused, Team(threads)
         self._sums: dict[int, dict[str, int]] = {}
         self._ours: frozenset[str] | None = None
@@ -90,11 +97,24 @@ class Engine:
             BadValue: if the images do not have the program's shape.
         """
         with self._running():
-            values = self._start(images_BCHW)
-            for begin, end in self._pieces:
-                self._step(begin, end, values)
-            logits: np.ndarray = values[self.output].numpy()
+            logits: np.ndarray = self._ran(images_BCHW)[self.output].numpy()
         return logits
+
+    def maps(self, images_BCHW: np.ndarray | Tensor) -> list[Tensor]:
+        """The values `kept`, in their order, shape (B, C, H, W): the engine's own, until it runs again.
+
+        Raises:
+            BadValue: if the images do not have the program's shape.
+        """
+        with self._running():
+            values = self._ran(images_BCHW)
+            return [values[name] for name in self.kept]
+
+    def _ran(self, images_BCHW: np.ndarray | Tensor) -> dict[str, Tensor]:
+        values = self._start(images_BCHW)
+        for begin, end in self._pieces:
+            self._step(begin, end, values)
+        return values
 
     def values(self, images_BCHW: np.ndarray | Tensor) -> dict[str, Tensor]:
         """All values that are written, by name; those of signs are bits, as the kernels lay them."""
@@ -161,8 +181,8 @@ class Engine:
         if (ours := frozenset(self._sums[batch])) == self._ours:
             return
         self._ours, steps = ours, self.program.steps
-        views = seen_through(steps, ours) if self._fused else {}
-        stages = (fuse if self._fused else separate)(steps, ours)
+        views = seen_through(steps, ours, self.kept) if self._fused else {}
+        stages = fuse(steps, ours, self.kept) if self._fused else separate(steps, ours)
         self.kernels: list[Kernel] = [
             ChainKernel(stage, self._shapes, self.program, self.form, views)
             if stage.chained
@@ -172,7 +192,7 @@ class Engine:
         self._pieces = list(_pieces(self.kernels))
         if self._fused and self.threads > 1:
             self._order()
-        self._last = _last_uses(self.kernels, self.output)
+        self._last = _last_uses(self.kernels, (self.output, *self.kept))
         chained = [isinstance(kernel, ChainKernel) for kernel in self.kernels]
         self._chain_number = np.cumsum([0, *chained])[:-1].tolist()
 
@@ -214,8 +234,10 @@ class Engine:
         }
 
     def _users(self) -> dict[str, int]:
-        """For each value the kernels that make or read it, bit n for kernel n; for ever of the output."""
-        found = defaultdict[str, int](int, {self.output: 1 << len(self.kernels)})
+        """For each value the kernels that make or read it, bit n for kernel n; of what is asked for all."""
+        found = defaultdict[str, int](
+            int, dict.fromkeys((self.output, *self.kept), 1 << len(self.kernels))
+        )
         for number, kernel in enumerate(self.kernels):
             for name in kernel.reads | kernel.makes:
                 found[name] |= 1 << number
@@ -259,9 +281,10 @@ def _place(wanted: Tensor, used: list[tuple[Tensor, int]], before: int) -> Tenso
     return wanted
 
 
-def _last_uses(kernels: list[Kernel], kept: str) -> list[list[str]]:
+def _last_uses(kernels: list[Kernel], kept: Sequence[str]) -> list[list[str]]:
     """After each kernel, the values that nothing reads any more."""
     last = {name: index for index, kernel in enumerate(kernels) for name in kernel.makes}
     last |= {name: index for index, kernel in enumerate(kernels) for name in kernel.reads}
-    last.pop(kept, None)
+    for name in kept:
+        last.pop(name, None)
     return [[n for n, at in last.items() if at == index] for index in range(len(kernels))]

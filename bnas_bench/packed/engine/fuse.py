@@ -45,7 +45,9 @@ class Stage:
         return {name for step in self.steps for name in step.inputs} - made
 
 
-def fuse(steps: Sequence[Step], ours: Container[str] = ()) -> list[Stage]:
+def fuse(
+    steps: Sequence[Step], ours: Container[str] = (), kept: Container[str] = ()
+) -> list[Stage]:
     """The stages of a program, in an order in which they can run.
 
     What torch runs comes as early as it can, then what begins with a window or with real numbers, so
@@ -53,9 +55,10 @@ def fuse(steps: Sequence[Step], ours: Container[str] = ()) -> list[Stage]:
 
     Args:
         ours: names of the real convolutions that a chain can run.
+        kept: names of values that are written though nothing but a chain's next step may read them.
     """
     readers = _readers(steps)
-    views = seen_through(steps, ours)
+    views = seen_through(steps, ours, kept)
     ready, stages = {INPUT}, []
     pending = {step.name: step for step in steps if step.name not in views}
 
@@ -75,7 +78,9 @@ def fuse(steps: Sequence[Step], ours: Container[str] = ()) -> list[Stage]:
             for name, some in readers.items()
         }
         chained = _chained(first, ours)
-        stage = _chain(first, waiting, ready, ours) if chained else Stage((first,), chained=False)
+        stage = Stage((first,), chained=False)
+        if chained:
+            stage = _chain(first, waiting, ready, ours, kept)
         stages.append(stage)
         ready |= {step.name for step in stage.steps if not chained or step.op == "sign"}
         ready |= stage.stored
@@ -97,12 +102,14 @@ def separate(steps: Sequence[Step], ours: Container[str] = ()) -> list[Stage]:
     ]
 
 
-def seen_through(steps: Sequence[Step], ours: Container[str] = ()) -> dict[str, Step]:
+def seen_through(
+    steps: Sequence[Step], ours: Container[str] = (), kept: Container[str] = ()
+) -> dict[str, Step]:
     """Maps next to each other that are never made: all who read them can read their parts."""
     readers, views = _readers(steps), {}
     for step in reversed(steps):
         those = readers.get(step.name, [])
-        if step.op in MOVES and those:
+        if step.op in MOVES and those and step.name not in kept:
             able = (_elementwise(r) or _dense_pixel(r, ours) or r.name in views for r in those)
             if all(able):
                 views[step.name] = step
@@ -131,7 +138,11 @@ def _chained(step: Step, ours: Container[str]) -> bool:
 
 
 def _chain(
-    first: Step, waiting: Mapping[str, list[Step]], ready: set[str], ours: Container[str]
+    first: Step,
+    waiting: Mapping[str, list[Step]],
+    ready: set[str],
+    ours: Container[str],
+    kept: Container[str],
 ) -> Stage:
     """The chain that begins with a step: it goes on while one reader can run pixel by pixel.
 
@@ -159,7 +170,8 @@ def _chain(
             if step.op == "conv_b" and pixelwise(step)
         ]
         following = able[0] if able else None
-        if value != source and any(step is not following for step in others):
+        read = value in kept or any(step is not following for step in others)
+        if value != source and read:
             stored.add(value)
         if following is None and not steps:  # x + x
             return Stage((first,), True, first.inputs[0], frozenset({first.name}))

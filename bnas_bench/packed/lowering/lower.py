@@ -7,6 +7,7 @@ becomes the threshold of those signs.
 
 from __future__ import annotations
 
+import copy
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -28,7 +29,7 @@ from bnas_bench.packed.lowering.fold import batch_norm, numbers
 from bnas_bench.packed.lowering.trace import CannotPack, Shape, Trace, shape_of
 from bnas_bench.packed.lowering.writer import Writer
 
-__all__ = ["CannotPack", "lower"]
+__all__ = ["CannotPack", "lower", "lower_stages"]
 
 
 def lower(network: Network, shape: Shape, about: Mapping[str, str] | None = None) -> Program:
@@ -46,6 +47,41 @@ def lower(network: Network, shape: Shape, about: Mapping[str, str] | None = None
         for node in writer.trace.nodes:
             _write(writer, node)
     return Program(shape, tuple(writer.steps), dict(about or {}))
+
+
+def lower_stages(network: Network, shape: Shape) -> tuple[Program, tuple[str, ...]]:
+    """The program of a network's logits, and the names of the values that its stages' maps are.
+
+    An engine that keeps these gives what `network.stages` does, the largest maps first.
+
+    Args:
+        network: stays as it is.
+
+    Raises:
+        CannotPack: as `lower`.
+    """
+    writer = Writer(Trace(_Staged(network, shape), shape, LAYERS))
+    with torch.no_grad():
+        *nodes, output = writer.trace.nodes
+        for node in nodes:
+            _write(writer, node)
+    return Program(shape, tuple(writer.steps)), tuple(map(writer.value, output.args[0][1:]))
+
+
+class _Staged(nn.Module):
+    """A network that gives its logits and its stages' maps, of which it knows which they are."""
+
+    def __init__(self, network: Network, shape: Shape) -> None:
+        super().__init__()
+        self.network = copy.deepcopy(network).cpu().float().eval()
+        with torch.inference_mode():
+            sizes = [maps.shape[2:] for maps in self.network.successive(torch.zeros(1, *shape))]
+        following = [*sizes[1:], None]
+        self.places = [k for k, size in enumerate(sizes) if size != following[k]]
+
+    def forward(self, x_BCHW: Tensor) -> tuple[Tensor, ...]:
+        maps = list(self.network.successive(x_BCHW))
+        return self.network.head(maps[-1]), *(maps[k] for k in self.places)
 
 
 def _write(w: Writer, node: Node) -> None:
