@@ -19,6 +19,7 @@ from bnas_bench.cli.running import (
     runs_trials,
     watched,
 )
+from bnas_bench.cli.transfer import known, shown, task_of
 from bnas_bench.core.options import Grid, Seed
 from bnas_bench.papers.artefact import PAPERS, ids, load, selected
 from bnas_bench.runs.grid import found
@@ -113,18 +114,23 @@ def reproduce(
     if dry_run:
         plan(trials, store, how)
         return
+    from bnas_bench.papers.carried import tasks, with_transfers
+
+    made = tasks(planned, lambda task, budget: task_of(task, budget, how))
     if no_run or not trials:
         records = [found(trial, store) for trial in trials]
     else:
         records = watched(how, trials, store, log)
+    carry = known if no_run else shown
+    records = list(with_transfers(planned, trials, records, store, made, carry))
 
     from bnas_bench.cli.output import print_table
     from bnas_bench.papers.reproduce import write
 
-    shown = False
-    for made in write(planned, records, store, results, reports):
-        print_table(made.table, look)
-        click.echo(f"wrote {made.folder}/")
-        shown = shown or made.shows
-    if not shown:
+    shows = False
+    for each in write(planned, records, store, results, reports):
+        print_table(each.table, look)
+        click.echo(f"wrote {each.folder}/")
+        shows = shows or each.shows
+    if not shows:
         raise SystemExit(1)

@@ -26,6 +26,7 @@ from bnas_bench.cli.running import (
     watched,
 )
 from bnas_bench.cli.streams import sentence
+from bnas_bench.cli.transfer import carry, tasks_of
 from bnas_bench.core.errors import BadValue, BenchError
 from bnas_bench.core.options import Few, Grid, Positive, Seed
 from bnas_bench.runs import folders
@@ -90,6 +91,11 @@ REPORTS = "Folder of all reports; NAME's own in it is replaced."
     show_default=True,
     help="Trainings of what each search finds, each from a seed of its own.",
 )
+@click.option(
+    "--transfer",
+    metavar="TASK",
+    help="Then carry what is found to a downstream task, as `bnas-bench transfer` does.",
+)
 @results_name("local", "Name of these results.")
 @RESULTS
 @grid_options
@@ -111,6 +117,7 @@ def run(
     settings: Sequence[str],
     train: bool,
     train_seeds: int,
+    transfer: str | None,
     name: str,
     results: Path,
     how: How,
@@ -139,6 +146,11 @@ def run(
         plan(trials, store, how)
         return
     if where.backend == "slurm":
+        if transfer is not None:
+            raise BadValue(
+                "jobs of SLURM transfer nothing: leave out --transfer, and give `bnas-bench transfer` the "
+                "trials' folders when they have ended"
+            )
         where.submit(trials, store, how)
         return
     how = where.how(how)
@@ -147,6 +159,7 @@ def run(
         return
     from bnas_bench.analysis.records import to_frame
 
+    tasks = tasks_of(trials, transfer, how) if transfer else {}
     with where.backend_of(trials, store, how) as backend:
         frame = to_frame(watched(how, trials, store, log, backend))
     _print(frame, look, as_json)
@@ -155,7 +168,8 @@ def run(
     click.echo(f"records: {results / name / 'trials'}", err=as_json)
     if page:
         _write_page(name, results, reports, as_json)
-    if not frame["status"].isin(("ok", "refused")).all():
+    carried = carry(trials, store, tasks)
+    if not (carried and frame["status"].isin(("ok", "refused")).all()):
         raise SystemExit(1)
 
 

@@ -11,11 +11,14 @@ import click
 from bnas_bench.cli.completion import BUDGET
 from bnas_bench.cli.packed import space_of_a_trial
 from bnas_bench.cli.running import FOLDER, RESULTS, Number, results_name
+from bnas_bench.cli.streams import sentence
 from bnas_bench.core.budgets import BUDGETS
-from bnas_bench.core.errors import BadValue
+from bnas_bench.core.errors import BadValue, BenchError
 from bnas_bench.core.files import kind_of
 from bnas_bench.core.options import Seed
 from bnas_bench.plugins.spec import parse_spec, resolve_budget
+from bnas_bench.runs.grid import found
+from bnas_bench.runs.how import How
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,6 +27,10 @@ if TYPE_CHECKING:
 
     from bnas_bench.core.budget import Budget
     from bnas_bench.runs.backbones import Backbone
+    from bnas_bench.runs.store import Store
+    from bnas_bench.runs.transferring import Transfer
+    from bnas_bench.runs.trial import Trial
+    from bnas_bench.transfer.downstream import Downstream
 
 TAKEN = ("epochs", "train_batch", "final.channels", "final.cells")
 """What a budget may say of a transfer beside its name."""
@@ -51,7 +58,7 @@ TAKEN = ("epochs", "train_batch", "final.channels", "final.cells")
 @click.option("--scratch", is_flag=True, help="Begin with drawn weights, not with the trial's.")
 @click.option("--space", help="Of architectures; of trials, where it is a file of yours.")
 @click.option("--seed", type=Number(Seed), default=0, show_default=True)
-@click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option("--data-folder", "data", type=FOLDER, default="data", show_default=True)
 @results_name("local", "Name of these results, where a backbone is no trial of others.")
 @RESULTS
@@ -74,32 +81,94 @@ def transfer(
     weights are drawn. All train by one recipe and are tested once; the records lie in the results'
     folder transfers/, and a killed training goes on.
     """
-    import torch
-    from rich.console import Console
-    from rich.progress import Progress
-
-    from bnas_bench.core.machine import keep_pages
-    from bnas_bench.runs.run import find_device
     from bnas_bench.runs.transferring import Transfer
-    from bnas_bench.runs.transferring import transfer as carried
-    from bnas_bench.transfer.tasks import task as task_of
 
-    keep_pages()
-    torch.set_num_threads(1)
     asked = _budget(budget)
-    found = task_of(task, data, find_device(device), asked)
+    wanted = task_of(task, asked, How(device=device, data=data))
     precisions = precision.split(",") if precision else []
     records = []
     for text in backbones:
         backbone, folder = _backbone(text, space, asked, scratch=scratch, other=results / name)
-        wanted = Transfer(
-            backbone=backbone, task=found, folder=folder, precisions=precisions, seed=seed
+        records.append(
+            shown(
+                Transfer(
+                    backbone=backbone, task=wanted, folder=folder, precisions=precisions, seed=seed
+                )
+            )
         )
-        with Progress(console=Console(stderr=True), transient=True) as bar:
-            part = bar.add_task(backbone.name, total=1.0)
-            tell = partial(_told, bar, part)
-            records.append(carried(wanted, say=partial(click.echo, err=True), tell=tell))
-    _print(records, found.titles, found.caption(records[0]["test"]))
+    show(records, wanted)
+
+
+def tasks_of(trials: Sequence[Trial], task: str, how: How) -> Mapping[str, Downstream[Any]]:
+    """The task under each budget of some trials, by the budget's name.
+
+    Raises:
+        BenchError: if there is no such task, or its data are not there.
+    """
+    budgets = {trial.budget.name: trial.budget for trial in trials}
+    return {name: task_of(task, budget, how) for name, budget in budgets.items()}
+
+
+def carry(trials: Sequence[Trial], store: Store, tasks: Mapping[str, Downstream[Any]]) -> bool:
+    """Transfer what trials have found, each under its budget, and print it; whether all could be."""
+    from bnas_bench.runs.backbones import of_trial
+    from bnas_bench.runs.transferring import Transfer
+
+    whole = True
+    for name, task in tasks.items():
+        records = []
+        for trial in trials:
+            if trial.budget.name != name or found(trial, store).get("status") != "ok":
+                continue
+            try:
+                backbone = of_trial(store.folder(trial.id), trial.space)
+                asked = Transfer(
+                    backbone=backbone, task=task, folder=store.root, seed=trial.repetition
+                )
+                records.append(shown(asked))
+            except BenchError as error:
+                whole = False
+                click.echo(f"{trial.id} is not transferred: {sentence(error)}", err=True)
+        if records:
+            show(records, task)
+    return whole
+
+
+def task_of(name: str, budget: Budget, how: How) -> Downstream[Any]:
+    """A task, with this process made ready to train for it.
+
+    Raises:
+        BenchError: if there is no such task, or its data are not there.
+    """
+    import torch
+
+    from bnas_bench.core.machine import keep_pages
+    from bnas_bench.runs.run import find_device
+    from bnas_bench.transfer.tasks import task
+
+    keep_pages()
+    torch.set_num_threads(how.threads)
+    return task(name, how.data, find_device(how.settled().device), budget)
+
+
+def shown(asked: Transfer) -> dict[str, Any]:
+    """The record of a transfer; how far it is is shown while it is made."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from bnas_bench.runs.transferring import transfer as carried
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        part = bar.add_task(asked.backbone.name, total=1.0)
+        tell = partial(_told, bar, part)
+        return carried(asked, say=partial(click.echo, err=True), tell=tell)
+
+
+def known(asked: Transfer) -> dict[str, Any] | None:
+    """The record of a transfer, if it was made."""
+    from bnas_bench.transfer.record import read
+
+    return read(asked.file)
 
 
 def _told(bar: Progress, part: TaskID, done: float) -> None:
@@ -132,11 +201,12 @@ def _backbone(
     return found, other if is_exported(folder) else folder.resolve().parent.parent
 
 
-def _print(records: Sequence[dict[str, Any]], titles: Mapping[str, str], caption: str) -> None:
+def show(records: Sequence[dict[str, Any]], task: Downstream[Any]) -> None:
+    """Print the table of some transfers to one task."""
     from bnas_bench.analysis.table import Column, Table, Value
     from bnas_bench.cli.output import print_table
 
-    first = records[0]
+    first, titles = records[0], task.titles
     rows = []
     for record in records:
         row = {
@@ -155,7 +225,7 @@ def _print(records: Sequence[dict[str, Any]], titles: Mapping[str, str], caption
         Table(
             name="transfer",
             title="",
-            caption=f"{first['task']}, images of {images}: measured on {caption}",
+            caption=f"{first['task']}, images of {images}: measured on {task.caption(first['test'])}",
             columns=[
                 Column(key="backbone", title="backbone", numeric=False),
                 Column(key="weights", title="weights", numeric=False),

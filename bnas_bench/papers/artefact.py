@@ -30,6 +30,9 @@ def title_of(paper: str) -> str:
     return PAPERS[paper].partition(" (")[0]
 
 
+TRANSFER = "transfer"
+"""The field of a record under which what its network was carried to stands here, by the task."""
+
 State = Literal["regenerated", "cost only", "quoted"]
 Form = Literal["sweep", "bars", "scatter", "curves", "distribution", "cells"]
 
@@ -45,7 +48,8 @@ class Column:
         better: which way is better, where one is.
         record: path of a record's field, as `test_accuracy` or `ops.dcp-nas`; a path ending in
             `@N` takes the N-th smallest key of a mapping of numbers (`finetuned_test_accuracy.@1`);
-            `log_mean.FIELD` is the mean of a field of the search's log.
+            `log_mean.FIELD` is the mean of a field of the search's log;
+            `transfer.TASK.KEY` is a value of the downstream task that the network was carried to.
             Empty where the column is a text, or derived.
         scale: what the record's value is divided by to be in `record_unit`.
         record_unit: where ours differs from the paper's: seconds for GPU days.
@@ -71,6 +75,12 @@ class Column:
     def is_number(self) -> bool:
         """Whether the column can be regenerated."""
         return bool(self.record or self.difference or self.fall or self.ratio)
+
+    @property
+    def task(self) -> str:
+        """The downstream task that it is a value of; empty where it is of none."""
+        parts = self.record.split(".")
+        return parts[1] if parts[0] == TRANSFER else ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,6 +185,7 @@ class Artefact:
         caption: as printed.
         dataset: what the printed numbers were measured on; empty where that is not said, or the rows
             have theirs.
+        pretrained: what backbones are trained on before they are carried to that; else empty.
         state: `regenerated` (its rows can be run), `cost only` (what can be counted is) or `quoted`.
         why: one sentence, unless it is regenerated.
         space: of its runs, unless a run names another.
@@ -186,6 +197,7 @@ class Artefact:
     place: str
     caption: str
     dataset: str = ""
+    pretrained: str = ""
     state: State
     why: str = ""
     space: str = "darts-binary"
@@ -201,6 +213,15 @@ class Artefact:
     def dataset_of(self, row: Row) -> str:
         """What the printed numbers of a row were measured on; empty where that is not said."""
         return row.dataset or self.dataset
+
+    def trained_on(self, row: Row) -> str:
+        """What the networks of a row are trained on: before a transfer, something else than it reports."""
+        return self.pretrained or self.dataset_of(row)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The downstream tasks that its networks are carried to, in the order of their columns."""
+        return tuple(dict.fromkeys(filter(None, (column.task for column in self.columns))))
 
     @property
     def datasets(self) -> str:

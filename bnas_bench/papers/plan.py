@@ -35,6 +35,13 @@ OWN: Mapping[str, str] = {
 }
 """The names here of the datasets in the papers."""
 
+EMBEDDED: Mapping[str, str] = {
+    "market1501": "identities",
+    "duke": "identities",
+    "cuhk03": "identities",
+}
+"""What stands in for a downstream task under the budgets of `SMALL`."""
+
 SUBSETS: Mapping[str, str] = {"ImageNet-100": "imagenet"}
 """Further ones: which tree holds them only the user knows, who must give it."""
 
@@ -97,6 +104,12 @@ class Plan:
         return found
 
     @property
+    def tasks(self) -> Mapping[str, str]:
+        """By a downstream task of the paper the one that networks are carried to here."""
+        is_small = parse_spec(self.budget).name in SMALL
+        return {task: EMBEDDED[task] if is_small else task for task in self.artefact.tasks}
+
+    @property
     def datasets(self) -> str:
         """What the rows run on: "cifar10 and imagenet"."""
         return " and ".join(dict.fromkeys(trial.dataset for trial in self.trials))
@@ -109,7 +122,7 @@ class Plan:
     def _departures(self) -> Iterator[str]:
         own, asked = BUDGETS[PAPER], resolve_budget(parse_spec(self.budget), BUDGETS)
         for row, runs in zip(self.artefact.rows, self.rows, strict=True):
-            printed = self.artefact.dataset_of(row)
+            printed = self.artefact.trained_on(row)
             for trial in (trials[0] for trials in runs.values()):
                 if not is_own(printed, trial.dataset):
                     yield f"{trial.dataset} for {printed or 'images that are not named'}"
@@ -117,6 +130,12 @@ class Plan:
                     yield "networks of another size"
                 if _search(trial, asked) != _search(trial, own):
                     yield "searches of another length, batch or split"
+        others: dict[str, list[str]] = {}
+        for column in self.artefact.columns:
+            if column.task and (here := self.tasks[column.task]) != column.task:
+                others.setdefault(here, []).append(column.title.partition(",")[0])
+        for here, tasks in others.items():
+            yield f"{here} for {' and '.join(dict.fromkeys(tasks))}"
         if (asked.epochs, asked.train_batch, asked.recipe) != (None, None, {}):
             yield "another final training"
 
@@ -207,8 +226,8 @@ def is_own(printed: str, dataset: str) -> bool:
 
 def _dataset(artefact: Artefact, row: Row, budget: str, asked: str) -> str:
     """What a row runs on: what was asked for, but not another row's images where no stand-ins run."""
-    printed = artefact.dataset_of(row)
-    others = {artefact.dataset_of(other) for other in artefact.rows} - {printed}
+    printed = artefact.trained_on(row)
+    others = {artefact.trained_on(other) for other in artefact.rows} - {printed}
     if asked and (budget in STAND_INS or not any(is_own(other, asked) for other in others)):
         return asked
     if printed in OWN:
@@ -233,7 +252,7 @@ def _trials(
     method = choose("method", run.method)
     space = choose("space", run.space or artefact.space)
     if asked.name == PAPER:
-        own = RECIPES.get((artefact.paper, artefact.dataset_of(row)), {})
+        own = RECIPES.get((artefact.paper, artefact.trained_on(row)), {})
         asked = replace(asked, options={**own, **asked.options})
     budget = _budget(run, space, asked, shape_of(dataset))
     return expand([method], [space], [dataset], [budget], seeds, root_seed)

@@ -160,7 +160,7 @@ def caption(plan: Plan, records: Iterable[Runs]) -> str:
     seeds = f"{plan.seeds} seed{'s' * (plan.seeds > 1)}"
     facts = [
         f"Paper: {artefact.place}, {artefact.datasets}",
-        f"Here: dataset {plan.datasets}, budget {plan.budget}, {seeds} a row"
+        f"Here: dataset {plan.datasets}, {_carried(plan)}budget {plan.budget}, {seeds} a row"
         + (f", measured on {' and '.join(machines)}" if machines else ", nothing measured yet"),
     ]
     if len(done) < len({record["id"] for record in every}):
@@ -172,12 +172,24 @@ def caption(plan: Plan, records: Iterable[Runs]) -> str:
     return "; ".join(facts) + "."
 
 
+def _carried(plan: Plan) -> str:
+    """What the networks are carried to, where they are."""
+    tasks = " and ".join(dict.fromkeys(plan.tasks.values()))
+    return f"carried to {tasks}, " if tasks else ""
+
+
 def _verdicts(plan: Plan, reader: Reader) -> Iterator[str]:
     """Which row is best in an accuracy that was measured, among those of the same images, or why none is."""
-    artefact = plan.artefact
+    artefact, shown = plan.artefact, set()
     for column in artefact.columns:
-        if not column.better or not column.record.startswith("test"):
+        if not column.better or not (column.task or column.record.startswith("test")):
             continue
+        title = column.title
+        if column.task:
+            title = f"{title.rpartition(', ')[2]} on {plan.tasks[column.task]}"
+            if title in shown:
+                continue
+            shown.add(title)
         found: dict[str, dict[tuple[str, ...], tuple[str, list[float]]]] = {}
         for row, runs in zip(artefact.rows, plan.rows, strict=True):
             trials = next(iter(runs.values()), []) if not column.run else runs.get(column.run, [])
@@ -188,7 +200,7 @@ def _verdicts(plan: Plan, reader: Reader) -> Iterator[str]:
                 names = f"{alike[ids][0]} (and {name})" if ids in alike else name
                 alike[ids] = names, list(reader.by_seed(row, column).values())
         for dataset, scores in found.items():
-            where = f"{column.title} on {dataset}" if len(found) > 1 else column.title
+            where = f"{title} on {dataset}" if len(found) > 1 else title
             yield _best(dict(scores.values()), plan.seeds, where, column.better)
 
 

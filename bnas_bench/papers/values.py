@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
+from typing import Any
 
 from bnas_bench.analysis.measures import field
 from bnas_bench.analysis.stats import NotEnough, summary
 from bnas_bench.analysis.table import Kind, Value, missing
-from bnas_bench.papers.artefact import Artefact, Column, Row, decimals
+from bnas_bench.papers.artefact import TRANSFER, Artefact, Column, Row, decimals
 from bnas_bench.papers.counted import counted
 from bnas_bench.papers.plan import is_own
 from bnas_bench.report.values import ends, told
@@ -55,6 +56,8 @@ class Reader:
             return Value(text="")
         by_seed = self.by_seed(row, column)
         records = self.records(row, column)
+        if column.task and (first := self._first_of(records, column)):
+            return missing(f"as {first}: one embedded task stands in for both")
         if not by_seed:
             return missing(_why(records, column))
         return self._mean(row, list(by_seed.values()), records, column)
@@ -115,7 +118,7 @@ class Reader:
         lower, upper = ends(found.interval)
         counts = kind(column) == "counted" and not column.difference
         notes = [
-            self._foreign(row, records),
+            self._foreign(row, records, column),
             "at the budget's scale" if counts else "",
             _why(records, column) if len(values) < len({r["seed"] for r in records}) else "",
         ]
@@ -130,9 +133,21 @@ class Reader:
             note="; ".join(filter(None, notes)),
         )
 
-    def _foreign(self, row: Row, records: Sequence[Record]) -> str:
+    def _first_of(self, records: Sequence[Record], column: Column) -> str:
+        """The title of an earlier column of which this one's task has the same values; empty if none."""
+        key = column.record.rpartition(".")[2]
+        for earlier in self.artefact.columns[: self.artefact.columns.index(column)]:
+            alike = earlier.task and earlier.record.rpartition(".")[2] == key
+            if alike and _tasks(records, earlier) == _tasks(records, column) != set():
+                return earlier.title
+        return ""
+
+    def _foreign(self, row: Row, records: Sequence[Record], column: Column) -> str:
         """The images of the runs, where they are not those of the paper's row."""
-        printed = self.artefact.dataset_of(row)
+        if column.task:
+            here = " and ".join(sorted(_tasks(records, column) - {column.task}))
+            return f"on {here}, not {column.title.partition(',')[0]}" if here else ""
+        printed = self.artefact.trained_on(row)
         found = dict.fromkeys(record["dataset"] for record in records if record.get("dataset"))
         others = [dataset for dataset in found if not is_own(printed, dataset)]
         here = " and ".join(others)
@@ -163,6 +178,17 @@ class Reader:
         return max(2, *printed)
 
 
+def carried(record: Record, task: str) -> Mapping[str, Any]:
+    """What a record says of the transfer to a task, or of what stands in for it; nothing if it was none."""
+    found: Mapping[str, Mapping[str, Any]] = record.get(TRANSFER, {})
+    return found.get(task, {})
+
+
+def _tasks(records: Sequence[Record], column: Column) -> set[str]:
+    """The downstream tasks that the networks were carried to in a column's place."""
+    return {found["task"] for record in records if (found := carried(record, column.task))}
+
+
 def _text(number: float, digits: int) -> str:
     if number and abs(number) < 10**-digits:
         return f"{number:.2g}"
@@ -187,6 +213,8 @@ def _why(records: Sequence[Record], column: Column) -> str:
         if record.get("status") != "ok":
             reason = record.get("reason")
             what = record.get("status", "has not run") + (f": {reason}" if reason else "")
+        elif column.task and "reason" in (found := carried(record, column.task)):
+            what = found["reason"]
         elif column.record and field(record, column.record) is None:
             own = record.get("packed_reason") if column.record.startswith("packed") else ""
             what = f"has no {column.record}" + (f": {own}" if own else "")

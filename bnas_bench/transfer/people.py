@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 
@@ -65,7 +66,7 @@ class People:
         """That are trained on."""
         return int(self.train.seen.identities.max()) + 1
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """Sixteen hexadecimal digits over all images, identities and cameras."""
         sha = sha256()

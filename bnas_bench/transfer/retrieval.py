@@ -57,15 +57,12 @@ def retrieval(distances_QG: np.ndarray, queries: Seen, gallery: Seen) -> Retriev
     """
     precisions, firsts = [], []
     for q in range(len(queries)):
-        identity, camera = queries.identities[q], queries.cameras[q]
-        same = gallery.identities == identity
-        counts = ~(same & (gallery.cameras == camera)) & (gallery.identities != JUNK)
+        counts, right = _judged(queries, gallery, q)
         order = np.argsort(distances_QG[q][counts], kind="stable")
-        places = np.flatnonzero(same[counts][order])
-        if identity == JUNK or not len(places):
-            continue
-        precisions.append(np.mean(np.arange(1, len(places) + 1) / (places + 1)))
-        firsts.append(places[0])
+        if right.any():
+            places = np.flatnonzero(right[order])
+            precisions.append(float(_precision(places)))
+            firsts.append(places[0])
     judged = len(precisions)
 
     def percent(values: np.ndarray) -> float:
@@ -79,12 +76,31 @@ def retrieval(distances_QG: np.ndarray, queries: Seen, gallery: Seen) -> Retriev
     )
 
 
+def _judged(queries: Seen, gallery: Seen, q: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which of the gallery a query ranks, shape (G,), and which of those are right; none is of junk."""
+    identity, camera = queries.identities[q], queries.cameras[q]
+    same = gallery.identities == identity
+    counts = ~(same & (gallery.cameras == camera)) & (gallery.identities != JUNK)
+    return counts, same[counts] & (identity != JUNK)
+
+
+def _precision(places: np.ndarray) -> np.ndarray:
+    """Average precision where the right images stand at these places, rising, the first being 0."""
+    return np.mean(np.arange(1, places.shape[-1] + 1) / (places + 1), -1)
+
+
 def by_chance(
     queries: Seen, gallery: Seen, rng: np.random.Generator, draws: int = 200
 ) -> tuple[float, float]:
     """Mean average precision of random rankings: its mean, and what 99 % of them stay below."""
-    values = [
-        retrieval(rng.random((len(queries), len(gallery))), queries, gallery).mean_ap
-        for _ in range(draws)
-    ]
-    return float(np.mean(values)), float(np.quantile(values, 0.99))
+    values = []
+    for q in range(len(queries)):
+        _, right = _judged(queries, gallery, q)
+        if right.any():
+            size = int(right.sum())
+            drawn = [rng.choice(len(right), size, replace=False) for _ in range(draws)]
+            values.append(_precision(np.sort(drawn)))
+    if not values:
+        return float("nan"), float("nan")
+    means = 100 * np.mean(values, 0)
+    return float(np.mean(means)), float(np.quantile(means, 0.99))

@@ -96,11 +96,11 @@ def at(record: Any, path: str) -> Any:
 
 
 def test_columns_are_fields_of_a_record(tmp_path: Path) -> None:
-    """All in the record of a real run, but for what NAS-BNN alone inherits, finetunes and logs."""
+    """All in the record of a real run, but for transfers and what NAS-BNN alone logs or inherits."""
     record = run_trial(toy_trial(), Store(tmp_path))
     for name in ids():
         for column in load(name).columns:
             if column.record and not column.record.startswith(
-                ("inherited", "finetuned", "log_mean")
+                ("inherited", "finetuned", "log_mean", "transfer")
             ):
                 assert isinstance(at(record, column.record), int | float), (name, column.key)

@@ -21,7 +21,7 @@ from bnas_bench.papers.artefact import FOLDER, Column, Row, ids, load, number
 from bnas_bench.papers.counted import architecture, counted
 from bnas_bench.plugins.making import method, space
 
-QUOTED = ("dcp-nas/table-12", "dcp-nas/table-13", "dcp-nas/table-14")
+SPANNED = ("dcp-nas/table-12", "dcp-nas/table-13", "dcp-nas/table-14")
 
 GARBLED: Mapping[str, str] = {
     "BNAS | 64 3 | 86.1 | 64 | - | $\\frac{1}{1}$": "BNAS_1 | 64.3 | 86.1 | 6.4 | - | 1/1",
@@ -257,7 +257,7 @@ def printed_rows(artefact: str) -> list[Row]:
 @pytest.mark.parametrize("artefact", RAW)
 def test_printed_numbers_are_those_of_the_text(artefact: str) -> None:
     """Row by row, in the columns' order; of tables 12 to 14 without W/A, whose cells span rows."""
-    spans = artefact in QUOTED
+    spans = artefact in SPANNED
     columns = [column.key for column in load(artefact).columns]
 
     def numbers(cells: Iterable[str]) -> list[str]:
@@ -271,7 +271,7 @@ def test_printed_numbers_are_those_of_the_text(artefact: str) -> None:
     assert all(raw)
 
 
-@pytest.mark.parametrize("artefact", sorted({*RAW} - {*QUOTED}))
+@pytest.mark.parametrize("artefact", sorted({*RAW} - {*SPANNED}))
 def test_rows_have_the_names_of_the_text(artefact: str) -> None:
     place = 1 if artefact in ("dcp-nas/table-1", "dcp-nas/table-4") else 0
     raw = [name_of(cells[place]) for cells in cells_of(artefact)]
@@ -289,7 +289,7 @@ def test_garbled_cells_are_in_the_text(garbled: str) -> None:
     assert sum(garbled in text for text in RAW.values()) == 1
 
 
-@pytest.mark.parametrize("artefact", QUOTED)
+@pytest.mark.parametrize("artefact", SPANNED)
 def test_cells_that_span_rows(artefact: str) -> None:
     """W/A and the method: what is printed, and in every row of a span what its name says."""
     wide = {"Real-valued": "32/32", "DoReFa-Net": "4/4", "FQN": "4/4"}

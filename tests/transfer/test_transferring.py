@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -175,6 +181,50 @@ def test_a_training_that_diverges_is_said(asked: Transfer, few: People) -> None:
 def test_the_command_refuses_a_folder_that_is_not_there(trial: Path, tmp_path: Path) -> None:
     line = fail("transfer", trial, "--task", "market1501", "--data-folder", tmp_path)
     assert "market1501 is not in" in line
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_goes_on_bit_for_bit(trial: Path, tmp_path: Path) -> None:
+    """By SIGKILL, after its first checkpoint; beside it one that was left alone."""
+
+    def command(name: str) -> tuple[list[str], Path]:
+        folder = tmp_path / name
+        shutil.copytree(trial, folder / "trials" / trial.name)
+        words = ["transfer", str(folder / "trials" / trial.name), "--budget", "quick[epochs=4]"]
+        return [
+            sys.executable,
+            "-c",
+            "from bnas_bench.cli import main; main()",
+            *words,
+        ], folder / "transfers"
+
+    (whole, alone), (killed, there) = command("whole"), command("killed")
+    environment = os.environ | {"BNAS_BENCH_CHECKPOINT_SHARE": "1e9"}
+    subprocess.run(whole, check=True, env=environment)
+    with subprocess.Popen(killed, env=environment) as process:
+        while not list(there.glob(".*.ckpt")):
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.kill()
+    assert not list(there.glob("*.json"))
+    subprocess.run(killed, check=True, env=environment)
+    first, second = (
+        json.loads(next(folder.glob("identities-*.json")).read_text()) for folder in (alone, there)
+    )
+    del first["sha256"], second["sha256"]
+    assert lasting(first) == lasting(second)
+    assert not list(there.glob(".*.ckpt"))
+
+
+@pytest.mark.slow
+def test_a_grid_is_carried_to_a_task(tmp_path: Path) -> None:
+    grid = (*RUN, "smoke", "--results", tmp_path, "--reports", tmp_path / "r", "--seeds", 1)
+    printed = succeed(*grid, "--transfer", "identities")
+    (file,) = (tmp_path / "local" / "transfers").glob("identities-random*.json")
+    found = json.loads(file.read_text())
+    assert f"{found['test']['mean_ap']:.1f}" in printed
+    assert found["recipe"]["epochs"] == 2
+    assert "unknown task 'identitys'" in fail(*grid, "--transfer", "identitys")
 
 
 def test_the_hardest_of_a_batch_by_hand() -> None:

@@ -1,0 +1,95 @@
+"""A paper's rows whose networks are carried to a downstream task, and what stands in for that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bnas_bench.core.errors import BadValue
+from bnas_bench.papers import carried
+from bnas_bench.papers.artefact import load
+from bnas_bench.papers.plan import Plan, plan
+from bnas_bench.papers.tables import table
+from bnas_bench.runs import backbones, transferring
+from bnas_bench.runs.store import Record, Store
+from bnas_bench.transfer.reidentification import Reidentification
+
+NAME = "dcp-nas/table-12"
+
+
+@pytest.fixture
+def planned() -> Plan:
+    return plan(load(NAME), "quick", seeds=1)
+
+
+def record(plan: Plan, **fields: Any) -> list[Record]:
+    known = {"status": "ok", "seed": 0, "reason": None, "cpu": "a CPU", "threads": 1}
+    return [{**known, "id": trial.id, "dataset": "digits", **fields} for trial in plan.trials]
+
+
+def test_what_networks_are_carried_to_depends_on_the_budget(planned: Plan) -> None:
+    assert {*planned.tasks.values()} == {"identities"}
+    assert [*planned.tasks] == ["market1501", "duke", "cuhk03"]
+    paper = plan(load(NAME), "paper", seeds=1)
+    assert all(task == here for task, here in paper.tasks.items())
+    assert {trial.dataset for trial in paper.trials} == {"imagenet"}
+    assert plan(load("dcp-nas/table-4"), "quick").tasks == {}
+
+
+def test_columns_are_values_of_their_tasks() -> None:
+    for column in load(NAME).columns:
+        if column.task:
+            assert column.record.rpartition(".")[2] in Reidentification.titles
+
+
+def test_each_task_is_made_once_and_each_network_carried_once(
+    planned: Plan, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    made, asked = [], []
+    monkeypatch.setattr(backbones, "of_trial", lambda folder, space: (folder, space))
+    monkeypatch.setattr(transferring, "Transfer", dict)
+
+    def carry(transfer: Mapping[str, Any]) -> Mapping[str, Any]:
+        asked.append(transfer)
+        if len(asked) == 2:
+            raise BadValue("it is too large")
+        return {"test": {"mean_ap": 12.0, "rank_1": 34.0}}
+
+    tasks = carried.tasks([planned], lambda name, budget: made.append((name, budget.name)))  # type: ignore[arg-type, return-value, func-returns-value]
+    # The networks of DCP-NAS-M and -L are wider, which their budgets' names say.
+    assert [name for name, _ in made] == ["identities"] * 3
+    assert len({budget for _, budget in made}) == 3
+    records = record(planned)
+    found = [
+        *carried.with_transfers([planned], planned.trials, records, Store(tmp_path), tasks, carry)  # type: ignore[arg-type]
+    ]
+    assert len(asked) == len(planned.trials)
+    values = {"task": "identities", "mean_ap": 12.0, "rank_1": 34.0}
+    assert found[0]["transfer"] == dict.fromkeys(planned.tasks, values)
+    assert found[1]["transfer"]["duke"] == {"task": "identities", "reason": "it is too large"}
+
+
+def test_one_task_that_stands_in_for_three_is_shown_once(planned: Plan) -> None:
+    values = {"task": "identities", "mean_ap": 12.0, "rank_1": 34.0}
+    records = {r["id"]: r for r in record(planned, transfer=dict.fromkeys(planned.tasks, values))}
+    lost = planned.trials[1].id
+    reason = {"task": "identities", "reason": "why"}
+    records[lost]["transfer"] = dict.fromkeys(planned.tasks, reason)
+    rows = [
+        {name: [records[trial.id] for trial in trials] for name, trials in row.items()}
+        for row in planned.rows
+    ]
+    made = table(planned, rows, ["a command"])
+    first, second = made.rows[0], made.rows[1]
+    assert (first["market_map_here"].text, first["market_r1_here"].text) == ("12.00", "34.00")
+    assert first["market_map_here"].note == "on identities, not Market-1501"
+    assert first["duke_map_here"].number is None
+    assert first["duke_map_here"].note.startswith("as Market-1501, mAP")
+    assert second["market_map_here"].note == "seed 0 why"
+    assert "carried to identities, budget quick" in made.caption
+    assert "identities for Market-1501 and DukeMTMC-reID and CUHK03" in made.caption
+    best = [note for note in made.notes if " in mAP on identities" in note]
+    assert len(best) == 1
