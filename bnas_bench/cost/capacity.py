@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from copy import deepcopy
 from math import prod
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch.utils._pytree import tree_leaves
 
 from bnas_bench.core.errors import BadValue
 from bnas_bench.core.machine import MODEST, amount, memory
+from bnas_bench.nn.network import Network
 
 Shape = tuple[int, int, int]
 
@@ -46,6 +48,29 @@ def check_fits(who: str, make: Callable[[], nn.Module], shape: Shape, *others: A
             f"{who} takes {amount(weights)} of weights{maps}, and this machine has {amount(room)}: "
             f"{REMEDY}"
         )
+
+
+def training_bytes(network: Network, shape: Shape, batch: int) -> int:
+    """Bytes that a step of training keeps of a batch until its backward pass: so much at the least.
+
+    What the network's features take; the network is not touched, and nothing is computed.
+    """
+    copied = deepcopy(network).to("meta").train()
+
+    def kept(images: int) -> int:
+        total = 0
+
+        def keep(tensor: Tensor) -> Tensor:
+            nonlocal total
+            total += tensor.nbytes
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            copied.features(torch.empty(images, *shape, device="meta"))
+        return total
+
+    each = kept(3) - kept(2)
+    return kept(2) + (batch - 2) * each
 
 
 def _largest_map(network: nn.Module, shape: Shape, *others: Any) -> int:

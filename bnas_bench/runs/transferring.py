@@ -24,7 +24,7 @@ from bnas_bench.runs.store import CHECKPOINT
 from bnas_bench.search.checkpoint import Checkpoint
 from bnas_bench.transfer import record as records
 from bnas_bench.transfer.downstream import Downstream
-from bnas_bench.transfer.training import fitting, train
+from bnas_bench.transfer.training import check_memory, fitting, train
 
 FOLDER = "transfers"
 
@@ -94,7 +94,9 @@ def transfer(
         return known
     task, config = asked.task, asked.config
     rng = generator(asked.seed, "transfer", task.name)
-    model = task.model(asked.backbone.make(task.shape, rng), rng)
+    backbone = asked.backbone.make(task.shape, rng)
+    model = task.model(backbone, rng)
+    check_memory(task, backbone)
     run_at(model, Precision(config["precisions"][-1]))
     cost = costs(task.ledger(model))
     asked.file.parent.mkdir(parents=True, exist_ok=True)

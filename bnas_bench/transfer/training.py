@@ -15,8 +15,10 @@ import torch
 from torch import nn
 
 from bnas_bench.core.errors import BadValue, Diverged
+from bnas_bench.core.machine import amount, memory
+from bnas_bench.cost.capacity import training_bytes
 from bnas_bench.nn.binary import Precision
-from bnas_bench.nn.network import run_at
+from bnas_bench.nn.network import Network, run_at
 from bnas_bench.search.checkpoint import Checkpoint
 from bnas_bench.search.learning import set_lr, sgd
 from bnas_bench.transfer.downstream import Downstream
@@ -124,8 +126,26 @@ def fitting(task: Downstream[Any]) -> Iterator[None]:
             "allocate memory" not in reason
         ):
             raise
-        size, images = task.recipe.batch_size, "x".join(map(str, task.shape))
-        raise BadValue(
-            f"{task.device} has no memory for {task.name} in batches of {size} images of {images}: give a "
-            f"smaller batch as --budget quick[train_batch={max(1, size // 2)}], or a narrower backbone"
-        ) from error
+        raise _too_large(task, "has no memory") from error
+
+
+def check_memory(task: Downstream[Any], backbone: Network) -> None:
+    """Raise unless a step of training fits into this machine, so far as what the backbone keeps tells.
+
+    A GPU says so itself; a process that takes more than the machine has is ended without a word.
+
+    Raises:
+        BadValue: as `fitting`.
+    """
+    if task.device.type == "cpu":
+        needed = training_bytes(backbone, task.shape, task.recipe.batch_size)
+        if needed > memory():
+            raise _too_large(task, f"has {amount(memory())} of memory, not the {amount(needed)}")
+
+
+def _too_large(task: Downstream[Any], what: str) -> BadValue:
+    size, images = task.recipe.batch_size, "x".join(map(str, task.shape))
+    return BadValue(
+        f"{task.device} {what} for {task.name} in batches of {size} images of {images}: give a smaller "
+        f"batch as --budget quick[train_batch={max(1, size // 2)}], or a narrower backbone"
+    )

@@ -19,12 +19,14 @@ import torch
 
 from bnas_bench.core.budget import Scale
 from bnas_bench.core.errors import BadValue, Damaged, Diverged, UnknownName
+from bnas_bench.cost.capacity import training_bytes
 from bnas_bench.data.images import TensorImages
 from bnas_bench.plugins import making
 from bnas_bench.runs import transferring
 from bnas_bench.runs.backbones import Backbone, of_architecture, of_trial
 from bnas_bench.runs.transferring import Transfer, transfer
 from bnas_bench.search.checkpoint import Checkpoint
+from bnas_bench.transfer import training
 from bnas_bench.transfer.identities import identities
 from bnas_bench.transfer.people import People, Views
 from bnas_bench.transfer.reidentification import Recipe, Reidentification, batch_hard, batches
@@ -170,6 +172,32 @@ def test_memory_that_ends_is_said(asked: Transfer, monkeypatch: pytest.MonkeyPat
         BadValue, match=r"no memory for identities in batches of 16 images of 1x16x16: give"
     ):
         transfer(replace(asked, seed=5))
+
+
+def test_what_is_larger_than_the_machine_is_said_before_it_is_tried(
+    asked: Transfer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "memory", lambda: 2**16)
+    with pytest.raises(
+        BadValue, match=r"cpu has 64\.0 KiB of memory, not the .* MiB for identities in"
+    ):
+        transfer(replace(asked, seed=6))
+
+
+def test_the_memory_of_a_step_is_about_what_torch_keeps(trial: Path) -> None:
+    """Each tensor once where it is kept twice; and of a batch four times as large not quite as much."""
+    network = of_trial(trial).make((1, 16, 16), np.random.default_rng(0)).train()
+    kept: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        network.features(torch.randn(16, 1, 16, 16))
+    found = training_bytes(network, (1, 16, 16), 16)
+    assert 0.9 < found / sum(kept.values()) < 1.3
+    assert 3.5 < training_bytes(network, (1, 16, 16), 64) / found <= 4
 
 
 def test_a_training_that_diverges_is_said(asked: Transfer, few: People) -> None:

@@ -10,8 +10,8 @@ from torch.autograd import Function
 
 Estimator = Literal["clip", "polynomial"]
 
-ONE = torch.ones(())
-"""A number, which takes the type of what it meets."""
+ONE = torch.ones((), device="cpu")
+"""A number, which takes the type of what it meets; on the CPU also where another device is the default."""
 
 
 def sign(x: Tensor) -> Tensor:
