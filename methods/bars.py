@@ -82,12 +82,14 @@ class BARS(Bilevel):
         gumbel: whether Eq. (5) samples; if not, the mix is the softmax of alpha.
         tau, last_tau: the temperature of Eq. (5), at the start and at the end.
         warmup: part of the search in which only the weights learn; 0 is none.
-        entropy: whether Eq. (6) takes part; `lam` and `last_lam` are lambda at the start and the end.
+        entropy: whether Eq. (6) takes part.
+        lam, last_lam: lambda of Eq. (6), at the start and at the end.
         capacity: whether Eq. (7) takes part.
         target: F of Eq. (7) as a part of the OPs of the space's largest network.
         gamma, mu: the exponents of Eq. (7) below F and from F on.
-        sample: whether K = `samples` candidates are drawn when deriving (section 4.3); if not, the
-            strongest option of every decision is taken.
+        sample: whether candidates are drawn when deriving (section 4.3); if not, the strongest option of
+            every decision is taken.
+        samples: K, how many candidates are drawn.
         epochs: where the budget sets no limit; this and the optimisers are those of `Bilevel`.
     """
 

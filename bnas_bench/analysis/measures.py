@@ -43,22 +43,20 @@ MEASURES: Mapping[str, Measure] = {
         most=100,
     ),
     "parameters": Measure("parameters", "parameters", "counted", ",.0f", short="params"),
-    "ops": Measure(
-        "OPs nas-bnn (M)", "ops.nas-bnn", "counted", ",.3f", 1e6, short="OPs M (nas-bnn)"
-    ),
+    "ops": Measure("OPs nas-bnn (M)", "ops.nas-bnn", "counted", ",.3f", 1e6, short="OPs M"),
     "ops_honest": Measure("OPs honest (M)", "ops.honest", "counted", ",.3f", 1e6),
     "memory_bits": Measure(
         "memory (KiB)", "memory_bits", "counted", ",.1f", 8 * 1024, short="memory KiB"
     ),
     "packed_latency_ms": Measure(
         *("packed latency (ms)", "packed_latency_ms", "measured", ",.2f"),
-        short="latency ms (packed, 1 thread)",
+        short="latency ms",
     ),
     "latency_ms": Measure(
         *("simulated latency (ms)", "latency_ms", "simulated", ",.2f"),
-        short="latency ms (simulated)",
+        short="simulated ms",
     ),
-    "passes": Measure("search passes", "passes", "measured", ",.0f", short="search passes"),
+    "passes": Measure("search passes", "passes", "measured", ",.0f", short="passes"),
     "search_seconds": Measure("search (s)", "search_seconds", "measured", ",.1f", short="search s"),
     "train_seconds": Measure("training (s)", "train_seconds", "measured", ",.1f", short="train s"),
     "search_step_mib": Measure("search step (MiB)", "search_step_mib", "measured", ",.1f"),

@@ -38,6 +38,18 @@ COLUMNS: Mapping[str, Measure] = {name: MEASURES[name] for name in SHOWN}
 """What the table shows: the mean over the seeds, if all of them have it. What matters most comes first:
 where a terminal is narrow the last ones are left out."""
 
+JUDGED = ("table", "by the table's definition")
+"""What `evaluated` is of trials that a table judges."""
+
+ALWAYS = ("test_accuracy", "ops")
+"""Columns that the table has even if no trial has finished."""
+
+LEGEND = {
+    "ops": "OPs as nas-bnn counts them",
+    "packed_latency_ms": "latency of the network as bits, 1 thread",
+}
+"""What the titles of columns are too short to say."""
+
 SAME = ("harness_source", "dataset_fingerprint", "threads", "batch_norm")
 """Fields in which the seeds of a row must agree to be seeds of one thing."""
 
@@ -52,7 +64,7 @@ TIMED = ("cpu", "device_name", "threads", "latency_machine", "packed_isa", "pack
 
 FIELDS = frozenset(
     {
-        *("id", "status", "reason", "dataset", "budget", "seed", "test_accuracies"),
+        *("id", "status", "reason", "dataset", "budget", "seed", "test_accuracies", "evaluated"),
         *(f"{kind}{part}" for kind in ("method", "space") for part in ("", "_options", "_source")),
         *(column.field.partition(".")[0] for column in COLUMNS.values()),
         *SAME,
@@ -136,8 +148,14 @@ def as_json(frame: DataFrame) -> list[dict[str, Any]]:
 
 
 def table(frame: DataFrame) -> Table:
-    """Lay out the rows; what is the same for all of them goes into the caption."""
+    """Lay out the rows; what is the same for all of them goes into the caption.
+
+    A measure that no trial has is left out.
+    """
     summary, notes, crowded = summarise(frame), _notes(frame), _crowded(frame)
+    columns = {
+        name: of for name, of in COLUMNS.items() if name in ALWAYS or _is_known(frame, of.field)
+    }
     keys = summary.index.to_frame()
     shown = [name for name in ROW if name == "method" or keys[name].nunique() > 1]
     facts = [f"{name} {keys[name].iloc[0]}" for name in ROW if name not in shown and len(keys)]
@@ -145,11 +163,13 @@ def table(frame: DataFrame) -> Table:
     return Table(
         name="table",
         title="",
-        caption="; ".join([*facts, *_circumstances(frame)]),
+        caption="; ".join(
+            [*filter(None, map(LEGEND.get, columns)), *facts, *_circumstances(frame)]
+        ),
         columns=[
             *(Column(key=name, title=name, numeric=False) for name in shown),
             Column(key="n", title="n"),
-            *(replace(of.column(name), title=of.short) for name, of in COLUMNS.items()),
+            *(replace(of.column(name), title=of.short) for name, of in columns.items()),
         ],
         rows=[
             {
@@ -164,6 +184,14 @@ def table(frame: DataFrame) -> Table:
             for note in notes[key]
         ],
     )
+
+
+def _is_known(frame: DataFrame, field: str) -> bool:
+    """Whether a trial has the measure; one that a table judges is not trained, in no time."""
+    done = frame[frame["status"] == "ok"].reindex(columns=[field, "evaluated"])
+    if field == "train_seconds":
+        done = done[~done["evaluated"].isin(JUDGED)]
+    return bool(done[field].notna().any())
 
 
 def labelled(record: Record, kind: str, defaults: Defaults) -> str:
@@ -291,6 +319,10 @@ def _circumstances(frame: DataFrame) -> list[str]:
     places = done.drop_duplicates().astype(object)
     machines = dict.fromkeys(map(machine, places.where(places.notna(), None).to_dict("records")))
     facts = [f"measured on {' and '.join(machines)}"] if machines else []
+    ended = known[known["status"] == "ok"].reindex(columns=["evaluated"])["evaluated"]
+    if n := int(ended.isin(JUDGED).sum()):
+        which = "accuracies" if n == len(ended) else f"accuracies of {n} of {len(ended)} trials"
+        facts.append(f"{which} judged by a table of ground truth, not by a training of their own")
     settings = known[["dataset", "budget"]].drop_duplicates().itertuples(index=False, name=None)
     why = dict.fromkeys(unlike_a_paper(*setting) for setting in settings)
     return [*facts, *filter(None, why)]

@@ -24,6 +24,11 @@ WIDE = 250
 NARROW = 12
 """Signs that a text is folded to before a column is left out; a number is never folded."""
 
+WORD = 28
+"""Signs of the longest word that no text is folded within, where that leaves room for `FEWEST` columns."""
+
+FEWEST = 4
+
 GAP, EDGES = 3, 2
 """Signs between two columns, and at the two ends of a line."""
 
@@ -52,7 +57,10 @@ def print_table(table: Table, look: Look | None = None) -> None:
     console = stdout()
     texts = {column.key: _texts(table, column) for column in table.columns}
     is_bounded = sys.stdout.isatty() and not (look.wide or look.columns)
-    shown, widths = _fitted(table.columns, texts, console.width if is_bounded else None)
+    most = console.width if is_bounded else None
+    shown, widths = _fitted(table.columns, texts, most, WORD)
+    if len(shown) < min(FEWEST, len(table.columns)):
+        shown, widths = _fitted(table.columns, texts, most, NARROW)
     grid = Grid(box=SIMPLE_HEAD, pad_edge=False)
     for column, width in zip(shown, widths, strict=True):
         grid.add_column(
@@ -91,19 +99,22 @@ def _texts(table: Table, column: Column) -> list[str]:
 
 
 def _fitted(
-    columns: Sequence[Column], texts: dict[str, list[str]], most: int | None
+    columns: Sequence[Column], texts: dict[str, list[str]], most: int | None, word: int
 ) -> tuple[Sequence[Column], list[int]]:
     """The columns that have room on a line, the first ones, and how wide each is to be.
 
     Args:
         most: signs of a line; None is without end.
+        word: signs of the longest word that no text is folded within.
     """
     least, whole = [], []
     for column in columns:
         title = spelt(column.title, sys.stdout.encoding)
         longest = max(map(cell_len, texts[column.key]), default=0)
-        word = max(map(cell_len, title.split()), default=0)
-        least.append(max(longest, word) if column.numeric else max(min(longest, NARROW), word))
+        heading = max(map(cell_len, title.split()), default=0)
+        words = (cell_len(part) for text in texts[column.key] for part in text.split())
+        folded = max(NARROW, min(max(words, default=0), word))
+        least.append(max(longest if column.numeric else min(longest, folded), heading))
         whole.append(max(longest, cell_len(title)))
     if most is None:
         return columns, whole

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from bnas_bench.cli.completion import PAPER
+from bnas_bench.cli.lists import definitions, flowed
 from bnas_bench.cli.looks import Look, looks
 from bnas_bench.cli.running import (
     FOLDER,
@@ -47,12 +48,14 @@ def papers(artefact: str | None, as_markdown: bool, look: Look) -> None:
         for paper, citation in PAPERS.items():
             if artefact not in (None, paper):
                 continue
-            click.secho(citation, bold=True)
-            for name in ids():
-                if name.startswith(f"{paper}/"):
-                    item = load(name)
-                    click.echo(f"  {name:24} {item.state:12} {item.title} ({listing.behind(item)})")
-        click.echo("bnas-bench reproduce ID runs one; bnas-bench papers ID shows what is printed")
+            click.secho(flowed(citation), bold=True)
+            items = [(name, load(name)) for name in ids() if name.startswith(f"{paper}/")]
+            definitions(
+                (name, f"{item.title}. Rows: {listing.behind(item)}") for name, item in items
+            )
+        click.echo(
+            flowed("bnas-bench reproduce ID runs one; bnas-bench papers ID shows what is printed")
+        )
         return
     from bnas_bench.papers.tables import quoted
     from bnas_bench.report.write import markdown

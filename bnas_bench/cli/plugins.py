@@ -2,65 +2,82 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
 from bnas_bench.cli.completion import BUDGET, METHOD, SPACE
+from bnas_bench.cli.lists import definitions, flowed
 from bnas_bench.core.errors import UnknownName
 from bnas_bench.data.names import DATASETS
+from bnas_bench.plugins.meanings import meanings
 from bnas_bench.plugins.registry import Kind, discover, find, kinds_of
 from bnas_bench.plugins.spec import budget_fields, pairs
+
+KINDS: Mapping[Kind, str] = {"method": "methods", "space": "spaces"}
+"""Of what can be named, and its plural."""
 
 
 @click.command("list")
 @click.pass_context
 def list_all(ctx: click.Context) -> None:
-    """List methods, spaces, datasets and budgets."""
-    for command in (methods, spaces, datasets, budgets):
-        click.secho(command.name, bold=True)
-        ctx.invoke(command)
+    """Name all methods, spaces, datasets and budgets; `methods`, `spaces` and `budgets` say more of each."""
+    for kind, title in KINDS.items():
+        click.secho(title, bold=True)
+        definitions((plugin.name, plugin.summary) for plugin in discover(kind).values())
         click.echo()
+    click.secho("datasets", bold=True)
+    ctx.invoke(datasets)
+    click.echo()
+    click.secho("budgets", bold=True)
+    ctx.invoke(budgets)
 
 
 @click.command()
 @click.argument("name", required=False, shell_complete=METHOD)
 def methods(name: str | None = None) -> None:
-    """List the methods, or describe one in full."""
+    """List the methods with their options, or describe one in full, and what its options mean."""
     _plugins("method", name)
 
 
 @click.command()
 @click.argument("name", required=False, shell_complete=SPACE)
 def spaces(name: str | None = None) -> None:
-    """List the spaces, or describe one in full."""
+    """List the spaces with their options, or describe one in full, and what its options mean."""
     _plugins("space", name)
 
 
 @click.command()
 def datasets() -> None:
     """List the datasets."""
-    _definitions(DATASETS.items())
+    definitions(DATASETS.items())
 
 
 @click.command()
 @click.argument("name", required=False, shell_complete=BUDGET)
 def budgets(name: str | None = None) -> None:
-    """List the budgets and their fields, or those of one.
+    """List the budgets and what they fix, or one and all that it could fix.
 
-    Some can be replaced, as in quick[passes=20000,final.cells=5].
+    Fields are replaced in brackets, as in quick[passes=20000,final.cells=5].
     """
     from bnas_bench.core.budgets import BUDGETS
 
     if name is not None and name not in BUDGETS:
         raise UnknownName("budget", name, BUDGETS)
-    _definitions(
-        (known, _options(budget_fields(budget)))
-        for known, budget in BUDGETS.items()
+    fields = {known: budget_fields(budget) for known, budget in BUDGETS.items()}
+    definitions(
+        (known, _options({key: value for key, value in fixed.items() if value is not None}))
+        for known, fixed in fields.items()
         if name in (None, known)
     )
+    if name is None:
+        left = "What a budget does not fix is as the method's paper, the space or the images say."
+    else:
+        free = [key for key, value in fields[name].items() if value is None]
+        left = f"As the method's paper, the space or the images say: {', '.join(free)}."
+    click.echo(flowed(left))
 
 
 @click.command()
@@ -108,22 +125,22 @@ def new_method(name: str, folder: Path | None) -> None:
 
 def _plugins(kind: Kind, name: str | None) -> None:
     if name is None:
-        _definitions(
+        definitions(
             (p.name, f"{p.summary}\n\n{_options(p.defaults)}") for p in discover(kind).values()
         )
         return
     plugin = find(kind, name)
-    click.echo(f"{plugin.doc}\n")
-    click.echo(f"Options: {_options(plugin.defaults) or 'none'}")
+    click.echo(f"{flowed(plugin.doc)}\n")
+    if plugin.defaults:
+        known = meanings(plugin)
+        click.echo("Options")
+        definitions(
+            (_options({name: default}), known.get(name, ""))
+            for name, default in plugin.defaults.items()
+        )
+        click.echo()
     click.echo(f"File: {plugin.file}")
 
 
 def _options(defaults: Mapping[str, Any]) -> str:
     return ", ".join(pairs(defaults))
-
-
-def _definitions(rows: Iterable[tuple[str, str]]) -> None:
-    formatter = click.HelpFormatter(max_width=100)
-    formatter.indent()
-    formatter.write_dl(list(rows))
-    click.echo(formatter.getvalue(), nl=False)

@@ -12,6 +12,7 @@ import click
 
 from bnas_bench.cli.completion import NAME
 from bnas_bench.cli.durations import about, result
+from bnas_bench.cli.lists import WIDE, width
 from bnas_bench.cli.running import RESULTS
 from bnas_bench.core.errors import BadValue, UnknownName
 from bnas_bench.runs import folders, seen, slurm
@@ -36,9 +37,10 @@ def status(name: str, results: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([_plain(one) for one in found], indent=2))
         return
+    most = width(WIDE)
     for one in found:
         word = click.style(f"{one.word:7}", COLOURS.get(one.word))
-        click.echo(f"{word}  {one.id}  {told(one)}".rstrip())
+        click.echo(f"{word}  {one.id}  {_fitting(told(one), most - len(one.id) - 11)}".rstrip())
     counts = Counter(one.word for one in found)
     click.echo(", ".join(f"{counts[word]} {word}" for word in ORDER if counts[word]))
 
@@ -57,11 +59,18 @@ def _begun(one: Seen) -> str:
     return f", {one.phase} {one.done:.0%}" if one.phase else ""
 
 
-def told(one: Seen) -> str:
-    """What a trial came to or is at, and since when, in a line."""
+def _fitting(facts: Sequence[str], most: int) -> str:
+    """As many facts as there is room for, and the first wherever it ends."""
+    while len(facts) > 1 and len(", ".join(facts)) > most:
+        facts = facts[:-1]
+    return ", ".join(facts)
+
+
+def told(one: Seen) -> list[str]:
+    """What a trial came to or is at, and since when."""
     facts = []
     if one.word == "ok" and one.record:
-        facts.append(result(one.record))
+        facts += result(one.record).split(", ")
     elif one.reason:
         facts.append(one.reason)
     elif one.phase:
@@ -69,7 +78,7 @@ def told(one: Seen) -> str:
     if one.age is not None:
         since = about(one.age).removeprefix("about ")
         facts.append(f"for {since}" if one.word in ("running", "waiting") else f"{since} ago")
-    return ", ".join(facts)
+    return facts
 
 
 def _plain(one: Seen) -> dict[str, object]:

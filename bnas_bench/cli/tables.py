@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bnas_bench.cli.lists import definitions
 from bnas_bench.cli.running import FOLDER, RESULTS, Number
 from bnas_bench.core.budget import PRECISIONS
 from bnas_bench.core.errors import BadValue, UnknownName
@@ -126,8 +127,7 @@ def truth(
     from bnas_bench import api
 
     found = api.table(name)
-    for key, value in found.datasheet.items():
-        click.echo(f"{key + ':':15}{_said(value)}")
+    definitions((key.replace("_", " "), _said(value)) for key, value in found.datasheet.items())
     if found.precisions:
         click.echo("")
         _print_reliability(found)
@@ -195,9 +195,11 @@ def _retrain(found: GroundTruth, count: int, seed: int, data: Path) -> None:
 def _said(value: object) -> str:
     """A value of a datasheet on one line."""
     if isinstance(value, dict):
-        return ", ".join(f"{key} {part}" for key, part in value.items())
+        return ", ".join(f"{key} {_said(part)}" for key, part in value.items())
     if isinstance(value, list):
         return "; ".join(map(_said, value))
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 

@@ -100,6 +100,14 @@ class Source:
         options = self._options(class_name, base) or {}
         return {name: form for name, option in options.items() if (form := option.form())}
 
+    def docs(self, class_name: str, base: str) -> list[str]:
+        """The docstrings of a class and of those that it derives from, up to `base`, the nearest first."""
+        if class_name == base or (found := self._class(class_name)) is None:
+            return []
+        source, node = found
+        above = [doc for parent in source._parents(node) for doc in source.docs(parent, base)]
+        return [ast.get_docstring(node) or "", *above]
+
     def _options(self, class_name: str, base: str) -> dict[str, _Option] | None:
         """Of a class's constructor, wherever that is written; `base` itself has none."""
         if class_name == base:

@@ -16,7 +16,7 @@ from bnas_bench.analysis.timings import apart
 from bnas_bench.report.contrasts import RANDOM, Told, told_from_random
 from bnas_bench.report.ingredients import told_from_defaults
 from bnas_bench.report.tables import warnings
-from bnas_bench.report.values import befell, p_text
+from bnas_bench.report.values import befell
 from bnas_bench.report.verdict import contenders, listed, power, standing_of
 
 LEVEL = 0.05
@@ -77,6 +77,12 @@ def _headline(told: Told | None, compared: Sequence[Row]) -> str:
             return (
                 f"No search is compared with random sampling, which ran here as {listed(others)}."
             )
+        if len(compared) == 1 and (values := compared[0].accuracies()):
+            seeds = f"{len(values)} seed{'s' * (len(values) > 1)}"
+            return (
+                f"{compared[0].method}: {fmean(values):.2f} % over {seeds}, with nothing to compare "
+                "it with."
+            )
         return "Random sampling has no run here: whether a search beats it is not known."
     tested = [m for m, contrast in told.found.items() if not isinstance(contrast, NotEnough)]
     if not tested:
@@ -119,12 +125,11 @@ def _best(found: Standing | NotEnough) -> Iterator[str]:
     if found.winner:
         yield f"Shown to be best: {found.winner}."
     elif found.excluded:
-        yield f"{len(found.kept)} methods may be the best: {listed(found.kept)}."
+        rest = len(found.excluded)
+        others = f"the other {rest} are" if rest > 1 else "the other one is"
+        yield f"{len(found.kept)} methods may be the best: {listed(found.kept)}; {others} shown not to be."
     else:
         yield f"Nor are the methods told apart from each other: any of the {len(found.kept)} may be the best."
-    if found.excluded and not found.winner:
-        worse = [f"{name} (p = {p_text(p)})" for name, p in found.excluded.items()]
-        yield f"Shown not to be the best: {listed(worse)}."
 
 
 def _costs(compared: Sequence[Row]) -> Iterator[str]:
@@ -182,7 +187,15 @@ def _worthless(varied: Told | None) -> Iterator[str]:
 
 
 def _undecided(rows: Sequence[Row], found: Standing | NotEnough) -> Iterator[str]:
-    if isinstance(found, NotEnough):
+    compared = contenders(rows)
+    names = [row.method.partition(" (")[0] for row in compared if row.runs]
+    if names and RANDOM not in names:
+        yield (
+            "Whether a search beats random sampling: run that beside it, with --method "
+            f"{RANDOM},{names[0]}."
+        )
+    is_alone = len(compared) == 1 and compared[0].complete
+    if isinstance(found, NotEnough) and not is_alone:
         yield f"No best method is named: {found.reason}."
     if refused := [row for row in rows if row.refused]:
         words = [f"{row.method} ({befell(row.missing)})" for row in refused]

@@ -189,8 +189,15 @@ class Sheet:
     short: Set[str] = frozenset()
 
     def further(self, column: Column) -> bool:
-        """Whether the column is shown on demand alone."""
-        return bool(self.short) and column.key not in self.short
+        """Whether the column is shown on demand alone: of few interest, or without any value."""
+        return bool(self.short) and (column.key not in self.short or column.key not in self.filled)
+
+    @cached_property
+    def filled(self) -> Set[str]:
+        """The keys of the columns that have a value in some row."""
+        return {
+            key for row in self.table.rows for key, value in row.items() if value.kind != "missing"
+        }
 
     @cached_property
     def kinds(self) -> dict[str, str]:

@@ -17,7 +17,7 @@ from bnas_bench.core.architecture import Architecture
 from bnas_bench.core.errors import BenchError
 from bnas_bench.core.files import Unwritable
 from bnas_bench.plugins import recorded
-from bnas_bench.report import figures, plots
+from bnas_bench.report import far, figures, plots
 from bnas_bench.report.datasets import Family, difference_in_words
 from bnas_bench.report.figures import Point
 from bnas_bench.report.model import Picture
@@ -33,7 +33,11 @@ FAMILIES = 2
 """Spaces and budgets that have figures over their datasets, likewise."""
 
 PROFILED = 5
-"""Runs of a method from which on a profile of them says something."""
+"""Runs of a method on a dataset from which on a profile of them says something."""
+
+BEYOND = ("lies beyond the axis", "lie beyond the axis")
+AT_THE_EDGE = ("stands at the axis' end, hollow", "stand at the axis' end, hollow")
+"""What becomes of a run, and of several, far below the others: in files, and in a page."""
 
 
 @dataclass(frozen=True)
@@ -107,18 +111,20 @@ class Pictures:
     def accuracy(self, setting: Setting, rows: Sequence[Row]) -> Picture:
         runs = {row.method: list(row.by_seed("test_accuracy").values()) for row in rows}
         titles = Titles(title=str(setting), x="test accuracy (%)")
-        make = partial(figures.bars, runs, titles, within=(0, 100), known=self.looks)
+        within = (far.edge(rows) or 0, 100)
+        make = partial(figures.bars, runs, titles, within=within, known=self.looks)
         return self.picture(
             make,
             f"accuracy-{self.slugs[setting]}",
             f"Test accuracy on {setting}",
             f"{circumstances(setting, rows)}. Dots are seeds, marks their means with the 95 % t interval, "
-            "from three seeds on; the axis ends at 0 and 100 %, where an interval may not.",
+            f"from three seeds on; the axis ends at {within[0]:g} and 100 %, where an interval may not."
+            f"{far.said(rows, BEYOND)}",
             rows,
             alt=plots.accuracy_seen(rows),
             plot="accuracy",
             plotted="Means with their 95 % t interval, from three seeds on, cut off at 0 and 100 %; below "
-            "them the seeds.",
+            f"them the seeds.{far.said(rows, AT_THE_EDGE)}",
         )
 
     def cost(self, setting: Setting, rows: Sequence[Row]) -> Picture:
@@ -131,18 +137,20 @@ class Pictures:
             for row in rows
         }
         titles = Titles(title=str(setting), x="OPs nas-bnn (M)", y="test accuracy (%)")
-        make = partial(figures.points, points, titles, front=True, known=self.looks)
+        begin = far.edge(rows)
+        within = None if begin is None else (begin, 100)
+        make = partial(figures.points, points, titles, front=True, within=within, known=self.looks)
         return self.picture(
             make,
             f"ops-{self.slugs[setting]}",
             f"Test accuracy and OPs on {setting}",
             f"{circumstances(setting, rows)}. One mark per run; OPs are counted, the line is the front of "
-            "all runs.",
+            f"all runs.{far.said(rows, BEYOND)}",
             rows,
             alt=plots.cost_seen(rows),
             plot="cost",
             plotted="Every run, and the means; the line is the front of the runs: none of at most their cost "
-            "is more accurate.",
+            f"is more accurate.{far.said(rows, AT_THE_EDGE)}",
         )
 
     def anytime(self, setting: Setting, rows: Sequence[Row]) -> Iterator[Picture]:
@@ -261,8 +269,8 @@ class Pictures:
 
     def profile(self, family: Family) -> Iterator[Picture]:
         rows = [row for by_dataset in family.complete.values() for row in by_dataset.values()]
-        if max((len(row.runs) for row in rows), default=0) < PROFILED:
-            return
+        if len(family.datasets) < 2 or max((len(row.runs) for row in rows), default=0) < PROFILED:
+            return  # of one dataset the figure of accuracies says it
         titles = Titles(title=str(family), x="test accuracy (%)", y="part of the runs above it")
 
         def make() -> Figure:

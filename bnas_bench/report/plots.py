@@ -20,6 +20,7 @@ from bnas_bench.analysis.frame import Row, Run
 from bnas_bench.analysis.measures import MEASURES, TIMES
 from bnas_bench.analysis.stats import Band, Curve, Interval, NotEnough, anytime, summary
 from bnas_bench.analysis.timings import apart
+from bnas_bench.report import far
 from bnas_bench.report.model import RunView
 from bnas_bench.report.precisions import BothPrecisions
 from bnas_bench.report.style import MARKERS, Look
@@ -73,6 +74,7 @@ def plots(
     shown = [views[run.id] for row in rows for run in row.runs]
     return {
         "costs": [_title(key, rows) for key in COSTS],
+        "begin": far.edge(rows),
         "methods": [
             {
                 "name": row.method,

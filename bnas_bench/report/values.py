@@ -32,7 +32,7 @@ def mean(row: Row, name: str, measure: Measure) -> Value:
     if not row.runs:
         return missing("no seed has finished")
     if lacking := [run for run in row.runs if run.values[name] is None]:
-        return missing(_lacking(lacking, name))
+        return missing(_lacking(lacking, row.runs, name))
     values = [value / measure.unit for value in row.by_seed(name).values()]
     accuracy = name == "test_accuracy"
     most = measure.most
@@ -169,8 +169,12 @@ def seed_text(seed: Seed) -> str:
     return f"{repetition} (root {root})" if root else str(repetition)
 
 
-def _lacking(runs: Sequence[Run], name: str) -> str:
+def _lacking(runs: Sequence[Run], all_runs: Sequence[Run], name: str) -> str:
     """Why there is no mean of all seeds."""
-    words = f"not in the record of seed {', '.join(seed_text(run.seed) for run in runs)}"
+    words = (
+        "in no record"
+        if len(runs) == len(all_runs) > 1
+        else f"not in the record of seed {', '.join(seed_text(run.seed) for run in runs)}"
+    )
     reasons = dict.fromkeys(run.packed_reason for run in runs if run.packed_reason)
     return f"{words}: {'; '.join(reasons)}" if name == "packed_latency_ms" and reasons else words

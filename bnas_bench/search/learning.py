@@ -149,6 +149,7 @@ class BySGD:
 
     Args:
         lr: at the start; a cosine anneals it to zero.
+        momentum, weight_decay: of SGD.
         clip: maximal norm of the gradient; None is none.
     """
 

@@ -147,8 +147,8 @@ def test_the_laid_out_table() -> None:
     records = [done(90.0), done(92.0, seed=1), done(95.5, "dcpnas"), failed("dcpnas", 1)]
     laid_out = table(to_frame(records))
     assert titles(laid_out) == [
-        *("method", "n", "test accuracy %", "OPs M (nas-bnn)", "latency ms (packed, 1 thread)"),
-        *("search s", "train s", "latency ms (simulated)", "params", "memory KiB", "search passes"),
+        *("method", "n", "test accuracy %", "OPs M", "latency ms", "search s", "train s"),
+        *("simulated ms", "params", "memory KiB", "passes"),
     ]
     assert texts(laid_out) == [
         [
@@ -162,6 +162,7 @@ def test_the_laid_out_table() -> None:
     ]
     assert laid_out.notes == ["dcpnas, seed 1 failed: Diverged: the loss is nan"]
     assert laid_out.caption == (
+        "OPs as nas-bnn counts them; latency of the network as bits, 1 thread; "
         "space darts-binary; dataset digits; budget quick; measured on Some CPU (CPU threads: 2); "
         "a budget other than paper reproduces no paper's numbers"
     )
@@ -189,8 +190,29 @@ def test_what_differs_between_rows_is_a_column() -> None:
     ]
     assert texts(laid_out)[2][4:] == ["-"] * 9
     assert laid_out.caption.startswith(
-        "space darts-binary; measured on Some CPU (CPU threads: 2); a budget"
+        "OPs as nas-bnn counts them; latency of the network as bits, 1 thread; space darts-binary; "
+        "measured on Some CPU (CPU threads: 2); a budget"
     )
+
+
+def test_what_no_trial_has_is_no_column_and_a_table_that_judges_is_said() -> None:
+    looked_up = {"packed_latency_ms": None, "latency_ms": None, "train_seconds": 0.0}
+    rows = [
+        done(90.0 + seed, seed=seed, evaluated=evaluated, **looked_up)
+        for seed, evaluated in enumerate(("table", "by the table's definition"))
+    ]
+    laid_out = table(to_frame(rows))
+    assert titles(laid_out) == [
+        *("method", "n", "test accuracy %", "OPs M", "search s", "params", "memory KiB", "passes"),
+    ]
+    assert laid_out.caption.startswith("OPs as nas-bnn counts them; space darts-binary; ")
+    said = "judged by a table of ground truth, not by a training of their own"
+    assert f"; accuracies {said}" in laid_out.caption
+    trained = done(95.0, "dcpnas", evaluated="training")
+    mixed = table(to_frame([*rows, trained]))
+    assert "train s" in titles(mixed)
+    assert f"; accuracies of 2 of 3 trials {said}" in mixed.caption
+    assert titles(table(to_frame([failed()]))) == ["method", "n", "test accuracy %", "OPs M"]
 
 
 def test_several_machines_are_all_named_and_paper_needs_no_warning() -> None:

@@ -10,9 +10,11 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from bnas_bench import api
+from bnas_bench.cli.streams import Output
 from bnas_bench.core.errors import BenchError
 from bnas_bench.plugins import checks
 from bnas_bench.plugins.checks import CheckResult
@@ -98,12 +100,11 @@ def test_run_prints_one_table_and_where_the_records_are(grid: Grid) -> None:
     assert verdict.startswith("verdict: dcpnas[lam=0.0] is not told apart from random sampling. ")
     assert unsaid.startswith("not said: ")
     assert lines == [
-        "method n test accuracy % OPs M (nas-bnn) latency ms (packed, 1 thread) search s train s "
-        "latency ms (simulated) params memory KiB search passes",
+        "method n test accuracy % OPs M latency ms search s train s simulated ms params memory KiB passes",
         "random 2 90.50 ± 0.71 0.050 0.25 3.0 4.0 2.50 5,000 10.0 2,000",
         "dcpnas[lam=0.0] 2 90.50 ± 0.71 0.050 0.25 3.0 4.0 2.50 5,000 10.0 2,000",
-        "space darts-binary; dataset digits; budget smoke; "
-        "measured on Some CPU (CPU threads: 1); "
+        "OPs as nas-bnn counts them; latency of the network as bits, 1 thread; space darts-binary; dataset "
+        "digits; budget smoke; measured on Some CPU (CPU threads: 1); "
         "a budget other than paper reproduces no paper's numbers",
         "records: results/local/trials",
         "page: reports/local/index.html",
@@ -406,17 +407,21 @@ def test_show_prints_and_draws(tmp_path: Path) -> None:
     assert drawing.read_text().lstrip().startswith("<?xml")
 
 
-def test_lists(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "500")
+def test_lists() -> None:
     listed = succeed("list")
-    for command in ("methods", "spaces", "datasets", "budgets"):
-        assert command in listed.splitlines()
-        assert succeed(command) in listed
-    assert "random" in succeed("methods")
+    for kind in ("methods", "spaces", "datasets", "budgets"):
+        assert kind in listed.splitlines()
+    for plugin in (*discover("method").values(), *discover("space").values()):
+        assert f"{plugin.name} {plugin.summary}" in " ".join(listed.split())
+    assert succeed("datasets") in listed
+    assert succeed("budgets") in listed
     assert "form=search, epochs=4" in " ".join(succeed("methods").split())
+    assert "form=search" not in listed
     assert "imagefolder" in succeed("datasets")
     assert "passes=3000, batch_size=32" in succeed("budgets")
+    assert "=none" not in succeed("budgets")
     assert "passes=30000, batch_size=32" in succeed("budgets", "quick")
+    assert "the space or the images say: recipe.lr, " in succeed("budgets", "quick")
     assert "smoke" not in succeed("budgets", "quick")
     assert "unknown budget 'quik'; did you mean quick?" in fail("budgets", "quik")
     assert "dcp-nas/table-4" in succeed("papers", "dcp-nas")
@@ -424,8 +429,22 @@ def test_lists(monkeypatch: pytest.MonkeyPatch) -> None:
     in_full = succeed("methods", "cpnas")
     assert in_full.startswith("CP-NAS: Child-Parent Neural Architecture Search")
     assert "Deviations" in in_full
-    assert "Options: beta_p=2.0, " in in_full
+    options = " ".join(in_full.partition("\nOptions\n")[2].split())
+    assert options.startswith("beta_p=2.0 ")
+    assert " momentum=0.9 of SGD. " in options
     assert "unknown method 'nope'" in fail("methods", "nope")
+
+
+@pytest.mark.parametrize(
+    "command", ["list", "methods", "methods dcpnas", "papers dcp-nas", "budgets"]
+)
+def test_no_line_of_a_list_is_wider_than_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setattr(Output, "isatty", lambda _: True)
+    monkeypatch.setenv("COLUMNS", "60")
+    lines = click.unstyle(succeed(*command.split())).splitlines()
+    assert max(len(line) for line in lines if not line.startswith("File: ")) <= 60
 
 
 def test_check_prints_the_battery(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from bnas_bench.cli.streams import Output
 from bnas_bench.runs import seen
 from bnas_bench.runs.progress import Event
 from bnas_bench.runs.seen import Sight
@@ -73,6 +74,19 @@ def test_what_runs_waits_was_killed_and_failed_is_told_apart(
     assert "95.0 %, 0.05 M OPs, 1 min 58 s, " in lines[5]
     assert counts == "1 running, 1 waiting, 2 killed, 1 failed, 1 ok"
     assert states()[six[0].id]["state"] == "killed"
+
+
+@pytest.mark.usefixtures("grid")
+def test_a_line_is_cut_at_a_fact_where_the_terminal_is_narrow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Output, "isatty", lambda _: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = succeed("status").splitlines()
+    assert lines[5].endswith("  95.0 %, 0.05 M OPs")
+    assert lines[4].endswith("  Diverged: the loss is nan")
+    monkeypatch.setenv("COLUMNS", "140")
+    assert "95.0 %, 0.05 M OPs, 1 min 58 s, " in succeed("status").splitlines()[5]
 
 
 def test_looking_disturbs_nobody(grid: tuple[Store, list[Trial]]) -> None:

@@ -82,12 +82,31 @@ def test_what_is_missing_is_said(store: Store) -> None:
 @pytest.mark.parametrize(
     ("method", "headline"),
     [
-        ("bats", "Random sampling has no run here: whether a search beats it is not known."),
+        ("bats", "bats: 91.50 % over 4 seeds, with nothing to compare it with."),
         ("random", "Random sampling alone has run here: there is no search to compare with it."),
     ],
 )
 def test_nothing_to_compare(store: Store, method: str, headline: str) -> None:
     assert answered(store, **{method: NEAR}).headline == headline
+
+
+def test_without_random_sampling_the_command_that_adds_it_is_said(store: Store) -> None:
+    (said,) = answered(store, bats=NEAR).open
+    assert said == (
+        "Whether a search beats random sampling: run that beside it, with --method random,bats."
+    )
+    found = answered(store, darts=[71.0, 73.0, 70.5, 71.5])
+    assert found.headline == (
+        "Random sampling has no run here: whether a search beats it is not known."
+    )
+    assert found.open[0] == said
+
+
+def test_how_many_are_shown_not_to_be_the_best(store: Store) -> None:
+    found = answered(store, random=NEAR, bats=NEAR[::-1], darts=[71.0, 73.0, 70.5, 71.5])
+    assert "2 methods may be the best: random and bats; the other one is shown not to be." in (
+        found.shown
+    )
 
 
 def test_random_sampling_of_two_versions_is_named(store: Store) -> None:

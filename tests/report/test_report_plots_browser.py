@@ -78,6 +78,29 @@ def test_the_answer_and_the_first_figure_stand_first_and_nothing_overflows(
     assert browser.js(fits)
 
 
+def test_a_run_far_below_all_others_stands_hollow_at_the_end_of_the_axis(
+    browser: Browser, tmp_path: Path
+) -> None:
+    store = Store(tmp_path / "results" / "some")
+    for method, last in (("random", 88.0), ("bats", 10.0), ("darts", 86.0)):
+        for trial, accuracy in zip(
+            trials(method, seeds=5), [86.0, 87.0, 88.0, 87.5, last], strict=True
+        ):
+            put(store, done(trial, accuracy))
+    browser.open(page_of(store, tmp_path / "reports" / "some"))
+    browser.until("return document.querySelectorAll('.drawn > svg').length === 2")
+    for plot, axis in (("accuracy", "x"), ("cost", "y")):
+        ticks = browser.texts(f"[data-plot={plot}] [aria-label='{axis}-axis tick label'] text")
+        assert 70 <= min(map(float, ticks)) < 72
+        hollow = browser.all(f"[data-plot={plot}] .drawn a [fill-opacity='0']")
+        (far,) = hollow
+        assert far.get_dom_attribute("aria-label").startswith("bats, seed 4: 10 %;")
+        said = browser.one(f"[data-plot={plot}] .plotted").text
+        assert said.endswith(
+            "1 run of less than 71 % (from 10.0 %) stands at the axis' end, hollow."
+        )
+
+
 def test_every_run_has_a_mark_that_says_it_and_opens_it(browser: Browser, built: Path) -> None:
     from selenium.webdriver.common.action_chains import ActionChains
 

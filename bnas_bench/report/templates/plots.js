@@ -10,6 +10,7 @@ class Plots {
   constructor(section, data) {
     this.section = section;
     this.costs = data.costs;
+    this.begin = data.begin; // of axes of accuracies; null where no run lies far below the others
     this.methods = data.methods.map((method) => ({ ...method, ink: `var(--series-${method.colour})`, on: true }));
     this.runs = data.runs.map((run) => ({ ...run, method: this.methods[run.method] }));
     this.byId = new Map(this.runs.map((run) => [run.id, run]));
@@ -103,6 +104,18 @@ class Plots {
     return this.runs.filter((run) => run.method.on && run.accuracy !== null);
   }
 
+  isFar(run) {
+    return this.begin !== null && run.accuracy < this.begin;
+  }
+
+  // The axis of accuracies: runs far below all others stand at its end.
+  accuracies() {
+    const axis = { label: "test accuracy (%)", grid: true, nice: true };
+    if (this.begin === null) return axis;
+    const most = d3.max([...this.runs.map((run) => run.accuracy), ...this.methods.map((method) => method.upper)]);
+    return { ...axis, domain: [this.begin, most], clamp: true };
+  }
+
   // The costs of a run that are known, by their titles.
   costsOf(run) {
     return this.costs.flatMap((title, i) => (run.costs[i] === null ? [] : [[title, fixed(run.costs[i])]]));
@@ -131,9 +144,10 @@ class Plots {
 
   // Marks of runs: links, which the keyboard reaches; and what the mouse finds near it.
   seeds(points, more) {
-    const own = { fill: (run) => run.method.ink, ...more };
+    const edge = { stroke: (run) => (this.isFar(run) ? run.method.ink : "var(--paper)"), strokeWidth: (run) => (this.isFar(run) ? 1.5 : 0.5) };
+    const own = { fill: (run) => run.method.ink, fillOpacity: (run) => (this.isFar(run) ? 0 : 0.6), ...edge, ...more };
     return [
-      Plot.dot(points, { r: 3.5, fillOpacity: 0.6, stroke: "var(--paper)", strokeWidth: 0.5, ...own, href: (run) => `#run=${encodeURIComponent(run.id)}`, ariaLabel: (run) => this.said(run) }),
+      Plot.dot(points, { r: 3.5, ...own, href: (run) => `#run=${encodeURIComponent(run.id)}`, ariaLabel: (run) => this.said(run) }),
       Plot.tip(points, Plot.pointer({ x: more.x, y: more.y, dy: more.dy, title: (run) => this.tip(run), fill: "var(--paper)", stroke: "var(--rule)" })),
     ];
   }
@@ -149,7 +163,7 @@ class Plots {
         height: 70 + methods.length * (named ? 34 : 46),
         marginLeft: named ? names : 12,
         marginRight: 20,
-        x: { label: "test accuracy (%)", grid: true, nice: true },
+        x: this.accuracies(),
         y: { type: "point", domain: methods.map(row), label: null, axis: named ? "left" : null, tickSize: 0, padding: 0.6 },
         marks: [
           named ? null : Plot.text(methods, { y: row, text: row, frameAnchor: "left", textAnchor: "start", dy: -12, fontSize: 13, fill: "var(--ink)" }),
@@ -176,7 +190,7 @@ class Plots {
         marginLeft: 44,
         marginRight: 20,
         x: { label: this.costs[this.chosen], grid: true, nice: true, type: least > 0 && most / least > SPREAD ? "log" : "linear" },
-        y: { label: "test accuracy (%)", grid: true, nice: true },
+        y: this.accuracies(),
         marks: [
           Plot.line(front(points, x), { x, y: "accuracy", curve: "step-after", stroke: "var(--rule)", strokeDasharray: "4 3" }),
           Plot.dot(means, { x: "cost", y: "mean", symbol: "name", r: 6, fill: "ink", stroke: "ink" }),
