@@ -278,7 +278,7 @@ def test_every_value_says_what_it_is(tmp_path: Path) -> None:
         {"name": Value(text="e"), "x": missing("It failed.")},
     ]
     found = Reading(page(report_of(*rows), tmp_path))
-    words = [text for _, text in found.all("b")][1:]  # the first is the report's name
+    words = [text for _, text in found.all("b")]
     assert words == ["measured", "quoted", "missing", "missing", *("measured", "quoted", "missing")]
     assert "It failed." in [text for _, text in found.all("li")]
     assert [a["href"] for a, _ in found.all("a") if "note" in a["href"]] == ["#table-t-note-1"] * 2
