@@ -70,7 +70,9 @@ def halves(channels: int) -> tuple[int, int]:
 def shift(x_BCHW: Tensor) -> Tensor:
     """The map without its first row and column, as large as stride 2 needs it to be."""
     height, width = x_BCHW.shape[-2:]
-    return pad(x_BCHW, (0, width % 2, 0, height % 2))[:, :, 1:, 1:]
+    if height % 2 or width % 2:
+        x_BCHW = pad(x_BCHW, (0, width % 2, 0, height % 2))
+    return x_BCHW[:, :, 1:, 1:]
 
 
 class FactorisedReduction(nn.Module):

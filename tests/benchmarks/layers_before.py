@@ -17,7 +17,7 @@ from bnas_bench.nn import binary, kernels
 from bnas_bench.nn.bars import supernet as bars
 from bnas_bench.nn.blocks import channels_last
 from bnas_bench.nn.darts import bundled
-from bnas_bench.nn.darts.bundled import SeparableBundle
+from bnas_bench.nn.darts.bundled import SeparableBundle, fan_out
 from bnas_bench.nn.darts.bundles import EdgeBundle, NodeMaps
 from bnas_bench.nn.kernels import activations, normalise, normalised, plain
 from bnas_bench.nn.nasbnn import network
@@ -33,7 +33,7 @@ def layers_before() -> Iterator[None]:
         for place in (binary, bundled, normalised, nasbnn):
             stack.enter_context(patch.object(place, "prelu", F.prelu))
         stack.enter_context(patch.object(kernels, "convolve", F.conv2d))
-        stack.enter_context(patch.object(EdgeBundle, "convolved", convolved))
+        stack.enter_context(patch.object(EdgeBundle, "forward", mixed))
         stack.enter_context(plain())
         yield
 
@@ -61,25 +61,32 @@ class StraightThrough(Function):
         return tangent * ctx.slope(x)
 
 
-def convolved(self: EdgeBundle, maps: NodeMaps, weights: Tensor) -> Tensor:
-    """`EdgeBundle.convolved`: both blocks of all operations on all edges at once."""
-    edges, f, c = range(self.sources * self.fan), self.fan, self.channels
-    x, seen = (self.first.fan_out(u, edges) for u in (maps.x, maps.normalised))
-    y = separable(self.first, [x] * len(self.blocks), [seen] * len(self.blocks))
-    split = len(self.deep) * len(edges) * c
-    terms = []
-    for z, names in ((y[:, :split], self.deep), (y[:, split:], self.blocks[len(self.deep) :])):
-        if not names:
-            continue
-        if names is self.deep:
-            z = channels_last(z)
-            parts = [channels_last(u) for u in normalise(z).chunk(len(names), 1)]
-            z = separable(self.second, list(z.chunk(len(names), 1)), parts)
+def mixed(self: EdgeBundle, x: Tensor, weights: Tensor) -> tuple[Tensor, ...]:
+    """`EdgeBundle.forward`: both blocks of all operations on all edges at once."""
+    maps, s, f, c = NodeMaps(x, self.stride), self.sources, self.fan, self.channels
+    terms: list[Tensor] = []
+
+    def add(y: Tensor, names: list[str]) -> None:
         columns = [self.operations.index(name) for name in names]
-        scale = weights[:, columns].t().reshape(-1, f, 1)
-        z_BHWKFC = z.permute(0, 2, 3, 1).unflatten(3, (-1, f, c))
-        terms.append((z_BHWKFC * scale).sum(3).permute(0, 3, 4, 1, 2))
-    return torch.stack(terms).sum(0) if len(terms) > 1 else terms[0]
+        scale = weights[..., columns].permute(2, 0, 1).reshape(-1, f, 1)
+        y_BHWKFC = y.permute(0, 2, 3, 1).unflatten(3, (-1, f, c))
+        terms.append((y_BHWKFC * scale).sum(3).permute(0, 3, 4, 1, 2))
+
+    if self.plain:
+        kinds = [self.plain_map(maps, name).unflatten(1, (s, c)) for name in self.plain]
+        columns = [self.operations.index(name) for name in self.plain]
+        scales = weights[..., columns]
+        terms.append(torch.einsum("bkschw,sfk->bfchw", torch.stack(kinds, 1), scales))
+    if self.reduction is not None:
+        add(self.reduction(maps.normalised), ["skip_connect"])
+    x, seen = (fan_out(u, c, f) for u in (x, maps.normalised))
+    y = separable(self.first, [x] * len(self.blocks), [seen] * len(self.blocks))
+    deep = len(self.deep) * s * f * c
+    z = channels_last(y[:, :deep])
+    parts = [channels_last(u) for u in normalise(z).chunk(len(self.deep), 1)]
+    add(separable(self.second, list(z.chunk(len(self.deep), 1)), parts), self.deep)
+    add(y[:, deep:], self.blocks[len(self.deep) :])
+    return torch.stack(terms).sum(0).unbind(1)
 
 
 def separable(bundle: SeparableBundle, x: list[Tensor], seen: list[Tensor]) -> Tensor:

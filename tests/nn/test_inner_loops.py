@@ -154,11 +154,11 @@ def test_a_slope_with_a_tangent_takes_the_plain_form() -> None:
     torch.testing.assert_close(found, normal.clamp(max=0) * t.view(1, 3, 1, 1))
 
 
-KERNELS = list(product((1, 2, 4, 9), (3, 5), (1, 2), (1, 2)))
+KERNELS = list(product((1, 2, 4, 9), (3, 5, 7), (1, 2), (1, 2)))
 
 
 @pytest.mark.parametrize(("side", "kernel", "dilation", "stride"), KERNELS)
-@pytest.mark.parametrize("channels", [5, 16])
+@pytest.mark.parametrize("channels", [5, 16, 36])
 def test_depthwise_convolutions_are_torchs(side, kernel, dilation, stride, channels) -> None:
     x = random(5, channels, side, side + 1).requires_grad_()
     w = random(channels, 1, kernel, kernel, seed=1).squeeze(1).unsqueeze(1).requires_grad_()

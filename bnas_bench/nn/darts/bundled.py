@@ -40,6 +40,19 @@ class Kernel:
         return self.dilation * (self.size - 1) // 2
 
 
+def fan_out(x: Tensor, channels: int, fan: int) -> Tensor:
+    """Repeat the maps of sources for so many edges of each.
+
+    Args:
+        x: the sources' maps side by side, shape (B, S*C, H, W), of so many channels each.
+
+    Returns:
+        One map per edge, shape (B, S*F*C, H, W), channels last.
+    """
+    x_BHWSC = x.permute(0, 2, 3, 1).unflatten(3, (-1, 1, channels))
+    return x_BHWSC.expand(-1, -1, -1, -1, fan, -1).flatten(3).permute(0, 3, 1, 2)
+
+
 class Bundle(nn.Module):
     """One convolutional block for each of K operations on each of S x F edges.
 
@@ -67,21 +80,6 @@ class Bundle(nn.Module):
         """The channels of some edges' operation among all of the bundle's."""
         start = (k * self.sources * self.fan + edges.start) * self.channels
         return slice(start, start + len(edges) * self.channels)
-
-    def fan_out(self, x: Tensor, edges: range) -> Tensor:
-        """Repeat the maps of sources for their edges.
-
-        Args:
-            x: the sources' maps side by side, shape (B, S*C, H, W).
-            edges: all, or some of one source's.
-
-        Returns:
-            One map per edge, shape (B, E*C, H, W), channels last.
-        """
-        x_BHWSC = x.permute(0, 2, 3, 1).unflatten(3, (self.sources, 1, self.channels))
-        first, last = edges.start // self.fan, (edges.stop - 1) // self.fan
-        x_BHWSC, fan = x_BHWSC[:, :, :, first : last + 1], len(edges) // (last - first + 1)
-        return x_BHWSC.expand(-1, -1, -1, -1, fan, -1).flatten(3).permute(0, 3, 1, 2)
 
     @abstractmethod
     def forward(self, x: Tensor, normalised: Tensor, k: int, edges: range) -> Tensor:
@@ -224,15 +222,11 @@ class BundledReduction(nn.Module):
 
     def forward(self, normalised: Tensor) -> Tensor:
         """All S*F reductions, shape (B, S*F*C, H/2, W/2)."""
+        both = self.even(normalised), self.odd(shift(normalised))
         edges = (self.sources * self.fan, -1)
-        y = torch.cat(
-            [
-                self.even(normalised).unflatten(1, edges),
-                self.odd(shift(normalised)).unflatten(1, edges),
-            ],
-            dim=2,
-        )
-        return prelu_of_norm_sum(y.flatten(1, 2), None, self.prelu.weight)
+        y_BHWEC = torch.cat([y.permute(0, 2, 3, 1).unflatten(3, edges) for y in both], dim=4)
+        y = y_BHWEC.flatten(3).permute(0, 3, 1, 2)
+        return prelu_of_norm_sum(y, None, self.prelu.weight)
 
     def parts(self, s: int, f: int) -> list[slice]:
         """The channels of one edge in each of the two convolutions."""

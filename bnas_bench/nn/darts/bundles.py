@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Protocol
 
 import torch
@@ -22,8 +22,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bnas_bench.nn.binary import BinaryConv2d, Filters, Precision
-from bnas_bench.nn.blocks import FactorisedReduction, zeros_after
-from bnas_bench.nn.darts.bundled import Bundle, BundledReduction, Kernel
+from bnas_bench.nn.blocks import FactorisedReduction, channels_last, zeros_after
+from bnas_bench.nn.darts.bundled import Bundle, BundledReduction, Kernel, fan_out
 from bnas_bench.nn.kernels import normalise
 
 CACHE = 8 << 20
@@ -130,51 +130,61 @@ class EdgeBundle(nn.Module):
     block_places: Tensor
     plain_places: Tensor
 
-    def forward(self, x: Tensor, weights: Tensor) -> Tensor:
-        """The mixed edges, summed over the sources.
+    def forward(self, x: Tensor, weights: Tensor) -> list[Tensor]:
+        """The mixed edges, summed over the sources: a map per target, each of shape (B, C, H', W').
 
         Args:
             x: the sources' maps side by side, shape (B, S*C, H, W).
             weights: per edge and operation, shape (S, F, operations).
-
-        Returns:
-            One map per target, shape (B, F, C, H', W').
         """
         maps = NodeMaps(x, self.stride)
-        s, f, c = self.sources, self.fan, self.channels
-        terms: list[Tensor] = []
+        terms: list[Sequence[Tensor]] = []
         if self.plain:
-            kinds = [self.plain_map(maps, name).unflatten(1, (s, c)) for name in self.plain]
-            scales = weights.index_select(-1, self.plain_places)
-            terms.append(torch.einsum("bkschw,sfk->bfchw", torch.stack(kinds, 1), scales))
+            terms.append(self.unweighted(maps, weights.index_select(-1, self.plain_places)))
         if self.reduction is not None:
-            scale = weights[..., self.operations.index("skip_connect")]
-            y = self.reduction(maps.normalised).unflatten(1, (s, f, c))
-            terms.append(torch.einsum("bsfchw,sf->bfchw", y, scale))
+            scale = weights[..., self.operations.index("skip_connect")].flatten()
+            y = self.reduction(maps.normalised)
+            y = y * scale.repeat_interleave(self.channels).view(-1, 1, 1)
+            terms += self.by_source(y.split(self.channels, 1))
         if self.blocks:
-            terms.append(self.convolved(maps, weights.flatten(0, 1)))
+            terms += self.convolved(maps, weights.flatten(0, 1))
         if not terms:
-            return zeros_after(x, self.stride, f * c).unflatten(1, (f, c))
-        return torch.stack(terms).sum(0) if len(terms) > 1 else terms[0]
+            return [zeros_after(x, self.stride, self.channels)] * self.fan
+        return [reduce(torch.add, found) for found in zip(*terms, strict=True)]
 
-    def convolved(self, maps: NodeMaps, weights: Tensor) -> Tensor:
-        """The operations with convolutions, weighed and summed over the sources, (B, F, C, H', W').
+    def unweighted(self, maps: NodeMaps, weights: Tensor) -> Sequence[Tensor]:
+        """The operations without weights of their own, as one product of matrices, a map per target.
+
+        Args:
+            weights: shape (S, F, operations).
+        """
+        kinds = [self.plain_map(maps, name).permute(0, 2, 3, 1) for name in self.plain]
+        by_source = zip(*(kind.split(self.channels, 3) for kind in kinds), strict=True)
+        x_NBHWC = torch.stack([x for source in by_source for x in source])
+        product = weights.transpose(0, 1).flatten(1) @ x_NBHWC.flatten(1)
+        return product.view(-1, *x_NBHWC.shape[1:]).permute(0, 1, 4, 2, 3).unbind()
+
+    def convolved(self, maps: NodeMaps, weights: Tensor) -> list[Sequence[Tensor]]:
+        """The operations with convolutions, weighed, a map per target for each source.
 
         Args:
             weights: shape (S*F, operations).
         """
         assert self.first is not None
         weights = weights.index_select(-1, self.block_places)
-        sums: dict[range, Tensor] = {}
-        for edges in self.chunks(maps.x):
-            x, normalised = (self.first.fan_out(u, edges) for u in (maps.x, maps.normalised))
+        found: list[Tensor] = []
+        for edges, x, normalised in self.chunks(maps):
             scales = weights[edges.start : edges.stop].repeat_interleave(self.channels, 0)
             first, *others = scales.t()[..., None, None]
             total = self.block(0, x, normalised, edges) * first
             for k, scale in enumerate(others, start=1):
                 total = torch.addcmul(total, self.block(k, x, normalised, edges), scale)
-            sums[edges] = total
-        return self.summed(sums)
+            found += total.split(self.channels, 1)
+        return self.by_source(found)
+
+    def by_source(self, found: Sequence[Tensor]) -> list[Sequence[Tensor]]:
+        """The maps of all edges, as a map per target for each source."""
+        return [found[start : start + self.fan] for start in range(0, len(found), self.fan)]
 
     def block(self, k: int, x: Tensor, normalised: Tensor, edges: range) -> Tensor:
         """One operation on some edges, once or twice; see `Bundle.forward`."""
@@ -184,27 +194,25 @@ class EdgeBundle(nn.Module):
             y = self.second(y, normalise(y), k, edges)
         return y
 
-    def chunks(self, x: Tensor) -> list[range]:
-        """The edges, all at once where a map of each fits the cache, and else so many of a source."""
-        edges = range(self.sources * self.fan)
-        fitting = CACHE // max(1, x[:, : self.channels].numel() * x.element_size())
+    def chunks(self, maps: NodeMaps) -> Iterator[tuple[range, Tensor, Tensor]]:
+        """Edges, their maps and their normalised maps, both as `fan_out` gives them: all edges at once
+        where a map of each fits the cache, and else as many of one source as do, or one."""
+        edges, c, x, normalised = (
+            range(self.sources * self.fan),
+            self.channels,
+            maps.x,
+            maps.normalised,
+        )
+        fitting = CACHE // max(1, x[:, :c].numel() * x.element_size())
         if fitting >= len(edges) or x.device.type != "cpu":
-            return [edges]
-        step = min(self.fan, max(1, fitting))
-        return [
-            edges[start : min(start + step, first + self.fan)]
-            for first in edges[:: self.fan]
-            for start in range(first, first + self.fan, step)
-        ]
-
-    def summed(self, sums: Mapping[range, Tensor]) -> Tensor:
-        """Put the chunks' maps side by side and add up the sources, (B, F, C, H', W')."""
-        parts = list(sums.values())
-        if len(parts) == 1:
-            return parts[0].unflatten(1, (self.sources, self.fan, self.channels)).sum(1)
-        per_source = len(parts) // self.sources
-        by_target = [sum(parts[i + per_source :: per_source], parts[i]) for i in range(per_source)]
-        return torch.cat(by_target, 1).unflatten(1, (self.fan, self.channels))
+            yield edges, fan_out(x, c, self.fan), fan_out(normalised, c, self.fan)
+            return
+        step = max(1, fitting)
+        for s, alone in enumerate(zip(x.split(c, 1), normalised.split(c, 1), strict=True)):
+            x, normalised = (channels_last(u) for u in alone)
+            own = edges[s * self.fan : (s + 1) * self.fan]
+            for some in (own[start : start + step] for start in range(0, self.fan, step)):
+                yield some, fan_out(x, c, len(some)), fan_out(normalised, c, len(some))
 
     def plain_map(self, maps: NodeMaps, name: str) -> Tensor:
         """The output of an operation without weights, the same for all edges of a source."""

@@ -71,28 +71,24 @@ class MixedCell(nn.Module):
         sums: list[Tensor] = []
         for k, bundle in enumerate(self.bundles):
             out = self.edges(bundle, x, weights[self.get_buffer(f"rows{k}")])
-            sums = (
-                list(out.unbind(1))
-                if k == 0
-                else [a + b for a, b in zip(sums, out.unbind(1), strict=True)]
-            )
+            sums = [a + b for a, b in zip(sums, out, strict=True)] if sums else list(out)
             x = sums.pop(0)
             nodes.append(x)
         return torch.cat(nodes, dim=1)
 
-    def edges(self, bundle: EdgeBundle, x: Tensor, weights: Tensor) -> Tensor:
-        """A bundle's mixed edges, on all channels or on one in `partial` (PC-DARTS)."""
+    def edges(self, bundle: EdgeBundle, x: Tensor, weights: Tensor) -> Sequence[Tensor]:
+        """A bundle's mixed edges, on all channels or on one in `partial` (PC-DARTS): a map per target."""
         if self.partial == 1:
             return bundle(x, weights)
         x_BSCHW = x.unflatten(1, (bundle.sources, self.width))
         few = x_BSCHW[:, :, : bundle.channels].flatten(1, 2)
-        mixed = bundle(channels_last(few), weights)
+        mixed = torch.stack(bundle(channels_last(few), weights), 1)
         rest = x_BSCHW[:, :, bundle.channels :].flatten(1, 2)
         if bundle.stride == 2:
             rest = F.max_pool2d(rest, 2, ceil_mode=True)
         rest = rest.unflatten(1, (bundle.sources, -1))
         passing = torch.einsum("bschw,sf->bfchw", rest, weights.sum(-1))
-        return partial_join(mixed, passing, self.partial)
+        return partial_join(mixed, passing, self.partial).unbind(1)
 
     def path(self, older: Tensor, newer: Tensor, choices: Sequence[int]) -> Tensor:
         """The cell whose edges run one operation each, `none` where an edge is not there."""
@@ -153,6 +149,8 @@ class CellSupernet(Supernet):
                 older, newer = newer, cell(older, newer, choice)
             else:
                 older, newer = newer, cell.path(older, newer, choice)
+        if newer.requires_grad:
+            newer.register_hook(channels_last)  # the pool's own would be copied at every layer
         return newer
 
     def _prepared(self, mix: Mix, x: Tensor) -> Tensor | list[int]:

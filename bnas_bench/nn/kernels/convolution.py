@@ -11,10 +11,7 @@ from torch import Tensor
 from torch.autograd import Function, forward_ad
 
 from bnas_bench.nn.kernels.forms import derived, fast, forward_alone
-from bnas_bench.nn.kernels.rows import Array, loop
-
-LANES = 96
-"""Pixels are put side by side until they fill so many lanes."""
+from bnas_bench.nn.kernels.taps import spread, tap_sums
 
 
 def convolve(
@@ -118,105 +115,3 @@ def _weight_gradient(
     x, grad = _channels_last(x_BCHW), _channels_last(grad_BCHW)
     tap_sums(x, grad, side, stride, padding, dilation, sums)
     return torch.from_numpy(sums.T.astype(np.float32)).view(-1, 1, side, side)
-
-
-@loop
-def tap_sums(
-    x: Array, grad: Array, side: int, stride: int, padding: int, dilation: int, sums: Array
-) -> None:
-    """Per tap and channel the sum of grad times the pixel that the tap saw, added to (side^2, C).
-
-    A padded image is kept as rows of every stride-th pixel, so that what a tap sees along a row of
-    `grad` lies side by side.
-
-    Args:
-        x, grad: channels last, shapes (B, H, W, C) and (B, H', W', C).
-    """
-    images, height, width, channels = x.shape
-    _, out_height, out_width, _ = grad.shape
-    together = 1
-    while together * 2 * channels <= LANES and out_width % (together * 2) == 0:
-        together *= 2
-    lanes = together * channels
-    fours = out_width * channels // (4 * lanes) * 4 * lanes
-    span = (width + 2 * padding + stride - 1) // stride
-    padded = np.zeros((stride, height + 2 * padding, span * channels), np.float32)
-    part = np.zeros((side * side, lanes), np.float32)
-    for b in range(images):
-        for h in range(height):
-            for w in range(width):
-                place = w + padding
-                row = padded[place % stride, h + padding]
-                at = place // stride * channels
-                for c in range(channels):
-                    row[at + c] = x[b, h, w, c]
-        for h in range(out_height):
-            g = grad[b, h].reshape(out_width * channels)
-            for i in range(side):
-                line = h * stride + i * dilation
-                if line < padding or line >= height + padding:
-                    continue
-                for j in range(side):
-                    at = j * dilation // stride * channels
-                    seen = padded[j * dilation % stride, line, at : at + len(g)]
-                    total = part[i * side + j]
-                    for s in range(0, fours, 4 * lanes):  # a sum is read and written once for four
-                        add_four(total, g[s : s + 4 * lanes], seen[s : s + 4 * lanes])
-                    for s in range(fours, len(g), lanes):
-                        given, met = g[s : s + lanes], seen[s : s + lanes]
-                        for k in range(lanes):
-                            total[k] += given[k] * met[k]
-        if b % 4 == 3 or b == images - 1:
-            for t in range(side * side):
-                for q in range(together):
-                    for c in range(channels):
-                        sums[t, c] += part[t, q * channels + c]
-            part[:] = 0
-
-
-@loop
-def add_four(total: Array, given: Array, seen: Array) -> None:
-    """Add the products of four pixels, which lie side by side in `given` and `seen`, to `total`."""
-    n = len(total)
-    g0, g1, g2, g3 = given[:n], given[n : 2 * n], given[2 * n : 3 * n], given[3 * n :]
-    s0, s1, s2, s3 = seen[:n], seen[n : 2 * n], seen[2 * n : 3 * n], seen[3 * n :]
-    for k in range(n):
-        total[k] += g0[k] * s0[k] + g1[k] * s1[k] + g2[k] * s2[k] + g3[k] * s3[k]
-
-
-@loop
-def spread(
-    grad: Array, taps: Array, side: int, stride: int, padding: int, dilation: int, out: Array
-) -> None:
-    """The gradient of the pixels: `grad` times each tap, added to what the tap saw.
-
-    Args:
-        grad, out: channels last, shapes (B, H', W', C) and (B, H, W, C).
-        taps: the kernel, each tap repeated along a row, shape (side^2, W' * C).
-    """
-    images, height, width, channels = out.shape
-    _, out_height, out_width, _ = grad.shape
-    lanes = out_width * channels
-    span = (width + 2 * padding + stride - 1) // stride
-    padded = np.zeros((stride, height + 2 * padding, span * channels), np.float32)
-    for b in range(images):
-        padded[:] = 0
-        for h in range(out_height):
-            given = grad[b, h].reshape(lanes)
-            for i in range(side):
-                line = h * stride + i * dilation
-                if line < padding or line >= height + padding:
-                    continue
-                for j in range(side):
-                    at = j * dilation // stride * channels
-                    seen = padded[j * dilation % stride, line, at : at + lanes]
-                    tap = taps[i * side + j]
-                    for k in range(lanes):
-                        seen[k] += given[k] * tap[k]
-        for h in range(height):
-            for w in range(width):
-                place = w + padding
-                row = padded[place % stride, h + padding]
-                at = place // stride * channels
-                for c in range(channels):
-                    out[b, h, w, c] = row[at + c]
