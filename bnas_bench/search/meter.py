@@ -19,7 +19,7 @@ from torch.autograd import forward_ad
 from bnas_bench.core.errors import BenchError, BudgetExceeded, Diverged
 from bnas_bench.nn.network import Counted
 from bnas_bench.search.learned import Learned
-from bnas_bench.search.tensor_memory import TensorMemory
+from bnas_bench.search.tensor_memory import TensorMemory, seconds_per_call
 
 if TYPE_CHECKING:
     from bnas_bench.core.architecture import Architecture
@@ -58,7 +58,9 @@ class Meter:
         self._steady = False
         self.harness_seconds = 0.0
         """Seconds that counting, logging and checkpoints took (of `seconds`)."""
-        self._memory = TensorMemory()
+        self._memory: TensorMemory | None = None
+        self._watching = 0.0
+        """Seconds that earlier watches of the memory took."""
         self.learned: Learned | None = None
         """What becomes of the supernets in the state of `epochs`; None before that."""
 
@@ -71,9 +73,10 @@ class Meter:
     def seconds(self) -> float:
         """Seconds of search so far, those of earlier runs of the same trial included.
 
-        What the bookkeeping of `TensorMemory` takes is left out.
+        What the search takes longer by while `TensorMemory` watches it is left out.
         """
-        return self._seconds_before + time.perf_counter() - self._started - self._memory.seconds
+        watching = self._watching + (self._memory.seconds if self._memory else 0.0)
+        return self._seconds_before + time.perf_counter() - self._started - watching
 
     @property
     def progress(self) -> float:
@@ -133,9 +136,13 @@ class Meter:
                 self._progress = epoch / protocol
             if self.step_bytes is None or (self.progress >= 0.5 and not self._steady):
                 self._steady = self.progress >= 0.5
-                with TensorMemory(self._memory.seconds) as self._memory:
+                began = time.perf_counter()
+                seconds_per_call()  # measured and cached; the first time torch loads what it needs for it
+                self._watching += time.perf_counter() - began
+                with TensorMemory() as self._memory:
                     yield epoch
                 self.step_bytes = self._memory.peak
+                self._watching, self._memory = self._watching + self._memory.seconds, None
             else:
                 yield epoch
             idle = 0 if self._thirds > before else idle + 1

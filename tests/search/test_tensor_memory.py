@@ -1,11 +1,15 @@
 """Counting the bytes of tensors."""
 
+import time
+
 import numpy as np
 import pytest
 import torch
 from bnas_bench.spaces.darts_binary import DartsBinary
 
 from bnas_bench.core.budget import NetworkSpec
+from bnas_bench.search import meter as meter_module
+from bnas_bench.search import tensor_memory
 from bnas_bench.search.meter import Meter
 from bnas_bench.search.tensor_memory import TensorMemory
 
@@ -56,3 +60,36 @@ def test_the_meter_keeps_the_peak_of_an_epoch_of_the_second_half(epochs, matrice
             held = torch.ones(SIDE, SIDE) + 1  # the ones live until the sum is there
             torch.cat([held] * (epoch + 1)) if epoch else held
     assert meter.step_bytes == matrices * MATRIX
+
+
+def test_a_search_is_not_charged_for_its_watch(monkeypatch) -> None:
+    """Neither for the counting, nor for torch's way to it, nor for measuring how long that is."""
+    now = 0.0
+
+    def takes(seconds: float, work=lambda *_: None):
+        def slow(*args, **kwargs):
+            nonlocal now
+            now += seconds
+            return work(*args, **kwargs)
+
+        return slow
+
+    monkeypatch.setattr(time, "perf_counter", lambda: now)
+    monkeypatch.setattr(TensorMemory, "_add", takes(5, TensorMemory._add))
+    way = takes(2, TensorMemory.__torch_dispatch__)
+    monkeypatch.setattr(TensorMemory, "__torch_dispatch__", lambda *args: way(*args))
+    for module in (meter_module, tensor_memory):
+        monkeypatch.setattr(
+            module, "seconds_per_call", takes(0 if module is tensor_memory else 7, lambda: 2)
+        )
+    with Meter(None) as meter:
+        for _ in meter.epochs(state={}, protocol=4):
+            torch.ones(SIDE, SIDE) + 1
+            takes(100)()
+            meter.report(loss=0.0)
+    assert now > 400
+    assert [entry["seconds"] for entry in meter.log] == [100, 200, 300, 400]
+
+
+def test_the_way_to_the_watch_takes_time() -> None:
+    assert 1e-7 < tensor_memory.seconds_per_call() < 1e-2
