@@ -82,6 +82,11 @@ class Column:
         parts = self.record.split(".")
         return parts[1] if parts[0] == TRANSFER else ""
 
+    @property
+    def path(self) -> str:
+        """Of its field within the record, or within what that says of the task."""
+        return self.record.split(".", 2)[2] if self.task else self.record
+
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
@@ -115,6 +120,8 @@ class Count:
         arch: a model's name (`handcrafted`), or the name of a file in `papers/architectures`.
         input: (channels, height, width).
         channels, cells: None is the paper's for the space.
+        task: of detection, `voc` or `coco`, whose detector is counted around the network; else empty.
+        heads: what of the detector is 1-bit beside the network (`bnas_bench.transfer.detection.model`).
     """
 
     space: str
@@ -123,6 +130,8 @@ class Count:
     classes: int = 1000
     channels: int | None = None
     cells: int | None = None
+    task: str = ""
+    heads: str = "maps"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -81,4 +81,6 @@ def _values(
         record = carry(asked)
     except BenchError as error:
         return {"task": here, "reason": str(error)}
-    return {"task": here, **(record["test"] if record else {"reason": "was not transferred"})}
+    if record is None:
+        return {"task": here, "reason": "was not transferred"}
+    return {"task": here, **record["test"], "ops": record["ops"], "memory": record["memory"]}

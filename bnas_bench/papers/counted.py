@@ -13,6 +13,7 @@ from bnas_bench.runs.size import Size
 
 if TYPE_CHECKING:
     from bnas_bench.cost import Ledger
+    from bnas_bench.nn.network import Network
 
 ARCHITECTURES = FOLDER / "architectures"
 
@@ -40,7 +41,28 @@ def ledger_of(count: Count) -> Ledger:
 
     space = space_of(count.space)
     size = Size(count.channels, count.cells, count.input, count.classes)
-    return ledger(size.network(space, space.parse(architecture(count))), count.input)
+    arch = space.parse(architecture(count))
+    network = size.network(space, arch)
+    if not count.task:
+        return ledger(network, count.input)
+    return _of_detector(network, count, "W32A32" if space.is_real(arch) else "W1A1")
+
+
+def _of_detector(network: Network, count: Count, precision: str) -> Ledger:
+    """The layers of the detector around a network, as the paper's recipe has it."""
+    import numpy as np
+
+    from bnas_bench.cost import ledger
+    from bnas_bench.nn.binary import Precision
+    from bnas_bench.nn.network import run_at
+    from bnas_bench.transfer.detection.frames import FRAMES
+    from bnas_bench.transfer.detection.model import Counted
+    from bnas_bench.transfer.detection.task import Recipe, detector
+
+    frame, rng = FRAMES[count.task], np.random.default_rng(0)
+    model = detector(network, frame, count.classes, Recipe(heads=count.heads), rng)
+    run_at(model, Precision(precision))
+    return ledger(Counted(model), count.input)
 
 
 def architecture(count: Count) -> str:

@@ -39,6 +39,8 @@ EMBEDDED: Mapping[str, str] = {
     "market1501": "identities",
     "duke": "identities",
     "cuhk03": "identities",
+    "voc": "scenes",
+    "coco": "scenes",
 }
 """What stands in for a downstream task under the budgets of `SMALL`."""
 

@@ -10,7 +10,7 @@ from bnas_bench.analysis.summary import machine
 from bnas_bench.analysis.table import Column, Table, Value
 from bnas_bench.papers.artefact import Artefact, Row, number, title_of
 from bnas_bench.papers.plan import Plan
-from bnas_bench.papers.values import Reader, Runs
+from bnas_bench.papers.values import Reader, Runs, kind
 from bnas_bench.report.values import p_text
 from bnas_bench.runs.store import Record
 
@@ -182,7 +182,8 @@ def _verdicts(plan: Plan, reader: Reader) -> Iterator[str]:
     """Which row is best in an accuracy that was measured, among those of the same images, or why none is."""
     artefact, shown = plan.artefact, set()
     for column in artefact.columns:
-        if not column.better or not (column.task or column.record.startswith("test")):
+        measured = column.task and kind(column) == "measured"
+        if not column.better or not (measured or column.record.startswith("test")):
             continue
         title = column.title
         if column.task:

@@ -24,7 +24,7 @@ Runs = Mapping[str, Sequence[Record]]
 
 def kind(column: Column) -> Kind:
     """What a column's values are."""
-    top = column.record.partition(".")[0]
+    top = column.path.partition(".")[0]
     if top in COUNTED:
         return "counted"
     return "simulated" if top.startswith("latency") else "measured"
@@ -66,9 +66,9 @@ class Reader:
         """The cost of the network that the row names, at the paper's size; empty where that is none."""
         if column.ratio:
             return self._ratio(row, column, self.counted)
-        if row.count is None or column.record.partition(".")[0] not in COUNTED:
+        if row.count is None or row.count.task != column.task or kind(column) != "counted":
             return Value(text="")
-        found = field(counted(row.count), column.record)
+        found = field(counted(row.count), column.path)
         if found is None:
             return Value(text="")
         number = found / column.scale

@@ -32,7 +32,7 @@ class Backbone:
 
     Attributes:
         name: of the record's file, and in tables: the trial's id, or the space's and architecture's.
-        precision: that it was trained at, or is usually trained at.
+        precision: that it was trained at, or is usually trained at; W32A32 of one without 1-bit layers.
         facts: what a record says of it: `backbone`, `trial`, `space`, `space_options`, `architecture`,
             `weights` (trained or drawn), `weights_digest` (of those that were trained).
         make: builds it for images of a shape; weights that are drawn are drawn from the generator.
@@ -58,6 +58,8 @@ def of_trial(folder: Path, plugin: Plugin | None = None, *, scratch: bool = Fals
     found, name = saved(folder), folder.resolve().name
     built = found.built
     arch = Architecture.from_json(built["architecture"])
+    space = recorded.space(found.space, found.space_options, plugin)
+    precision = "W32A32" if space.is_real(arch) else found.precision
 
     def make(shape: Shape, rng: np.random.Generator) -> Network:
         if shape[0] != built["spec"]["shape"][0]:
@@ -67,7 +69,6 @@ def of_trial(folder: Path, plugin: Plugin | None = None, *, scratch: bool = Fals
             )
         if not scratch:
             return rebuilt(folder, plugin)[0]
-        space = recorded.space(found.space, found.space_options, plugin)
         spec = NetworkSpec(**built["spec"] | {"shape": tuple(built["spec"]["shape"])})
         return space.network(arch, spec, rng)
 
@@ -80,7 +81,7 @@ def of_trial(folder: Path, plugin: Plugin | None = None, *, scratch: bool = Fals
         "weights": "drawn" if scratch else "trained",
         "weights_digest": None if scratch else sha256(found.data)[:16],
     }
-    return Backbone(name, found.precision, facts, make)
+    return Backbone(name, precision, facts, make)
 
 
 def of_architecture(space: SearchSpace, arch: Architecture, scale: Scale) -> Backbone:
@@ -106,4 +107,4 @@ def of_architecture(space: SearchSpace, arch: Architecture, scale: Scale) -> Bac
         "weights": "drawn",
         "weights_digest": None,
     }
-    return Backbone(name, "W1A1", facts, make)
+    return Backbone(name, "W32A32" if space.is_real(arch) else "W1A1", facts, make)

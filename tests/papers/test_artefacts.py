@@ -54,6 +54,7 @@ def test_what_is_counted_is_of_the_rows_images() -> None:
         "ImageNet": ((3, 224, 224), 1000),
         "ImageNet-1K": ((3, 224, 224), 1000),
         "ImageNet-100": ((3, 224, 224), 100),
+        "PASCAL VOC 2007": ((3, 600, 1000), 20),
         "": ((3, 224, 224), 1000),  # the space of NAS-BNN
     }
     for name in ids():

@@ -18,6 +18,8 @@ from bnas_bench.runs.store import Record, Store
 from bnas_bench.transfer.reidentification import Reidentification
 
 NAME = "dcp-nas/table-12"
+DETECTORS = ("dcp-nas/table-13", "dcp-nas/table-14", "nas-bnn/table-3")
+COSTS: Mapping[str, Any] = {"ops": {"nas-bnn": 5e6, "dcp-nas": 5e6}, "memory": {"true": 8e6}}
 
 
 @pytest.fixture
@@ -56,7 +58,7 @@ def test_each_task_is_made_once_and_each_network_carried_once(
         asked.append(transfer)
         if len(asked) == 2:
             raise BadValue("it is too large")
-        return {"test": {"mean_ap": 12.0, "rank_1": 34.0}}
+        return {"test": {"mean_ap": 12.0, "rank_1": 34.0}, **COSTS}
 
     tasks = carried.tasks([planned], lambda name, budget: made.append((name, budget.name)))  # type: ignore[arg-type, return-value, func-returns-value]
     # The networks of DCP-NAS-M and -L are wider, which their budgets' names say.
@@ -67,7 +69,7 @@ def test_each_task_is_made_once_and_each_network_carried_once(
         *carried.with_transfers([planned], planned.trials, records, Store(tmp_path), tasks, carry)  # type: ignore[arg-type]
     ]
     assert len(asked) == len(planned.trials)
-    values = {"task": "identities", "mean_ap": 12.0, "rank_1": 34.0}
+    values = {"task": "identities", "mean_ap": 12.0, "rank_1": 34.0, **COSTS}
     assert found[0]["transfer"] == dict.fromkeys(planned.tasks, values)
     assert found[1]["transfer"]["duke"] == {"task": "identities", "reason": "it is too large"}
 
@@ -93,3 +95,58 @@ def test_one_task_that_stands_in_for_three_is_shown_once(planned: Plan) -> None:
     assert "identities for Market-1501 and DukeMTMC-reID and CUHK03" in made.caption
     best = [note for note in made.notes if " in mAP on identities" in note]
     assert len(best) == 1
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_a_detector_s_row_shows_what_it_was_carried_to(name: str) -> None:
+    """Accuracies and costs of scenes, each said to be so; no OPs of the classifier that it was."""
+    planned = plan(load(name), "quick", seeds=1)
+    assert {*planned.tasks.values()} == {"scenes"}
+    test = {column.path: 12.0 for column in planned.artefact.columns if column.task}
+    values = {"task": "scenes", **test, **COSTS}
+    records = {
+        r["id"]: r
+        for r in record(
+            planned, transfer=dict.fromkeys(planned.tasks, values), ops={"nas-bnn": 1e6}
+        )
+    }
+    rows = [
+        {name: [records[trial.id] for trial in trials] for name, trials in row.items()}
+        for row in planned.rows
+    ]
+    made = table(planned, rows, ["a command"])
+    assert "carried to scenes, budget quick" in made.caption
+    shown = 0
+    for row, line in zip(planned.artefact.rows, made.rows[:1], strict=False):
+        assert row.runs
+        for column in planned.artefact.columns:
+            if not column.task:
+                continue
+            cell = line[f"{column.key}_here"]
+            shown += 1
+            if column.path in test and column.path.partition(".")[0] not in COSTS:
+                assert (cell.kind, cell.text) == ("measured", "12.00")
+                assert cell.note.startswith("on scenes, not ")
+            else:
+                assert cell.kind == "counted"
+                assert cell.note.endswith("at the budget's scale")
+                assert cell.number == {"ops": 5e6, "memory": 8e6}[column.path.split(".")[0]] / (
+                    column.scale
+                )
+    assert shown
+
+
+def test_published_detectors_are_counted_at_the_paper_s_size() -> None:
+    planned = plan(load("dcp-nas/table-13"), "quick", seeds=1)
+    rows = [{name: record(planned)[:1] for name in row} for row in planned.rows]
+    lines = table(planned, rows, ["a command"]).rows
+    (whole,) = (
+        line
+        for line in lines
+        if line["row"].text == "Real-valued (published, counted)"
+        and line["group"].text == "ResNet-18"
+    )
+    assert whole["ops_here"].number == pytest.approx(105.525, abs=1e-3)
+    assert whole["ops_here"].kind == "counted"
+    assert "3x600x1000, 20 classes" in whole["ops_here"].note
+    assert "map_here" not in whole

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bnas_bench.papers.audit.check import Check
+from bnas_bench.papers.audit.detectors import table_13
 from bnas_bench.papers.audit.places import Section, Table, slug
 from bnas_bench.papers.audit.terms import largest
 
@@ -16,6 +17,7 @@ def checks() -> Iterator[Check]:
     """All checks of these sections, in the paper's order."""
     yield from _table_12()
     yield from _table_13()
+    yield from table_13()
     yield from _table_14()
     yield from _table_15()
 

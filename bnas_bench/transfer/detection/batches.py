@@ -35,11 +35,11 @@ class Batch:
 
 
 def side_by_side(pictures: Sequence[Tensor], data: DetectionData, device: torch.device) -> Batch:
-    """A batch of pictures, bytes of shape (C, H, W) each, as `data.side` and `data.longest` say."""
+    """A batch of pictures, bytes of shape (C, H, W) each, as `data.frame` says."""
     made, sizes, scales = [], [], []
     for picture in pictures:
         height, width = picture.shape[1:]
-        factor = min(data.side / min(height, width), data.longest / max(height, width))
+        factor = min(data.frame.side / min(height, width), data.frame.longest / max(height, width))
         after = (max(1, round(height * factor)), max(1, round(width * factor)))
         x_1CHW = normalised(picture[None].to(device))
         if after != (height, width):
@@ -48,7 +48,8 @@ def side_by_side(pictures: Sequence[Tensor], data: DetectionData, device: torch.
         sizes.append(after)
         scales.append((after[1] / width, after[0] / height))
     high, wide = (
-        data.multiple * -(-max(size[k] for size in sizes) // data.multiple) for k in (0, 1)
+        data.frame.multiple * -(-max(size[k] for size in sizes) // data.frame.multiple)
+        for k in (0, 1)
     )
     x_BCHW = torch.stack([F.pad(x, (0, wide - x.shape[2], 0, high - x.shape[1])) for x in made])
     return Batch(x_BCHW, sizes, scales, [])

@@ -19,6 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from bnas_bench.core.errors import Damaged, MissingData
+from bnas_bench.transfer.detection.frames import FRAMES
 from bnas_bench.transfer.detection.objects import DetectionData, Objects, Pictures, digest_of
 
 VOC_CLASSES = (
@@ -65,12 +66,10 @@ def voc(folder: Path) -> DetectionData:
     train, test = (_voc_parts(root, parts) for parts in (VOC_TRAIN, VOC_TEST))
     return DetectionData(
         name="voc",
+        frame=FRAMES["voc"],
         train=train,
         test=test,
         classes=VOC_CLASSES,
-        channels=3,
-        side=600,
-        longest=1000,
     )
 
 
@@ -131,12 +130,10 @@ def coco(folder: Path) -> DetectionData:
         )
     return DetectionData(
         name="coco",
+        frame=FRAMES["coco"],
         train=train,
         test=test,
         classes=classes,
-        channels=3,
-        side=800,
-        longest=1333,
     )
 
 

@@ -3,11 +3,11 @@
 Ren et al., "Faster R-CNN", NeurIPS 2015, https://arxiv.org/abs/1506.01497; Lin et al., "Feature Pyramid
 Networks", CVPR 2017, https://arxiv.org/abs/1612.03144. As in DCP-NAS (Li et al., IJCV 2023),
 https://arxiv.org/abs/2306.15390, section 4.1.4, the lateral connections of the neck are 1-bit 3x3
-convolutions. What else is 1-bit it does not say; its OPs do (table 13): those printed for DoReFa-Net at
-4 bits and for ReActNet at 1 bit leave the same 17.25 G real on ResNet-18, which is the box head, the
-stem and the 1x1 convolutions. So `heads=maps` makes 1-bit what else runs on whole maps, the neck's
-output convolutions and the region proposals' one, and leaves the box head real; `real` leaves all of
-them real, `all` makes the box head's two layers 1-bit, too. What predicts classes and boxes is always
+convolutions. What else is 1-bit it does not say, and its table 13 says two things (`bnas-bench audit
+dcp-nas/table-13`): its OPs leave as much real as the box head, the stem and 1x1 convolutions take; its
+memory leaves less than the box head has. `heads=maps` is what the OPs say: 1-bit is what runs on whole maps,
+so the neck's output convolutions and the region proposals' one, too, and the box head is real; `real` leaves
+all of them real, `all` makes the box head's two layers 1-bit, too. What predicts classes and boxes is always
 real.
 
 Legend of tensor names: B batch, C channels, H, W, P proposals.
@@ -32,6 +32,7 @@ from torchvision.ops.feature_pyramid_network import ExtraFPNBlock
 
 from bnas_bench.nn.binary import BinaryConv2d, PReLU
 from bnas_bench.nn.network import Network, initialised_by
+from bnas_bench.transfer.detection.frames import Frame
 from bnas_bench.transfer.downstream import maps_of
 
 HEADS = ("maps", "real", "all")
@@ -41,6 +42,8 @@ POOLED = 7
 """Side of what the box head sees of a proposal."""
 RATIOS = (0.5, 1.0, 2.0)
 """Of an anchor's height to its width."""
+PROBE = 256
+"""Pixels a side of the largest image that says the strides and channels of a backbone's maps."""
 LEVELS = 4
 """The most maps that the neck takes: of a network for large images those of strides 4 to 32."""
 
@@ -135,10 +138,7 @@ class Detector(nn.Module):
 
     Args:
         backbone: its own head is not used.
-        shape: (channels, height, width) of an image, from which the maps' strides and channels are known.
         classes: without the background.
-        anchor: side of an anchor in pixels of its maps.
-        width: channels of the neck; the box head has four times as many, as in Lin et al.
         heads: one of `HEADS`.
         sampled: anchors and proposals of an image that teach.
         proposals: of an image that the box head looks at when testing.
@@ -148,11 +148,9 @@ class Detector(nn.Module):
     def __init__(
         self,
         backbone: Network,
-        shape: tuple[int, int, int],
+        frame: Frame,
         classes: int,
         *,
-        anchor: int,
-        width: int,
         heads: str,
         sampled: tuple[int, int],
         proposals: int,
@@ -160,13 +158,14 @@ class Detector(nn.Module):
     ) -> None:
         super().__init__()
         self.backbone, self.proposals = backbone, proposals
-        maps = maps_of(backbone, shape)
-        strides = [round(shape[1] / one.shape[2]) for one in maps]
+        width, probe = frame.width, min(frame.side, PROBE)
+        maps = maps_of(backbone, (frame.channels, probe, probe))
+        strides = [round(probe / one.shape[2]) for one in maps]
         halved = [k for k, stride in enumerate(strides) if stride > 1] or [len(maps) - 1]
         self.taken = halved[-LEVELS:]
         used = [strides[k] for k in self.taken]
         names = [str(k) for k in range(len(used))]
-        sides = tuple((anchor * stride,) for stride in [*used, 2 * used[-1]])
+        sides = tuple((frame.anchor * stride,) for stride in [*used, 2 * used[-1]])
         anchors = AnchorGenerator(sides, (RATIOS,) * len(sides))
         with initialised_by(rng):
             self.neck = neck([maps[k].shape[1] for k in self.taken], width, heads)

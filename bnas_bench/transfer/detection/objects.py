@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from bnas_bench.transfer.detection.frames import Frame
+
 
 @dataclass(frozen=True)
 class Objects:
@@ -97,32 +99,18 @@ class DetectionData:
     """Pictures to train on, and others to be tested on.
 
     Attributes:
-        side, longest: pixels to which the shorter side of a picture is brought, unless the longer one
-            would then exceed `longest`.
-        multiple: of which the sides of a batch are, so that the stages halve whole pixels.
-        anchor: side of an anchor in pixels of its maps.
-        width: channels of the neck.
+        classes: by name.
         areas: below the first a box is small, from the second on large, in pixels.
         flips: whether a mirrored picture still shows its classes.
     """
 
     name: str
+    frame: Frame
     train: Pictures
     test: Pictures
     classes: tuple[str, ...]
-    channels: int
-    side: int
-    longest: int
-    multiple: int = 32
-    anchor: int = 8
-    width: int = 256
     areas: tuple[int, int] = (32**2, 96**2)
     flips: bool = True
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(channels, height, width) of the picture that costs are counted at: the largest that is lying."""
-        return (self.channels, self.side, self.longest)
 
     @cached_property
     def fingerprint(self) -> str:

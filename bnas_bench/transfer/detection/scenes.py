@@ -18,9 +18,10 @@ from bnas_bench.core.seeds import generator
 from bnas_bench.data.datasets import load
 from bnas_bench.data.images import TensorImages
 from bnas_bench.transfer.detection.average_precision import overlaps
+from bnas_bench.transfer.detection.frames import FRAMES
 from bnas_bench.transfer.detection.objects import DetectionData, Objects, Pictures, digest_of
 
-SIDE = 48
+SIDE = FRAMES["scenes"].side
 PICTURES = (800, 200)
 """To train on, and to be tested on."""
 MOST = 3
@@ -61,15 +62,10 @@ def scenes() -> DetectionData:
     )
     return DetectionData(
         name="scenes",
+        frame=FRAMES["scenes"],
         train=train,
         test=test,
         classes=whole.class_names,
-        channels=1,
-        side=SIDE,
-        longest=SIDE,
-        multiple=16,
-        anchor=6,
-        width=32,
         areas=(12**2, 16**2),
         flips=False,
     )

@@ -26,6 +26,7 @@ from bnas_bench.transfer.detection.average_precision import by_voc
 from bnas_bench.transfer.detection.batches import Batch as Pictures
 from bnas_bench.transfer.detection.batches import of_epoch, side_by_side, teaching
 from bnas_bench.transfer.detection.by_coco import MEASURES, by_coco, is_there
+from bnas_bench.transfer.detection.frames import Frame
 from bnas_bench.transfer.detection.model import HEADS, Counted, Detector
 from bnas_bench.transfer.detection.objects import DetectionData, Found, Objects
 
@@ -81,6 +82,26 @@ SMALL = Recipe(anchors=64, regions=32, proposals=100)
 """Of `scenes`, whose pictures are small."""
 
 
+def detector(
+    backbone: Network, frame: Frame, classes: int, recipe: Recipe, rng: np.random.Generator
+) -> Detector:
+    """The detector around a backbone that a recipe trains.
+
+    Raises:
+        BadValue: if the backbone takes no images of the frame's channels.
+    """
+    sampled = recipe.anchors, recipe.regions
+    return Detector(
+        backbone,
+        frame,
+        classes,
+        heads=recipe.heads,
+        sampled=sampled,
+        proposals=recipe.proposals,
+        rng=rng,
+    )
+
+
 class Detection(downstream.Downstream[Detector]):
     """To find the objects on pictures, and to say of what class each is."""
 
@@ -90,7 +111,7 @@ class Detection(downstream.Downstream[Detector]):
         places = teaching(data.train)
         if not len(places):
             raise BadValue(f"no training picture of {data.name} shows an object: take another one")
-        super().__init__(data.name, recipe, device, data.shape)
+        super().__init__(data.name, recipe, device, data.frame.shape)
         self.data, self._places = data, places
         self.titles = TITLES[data.name]  # type: ignore[misc]
 
@@ -99,17 +120,7 @@ class Detection(downstream.Downstream[Detector]):
         return self.data.fingerprint
 
     def model(self, backbone: Network, rng: np.random.Generator) -> Detector:
-        return Detector(
-            backbone,
-            self.shape,
-            len(self.data.classes),
-            anchor=self.data.anchor,
-            width=self.data.width,
-            heads=self.recipe.heads,
-            sampled=(self.recipe.anchors, self.recipe.regions),
-            proposals=self.recipe.proposals,
-            rng=rng,
-        )
+        return detector(backbone, self.data.frame, len(self.data.classes), self.recipe, rng)
 
     def ledger(self, model: Detector) -> Ledger:
         return ledger(Counted(model), self.shape)

@@ -27,10 +27,11 @@ from bnas_bench.search.checkpoint import Checkpoint
 from bnas_bench.transfer.detection import by_coco
 from bnas_bench.transfer.detection.batches import of_epoch, side_by_side, teaching
 from bnas_bench.transfer.detection.folders import coco, voc
+from bnas_bench.transfer.detection.frames import Frame
 from bnas_bench.transfer.detection.model import Counted, Detector, Sampler
 from bnas_bench.transfer.detection.objects import DetectionData, Objects
 from bnas_bench.transfer.detection.scenes import Drawn, scenes
-from bnas_bench.transfer.detection.task import SMALL, Detection, Recipe, by_chance
+from bnas_bench.transfer.detection.task import SMALL, Detection, Recipe, by_chance, detector
 from bnas_bench.transfer.tasks import task
 
 CPU = torch.device("cpu")
@@ -54,8 +55,8 @@ def backbone(space: str = "bnas-201", side: int = 8, channels: int = 1) -> Netwo
     return made.network(made.sample(rng), spec, rng)
 
 
-def detector(few: DetectionData, recipe: Recipe = SHORT, space: str = "bnas-201") -> Detector:
-    return Detection(few, recipe, CPU).model(backbone(space), np.random.default_rng(1))
+def on_a_few(few: DetectionData, recipe: Recipe = SHORT) -> Detector:
+    return Detection(few, recipe, CPU).model(backbone(), np.random.default_rng(1))
 
 
 @pytest.mark.parametrize("space", SPACES)
@@ -78,17 +79,9 @@ def test_any_space_s_network_is_a_backbone(space: str, few: DetectionData) -> No
 def test_large_images_give_strides_from_4_to_32() -> None:
     shape = (3, 128, 192)
     for space, strides in (("handcrafted", 4), ("bnas-201", 3)):
-        model = Detector(
-            backbone(space, 224, 3),
-            shape,
-            20,
-            anchor=8,
-            width=16,
-            heads="maps",
-            sampled=(8, 8),
-            proposals=10,
-            rng=np.random.default_rng(0),
-        ).eval()
+        frame = Frame(channels=3, side=128, longest=192, width=16)
+        made = detector(backbone(space, 224, 3), frame, 20, SHORT, np.random.default_rng(0))
+        model = made.eval()
         maps = model.maps(torch.randn(1, *shape))
         sides = [tuple(one.shape[2:]) for one in maps.values()]
         assert sides[0] == (128 // 4, 192 // 4)
@@ -113,9 +106,11 @@ def test_costs_by_hand(heads: str, few: DetectionData) -> None:
     made = Detection(few, replace(SHORT, heads=heads), CPU)
     network = backbone()
     model = made.model(network, np.random.default_rng(1))
-    shapes = [tuple(maps.shape[1:]) for maps in network.stages(torch.zeros(1, *few.shape))[1:]]
+    shapes = [
+        tuple(maps.shape[1:]) for maps in network.stages(torch.zeros(1, *few.frame.shape))[1:]
+    ]
     assert shapes == [(8, 24, 24), (16, 12, 12)]
-    w, hidden, pixels = few.width, 4 * few.width, 24 * 24 + 12 * 12
+    w, hidden, pixels = few.frame.width, 4 * few.frame.width, 24 * 24 + 12 * 12
     lateral = 9 * w * (8 * 24 * 24 + 16 * 12 * 12)
     maps = 9 * w * w * pixels + 9 * w * w * (pixels + 6 * 6)
     predicted = (pixels + 6 * 6) * w * 15 + made.recipe.proposals * hidden * 11 * 5
@@ -124,7 +119,7 @@ def test_costs_by_hand(heads: str, few: DetectionData) -> None:
     real = predicted + (heads == "real") * maps + (heads != "all") * boxes
     for precision in ("W1A1", "W32A32"):
         run_at(model, Precision(precision))
-        alone = ledger(Stages(network), few.shape).macs
+        alone = ledger(Stages(network), few.frame.shape).macs
         whole = made.ledger(model).macs
         if precision == "W1A1":
             assert whole["W1A1"] - alone["W1A1"] == binary
@@ -136,22 +131,22 @@ def test_costs_by_hand(heads: str, few: DetectionData) -> None:
 
 def test_what_is_counted_is_what_runs(few: DetectionData) -> None:
     """The maps and the box head's input of `Counted` are those of a forward pass."""
-    model = detector(few).eval()
+    model = on_a_few(few).eval()
     shapes: dict[str, list[tuple[int, ...]]] = {}
     for name in ("rpn.head.cls_logits", "roi.box_head"):
         module = model.get_submodule(name)
         module.register_forward_hook(
             lambda _, given, __, name=name: shapes.setdefault(name, []).append(given[0].shape[1:])
         )
-    x = torch.randn(1, *few.shape)
-    model(x, [few.shape[1:]])
+    x = torch.randn(1, *few.frame.shape)
+    model(x, [few.frame.shape[1:]])
     ran, shapes = shapes, {}
     Counted(model)(x)
     assert shapes == ran
 
 
 def test_all_1_bit_layers_take_the_precision(few: DetectionData) -> None:
-    model = detector(few, replace(SHORT, heads="all"))
+    model = on_a_few(few, replace(SHORT, heads="all"))
     run_at(model, Precision.W1A1)
     behind = (*model.neck.modules(), *model.rpn.modules(), *model.roi.modules())
     layers = [m for m in behind if isinstance(m, BinaryConv2d)]
@@ -184,7 +179,7 @@ def test_boxes_follow_their_picture(few: DetectionData) -> None:
     objects = Objects.of([(10, 5, 30, 15)], [3])
     hard = Objects.of([(10, 5, 30, 15), (0, 0, 9, 9)], [3, 4], difficult=[False, True])
     data = replace(few, train=Drawn(dark[None].repeat(4, 1, 1, 1), [hard] * 4), flips=True)
-    data = replace(data, side=60, longest=240, multiple=32)
+    data = replace(data, frame=replace(few.frame, side=60, longest=240, multiple=32))
     lefts = set()
     for seed in range(8):
         for batch in of_epoch(data, np.arange(4), 2, np.random.default_rng(seed), CPU):
@@ -264,7 +259,7 @@ def test_photographs_are_carried_too(
     name: str, voc_folder: Path, coco_folder: Path, tmp_path: Path
 ) -> None:
     whole = voc(voc_folder) if name == "voc" else coco(coco_folder)
-    small = replace(whole, side=48, longest=64, width=8)
+    small = replace(whole, frame=replace(whole.frame, side=48, longest=64, width=8))
     wanted = asked(small, tmp_path, replace(SHORT, epochs=1, batch_size=2))
     found = transfer(wanted)
     assert found["shape"] == [3, 48, 64]
@@ -303,3 +298,21 @@ def test_a_picture_of_no_object_is_not_trained_on(few: DetectionData) -> None:
     empty = replace(few, train=Drawn(few.train.pixels, [Objects.of([], [])] * 24))  # type: ignore[attr-defined]
     with pytest.raises(BadValue, match="no training picture of scenes"):
         Detection(empty, SHORT, CPU)
+
+
+@pytest.mark.slow
+def test_a_detector_learns_far_more_than_chance(tmp_path: Path) -> None:
+    """Within five epochs; chance knows where all objects are. The real-valued twin learns more."""
+    space = making.space("bnas-201")
+    made = of_architecture(
+        space, space.sample(np.random.default_rng(0)), Scale(cells=5, channels=12)
+    )
+    small = Detection(scenes(), replace(SMALL, epochs=5), CPU)
+    wanted = Transfer(backbone=made, task=small, folder=tmp_path)
+    binary, real = (
+        transfer(replace(wanted, precisions=(precision,)))["test"]
+        for precision in ("W1A1", "W32A32")
+    )
+    assert binary["chance_bound"] < 5
+    assert binary["map_area"] > 3 * binary["chance_bound"]
+    assert real["map_area"] > binary["map_area"]

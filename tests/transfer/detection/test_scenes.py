@@ -19,7 +19,7 @@ def data() -> DetectionData:
 
 def test_the_pictures_are_the_same_wherever_they_are_made(data: DetectionData) -> None:
     assert data.fingerprint == made.scenes().fingerprint
-    assert (len(data.train), len(data.test), data.shape) == (*made.PICTURES, (1, 48, 48))
+    assert (len(data.train), len(data.test), data.frame.shape) == (*made.PICTURES, (1, 48, 48))
     assert {*np.concatenate([one.labels for one in data.test.objects]).tolist()} == {*range(10)}
 
 
