@@ -152,7 +152,7 @@ class Ranked:
             precision=precision,
             values=values,
             passes=0.0,
-            passes_each=float(min(self.task.batch_size, len(self.task.train))),
+            passes_each=float(min(proxy.images, len(self.task.train))),
         )
 
     def proxies(self, seed: int) -> Iterator[Scores]:

@@ -20,7 +20,7 @@ from bnas_bench.methods.proxy import (
     snip,
     synflow,
 )
-from torch import nn
+from torch import Tensor, nn
 
 from bnas_bench.core.budget import Budget, Scale
 from bnas_bench.core.errors import UnknownName
@@ -116,7 +116,7 @@ def test_a_cell_that_computes_scores_more_than_one_that_does_not(score: str) -> 
 
 @pytest.mark.parametrize("score", SCORES)
 def test_the_best_of_what_was_drawn_is_found(score: str) -> None:
-    method = Proxy(score=score, candidates=12)
+    method = Proxy(score=score, images=16, candidates=12)
     with Meter(100_000) as meter:
         found = method.search(space(), digits(), meter, np.random.default_rng(4))
     assert found.valid is None
@@ -133,6 +133,26 @@ def test_the_best_of_what_was_drawn_is_found(score: str) -> None:
     assert (
         0.9 * wanted <= meter.spent <= wanted + 1e-6
     )  # a cell that sees nothing has no derivative
+
+
+@pytest.mark.parametrize(("wanted", "seen"), [(30, 30), (128, 72)])
+def test_a_score_looks_at_so_many_images(wanted: int, seen: int) -> None:
+    """Whatever a batch of training has; at all of 72 where there are no more."""
+    looked: list[int] = []
+
+    def size(_: Network, x: Tensor, y: Tensor) -> float:
+        looked.append(len(x))
+        assert len(x) == len(y)
+        return 1.0
+
+    assert len(digits().train) == 72
+    rng = np.random.default_rng(5)
+    network = space().network(space().largest(), digits().spec, rng)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(ON_A_BATCH, "snip", size)  # type: ignore[arg-type]
+        Proxy(score="snip", images=wanted).of(network, digits(), rng)
+    assert looked == [seen]
+    assert find("method", "proxy").make({}).images == 128  # type: ignore[attr-defined]
 
 
 def test_an_unknown_proxy() -> None:
