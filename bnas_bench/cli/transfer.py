@@ -15,16 +15,18 @@ from bnas_bench.cli.streams import sentence
 from bnas_bench.core.budgets import BUDGETS
 from bnas_bench.core.errors import BadValue, BenchError
 from bnas_bench.core.files import kind_of
-from bnas_bench.core.options import Seed
+from bnas_bench.core.options import Grid, Seed
 from bnas_bench.plugins.spec import parse_spec, resolve_budget
 from bnas_bench.runs.grid import found
 from bnas_bench.runs.how import How
+from bnas_bench.runs.store import RECORD
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from rich.progress import Progress, TaskID
 
+    from bnas_bench.analysis.table import Value
     from bnas_bench.core.budget import Budget
     from bnas_bench.runs.backbones import Backbone
     from bnas_bench.runs.store import Store
@@ -57,7 +59,8 @@ TAKEN = ("epochs", "train_batch", "final.channels", "final.cells")
 )
 @click.option("--scratch", is_flag=True, help="Begin with drawn weights, not with the trial's.")
 @click.option("--space", help="Of architectures; of trials, where it is a file of yours.")
-@click.option("--seed", type=Number(Seed), default=0, show_default=True)
+@click.option("--seeds", type=Number(Grid), default=1, show_default=True, help="A backbone.")
+@click.option("--seed", type=Number(Seed), default=0, show_default=True, help="The first of them.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option("--data-folder", "data", type=FOLDER, default="data", show_default=True)
 @results_name("local", "Name of these results, where a backbone is no trial of others.")
@@ -69,6 +72,7 @@ def transfer(
     precision: str | None,
     scratch: bool,
     space: str | None,
+    seeds: int,
     seed: int,
     device: str,
     data: Path,
@@ -87,15 +91,13 @@ def transfer(
     wanted = task_of(task, asked, How(device=device, data=data))
     precisions = precision.split(",") if precision else []
     records = []
-    for text in backbones:
-        backbone, folder = _backbone(text, space, asked, scratch=scratch, other=results / name)
-        records.append(
-            shown(
-                Transfer(
-                    backbone=backbone, task=wanted, folder=folder, precisions=precisions, seed=seed
-                )
+    for each in range(seed, seed + seeds):
+        for text in backbones:
+            backbone, folder = _backbone(text, space, asked, scratch=scratch, other=results / name)
+            carried = Transfer(
+                backbone=backbone, task=wanted, folder=folder, precisions=precisions, seed=each
             )
-        )
+            records.append(shown(carried))
     show(records, wanted)
 
 
@@ -195,10 +197,16 @@ def _backbone(
     from bnas_bench.runs.reading import read_architecture
 
     if kind_of(text) != "folder":
-        return of_architecture(*read_architecture(text, space), budget.final), other
+        found_by = Path(text).resolve().parent.name if _is_of_a_trial(text) else None
+        return of_architecture(*read_architecture(text, space), budget.final, found_by), other
     folder = Path(text)
     found = of_trial(folder, space_of_a_trial(space), scratch=scratch)
     return found, other if is_exported(folder) else folder.resolve().parent.parent
+
+
+def _is_of_a_trial(text: str) -> bool:
+    """Whether it is the file of a finished trial's architecture."""
+    return kind_of(text) == "file" and Path(text).with_name(RECORD).is_file()
 
 
 def show(records: Sequence[dict[str, Any]], task: Downstream[Any]) -> None:
@@ -207,25 +215,30 @@ def show(records: Sequence[dict[str, Any]], task: Downstream[Any]) -> None:
     from bnas_bench.cli.output import print_table
 
     first, titles = records[0], task.titles
-    rows = []
+    alike: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for record in records:
+        key = (record["backbone"], record["weights"], ", then ".join(record["precisions"]))
+        alike.setdefault(key, []).append(record)
+    rows = []
+    for (backbone, weights, precision), group in alike.items():
         row = {
-            "backbone": Value(text=record["backbone"]),
-            "weights": Value(text=record["weights"]),
-            "precision": Value(text=", then ".join(record["precisions"])),
+            "backbone": Value(text=backbone),
+            "weights": Value(text=weights),
+            "precision": Value(text=precision),
+            **{key: _mean([record["test"][key] for record in group]) for key in titles},
+            "ops": Value(text=f"{group[0]['ops']['nas-bnn'] / 1e6:.3f}"),
+            "train": Value(text=f"{sum(r['train_seconds'] for r in group) / len(group):.1f}"),
+            "n": Value(text=str(len(group))),
         }
-        for key in titles:
-            value = record["test"][key]
-            row[key] = Value(text="none" if value is None else f"{value:.1f}")
-        row["ops"] = Value(text=f"{record['ops']['nas-bnn'] / 1e6:.3f}")
-        row["train"] = Value(text=f"{record['train_seconds']:.1f}")
         rows.append(row)
+    has_intervals = any(value.lower is not None for row in rows for value in row.values())
+    level = "; in brackets the 95 % t interval of the mean over the seeds" * has_intervals
     images = "x".join(map(str, first["shape"]))
     print_table(
         Table(
             name="transfer",
             title="",
-            caption=f"{first['task']}, images of {images}: measured on {task.caption(first['test'])}",
+            caption=f"{first['task']}, images of {images}: measured on {task.caption(first['test'])}{level}",
             columns=[
                 Column(key="backbone", title="backbone", numeric=False),
                 Column(key="weights", title="weights", numeric=False),
@@ -233,7 +246,24 @@ def show(records: Sequence[dict[str, Any]], task: Downstream[Any]) -> None:
                 *(Column(key=key, title=title) for key, title in titles.items()),
                 Column(key="ops", title="OPs M (nas-bnn)"),
                 Column(key="train", title="train s"),
+                Column(key="n", title="seeds"),
             ],
             rows=rows,
         )
     )
+
+
+def _mean(values: Sequence[float | None]) -> Value:
+    """The mean of those that there are, with its interval where they are enough for one."""
+    from bnas_bench.analysis.stats import NotEnough, summary
+    from bnas_bench.analysis.table import Value, missing
+
+    known = [value for value in values if value is not None]
+    if not known:
+        return missing("there is nothing to judge")
+    found = summary(known)
+    assert not isinstance(found, NotEnough), "there are values"
+    if isinstance(found.interval, NotEnough):
+        return Value(text=f"{found.mean:.1f}", number=found.mean)
+    lower, upper = max(found.interval.lower, 0.0), min(found.interval.upper, 100.0)
+    return Value(text=f"{found.mean:.1f}", number=found.mean, lower=lower, upper=upper, n=found.n)

@@ -84,13 +84,16 @@ def of_trial(folder: Path, plugin: Plugin | None = None, *, scratch: bool = Fals
     return Backbone(name, precision, facts, make)
 
 
-def of_architecture(space: SearchSpace, arch: Architecture, scale: Scale) -> Backbone:
+def of_architecture(
+    space: SearchSpace, arch: Architecture, scale: Scale, trial: str | None = None
+) -> Backbone:
     """The network of an architecture, built for the task's images; its weights are drawn.
 
     Args:
         scale: None in it is the space's own for its paper.
+        trial: that found it, where one did.
     """
-    name = f"{space.name}-{arch.id}"
+    name = trial or f"{space.name}-{arch.id}"
 
     def make(shape: Shape, rng: np.random.Generator) -> Network:
         spec = space.spec(space.fit(scale), shape, CLASSES, final=True)
@@ -99,7 +102,7 @@ def of_architecture(space: SearchSpace, arch: Architecture, scale: Scale) -> Bac
 
     facts = {
         "backbone": name,
-        "trial": None,
+        "trial": trial,
         "space": space.name,
         "space_options": {key: getattr(space, key) for key in options_of(type(space))},
         "architecture": arch.id,

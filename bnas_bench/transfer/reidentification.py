@@ -6,10 +6,16 @@ what the network ends in; here it is what the field starts from:
 
 - the last maps are pooled to an embedding, which batch norm centres before a linear layer names the identity
   (Luo et al., "Bag of Tricks and A Strong Baseline for Deep Person Re-identification", CVPR workshops 2019);
-- cross-entropy of the identity plus the batch-hard triplet loss of the embedding, margin 0.3 (Hermans, Beyer
-  and Leibe, "In Defense of the Triplet Loss for Person Re-Identification", 2017,
-  https://arxiv.org/abs/1703.07737), in batches of 4 images an identity;
-- images are found by the cosine of what batch norm gives.
+- cross-entropy of the identity plus the batch-hard triplet loss, margin 0.3, in batches of 4 images of each
+  (Hermans, Beyer and Leibe, "In Defense of the Triplet Loss for Person Re-Identification", 2017,
+  https://arxiv.org/abs/1703.07737);
+- images are found by the cosine of what batch norm gives, and triplets are of the same: distances between
+  embeddings of norm 1 (Schroff, Kalenichenko and Philbin, "FaceNet", CVPR 2015, section 3.1).
+
+Luo et al. take the triplets of the pooled maps themselves, and train by Adam at a small rate that rises at
+first. By the paper's SGD at 0.05 1-bit networks then collapse, as Hermans et al. describe in their appendix:
+the hardest triplets draw all embeddings to one point, where the loss is the margin and stays. At norm 1 no
+step can shorten all distances by shrinking the maps, and batch norm keeps a batch from being one point.
 
 Legend of tensor names: B batch, C channels, H, W, D dimensions of an embedding, N identities.
 """
@@ -60,7 +66,7 @@ class Recipe(downstream.Recipe):
 
 
 class Found(nn.Module):
-    """What is computed to find someone: a backbone, its last maps pooled, batch norm.
+    """What is computed to find someone: a backbone, its last maps pooled, batch norm; shape (B, D).
 
     Args:
         backbone: its own head is not used.
@@ -73,12 +79,8 @@ class Found(nn.Module):
         self.neck = nn.BatchNorm1d(channels)
         self.neck.bias.requires_grad_(False)
 
-    def pooled(self, x_BCHW: Tensor) -> Tensor:
-        """The embedding before batch norm, shape (B, D)."""
-        return self.backbone.features(x_BCHW).mean((2, 3))
-
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        return self.neck(self.pooled(x_BCHW))
+        return self.neck(self.backbone.features(x_BCHW).mean((2, 3)))
 
 
 class Embedding(nn.Module):
@@ -93,11 +95,6 @@ class Embedding(nn.Module):
         self.found = found
         with initialised_by(rng):
             self.classifier = nn.Linear(found.neck.num_features, identities, bias=False)
-
-    def forward(self, x_BCHW: Tensor) -> tuple[Tensor, Tensor]:
-        """The embedding before and after batch norm, shape (B, D) each."""
-        pooled_BD = self.found.pooled(x_BCHW)
-        return pooled_BD, self.found.neck(pooled_BD)
 
 
 class Reidentification(downstream.Downstream[Embedding]):
@@ -135,9 +132,9 @@ class Reidentification(downstream.Downstream[Embedding]):
 
     def loss(self, model: Embedding, batch: tuple[Tensor, Tensor]) -> Tensor:
         x_BCHW, identity_B = batch
-        embedding_BD, centred_BD = model(x_BCHW)
-        error = F.cross_entropy(model.classifier(centred_BD), identity_B)
-        return error + batch_hard(embedding_BD, identity_B, self.recipe.margin)
+        embedding_BD = model.found(x_BCHW)
+        error = F.cross_entropy(model.classifier(embedding_BD), identity_B)
+        return error + batch_hard(F.normalize(embedding_BD, dim=1), identity_B, self.recipe.margin)
 
     def test(self, model: Embedding) -> Mapping[str, float]:
         found = tested(model, self.people)

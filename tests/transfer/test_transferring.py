@@ -26,7 +26,7 @@ from bnas_bench.runs import transferring
 from bnas_bench.runs.backbones import Backbone, of_architecture, of_trial
 from bnas_bench.runs.transferring import Transfer, transfer
 from bnas_bench.search.checkpoint import Checkpoint
-from bnas_bench.transfer import training
+from bnas_bench.transfer import tasks, training
 from bnas_bench.transfer.identities import identities
 from bnas_bench.transfer.people import People, Views
 from bnas_bench.transfer.reidentification import Recipe, Reidentification, batch_hard, batches
@@ -262,6 +262,20 @@ def test_the_hardest_of_a_batch_by_hand() -> None:
     assert float(found) == pytest.approx((2.5 + 1.5 + 3.5 + 2.5) / 4)
 
 
+def test_triplets_are_of_embeddings_of_norm_1(few: People) -> None:
+    """Maps a hundred times as large give the same loss: nothing is won by shrinking them."""
+    task = Reidentification(few, SHORT)
+    space = making.space("bnas-201")
+    backbone = of_architecture(space, space.sample(np.random.default_rng(0)), Scale(2, 4))
+    rng = np.random.default_rng(0)
+    model = task.model(backbone.make(few.shape, rng), rng).train()
+    batch = next(iter(task.batches(rng)))
+    first = task.loss(model, batch)
+    features = model.found.backbone.features
+    model.found.backbone.features = lambda x_BCHW: 100 * features(x_BCHW)  # type: ignore[method-assign]
+    assert task.loss(model, batch).item() == pytest.approx(first.item(), rel=1e-3)
+
+
 def test_a_batch_has_several_images_of_each_identity(few: People) -> None:
     recipe = Recipe(epochs=1, batch_size=16, images=4)
     seen = [identity_B for _, identity_B in batches(few, recipe, np.random.default_rng(0))]
@@ -274,7 +288,28 @@ def test_a_batch_has_several_images_of_each_identity(few: People) -> None:
 
 @pytest.mark.slow
 def test_what_is_learned_finds_those_never_seen(asked: Transfer) -> None:
-    """Above what 99 % of random rankings reach, by far."""
-    whole = Reidentification(identities(torch.device("cpu")), Recipe(epochs=4))
-    found = transfer(replace(asked, task=whole))["test"]
+    """Above what 99 % of random rankings reach, by far, and the real-valued twin above that."""
+    space = making.space("bnas-201")
+    first, second = "nor_conv_3x3~0", "nor_conv_3x3~1"
+    convolutions = f"|{first}|+|{first}|{second}|+|skip_connect~0|{second}|nor_conv_3x3~2|"
+    backbone = of_architecture(space, space.parse(convolutions), Scale(4, 12))
+    whole = Reidentification(identities(torch.device("cpu")), Recipe(epochs=12))
+    asked = replace(asked, backbone=backbone, task=whole)
+    found = transfer(asked)["test"]
     assert found["mean_ap"] > 10 * found["chance_bound"]
+    assert transfer(replace(asked, precisions=("W32A32",)))["test"]["mean_ap"] > found["mean_ap"]
+
+
+def test_seeds_are_means_with_an_interval(
+    trial: Path, few: People, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tasks, "TASKS", {"identities": lambda *_: Reidentification(few, SHORT)})
+    command = ("transfer", trial / "arch.json", "--budget", "smoke", "--seeds", 3)
+    printed = succeed(*command, "--results", tmp_path)
+    files = (tmp_path / "local" / "transfers").glob(f"identities-{trial.name}-*.json")
+    found = [json.loads(file.read_text()) for file in files]
+    assert {record["seed"] for record in found} == {0, 1, 2}
+    assert {(record["trial"], record["weights"]) for record in found} == {(trial.name, "drawn")}
+    mean = np.mean([record["test"]["mean_ap"] for record in found])
+    assert f"{mean:.1f} [" in printed
+    assert "interval of the mean over the seeds" in printed
