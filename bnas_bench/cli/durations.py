@@ -32,3 +32,8 @@ def result(record: Record) -> str:
     """What a finished trial came to: `95.8 %, 0.45 M OPs, 1 min 58 s`."""
     facts = [f"{record['test_accuracy']:.1f} %", f"{record['ops']['nas-bnn'] / 1e6:,.2f} M OPs"]
     return ", ".join([*facts, *([took(record["seconds"])] if "seconds" in record else [])])
+
+
+def stage(phase: str, done: float) -> str:
+    """What a trial is at: `search 40%`, and without a share where nobody counts, `measure`."""
+    return f"{phase} {done:.0%}" if phase in ("search", "train") else phase

@@ -49,7 +49,8 @@ def read(path: Path) -> dict[str, Any]:
     try:
         content = tomllib.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise BadValue(f"cannot read a grid from '{path}': {error}") from error
+        reason = (error.strerror if isinstance(error, OSError) else None) or error
+        raise BadValue(f"cannot read a grid from '{path}': {reason}") from error
     found = {}
     for key, value in content.items():
         if key not in FIELDS:

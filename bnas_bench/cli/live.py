@@ -12,6 +12,7 @@ from typing import TypeVar
 import click
 
 from bnas_bench.cli.completion import NAME
+from bnas_bench.cli.durations import stage
 from bnas_bench.cli.running import RESULTS
 from bnas_bench.runs import folders, seen
 from bnas_bench.runs.seen import ORDER, Seen
@@ -123,7 +124,7 @@ def _short(trial_id: str) -> str:
 def _end(one: Seen) -> str:
     if one.word == "ok" and one.record:
         return f"{one.record['test_accuracy']:.1f} % test"
-    return f"{one.phase} {one.done:.0%}" if one.phase else ""
+    return stage(one.phase, one.done) if one.phase else ""
 
 
 def steps(curve: Curve, last: float, low: float, high: float, signs: int) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from bnas_bench.cli.completion import NAME
-from bnas_bench.cli.durations import about, result
+from bnas_bench.cli.durations import about, result, stage
 from bnas_bench.cli.lists import WIDE, width
 from bnas_bench.cli.running import RESULTS
 from bnas_bench.core.errors import BadValue, UnknownName
@@ -56,7 +56,7 @@ def _with_queue(found: Sequence[Seen], queued: Mapping[str, str]) -> list[Seen]:
 
 
 def _begun(one: Seen) -> str:
-    return f", {one.phase} {one.done:.0%}" if one.phase else ""
+    return f", {stage(one.phase, one.done)}" if one.phase else ""
 
 
 def _fitting(facts: Sequence[str], most: int) -> str:
@@ -74,7 +74,7 @@ def told(one: Seen) -> list[str]:
     elif one.reason:
         facts.append(one.reason)
     elif one.phase:
-        facts.append(f"{one.phase} {one.done:.0%}")
+        facts.append(stage(one.phase, one.done))
     if one.age is not None:
         since = about(one.age).removeprefix("about ")
         facts.append(f"for {since}" if one.word in ("running", "waiting") else f"{since} ago")

@@ -15,7 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table as Grid
 from rich.text import Text
 
-from bnas_bench.cli.durations import about, result
+from bnas_bench.cli.durations import about, result, stage
 from bnas_bench.cli.streams import spelt
 from bnas_bench.runs.estimate import SEARCH, Estimates, Took, names
 
@@ -182,7 +182,7 @@ class Watch:
 
 def _line(one: Running, left: float | None, width: int) -> str:
     """What a running trial does, with as many facts on it as there is room for whole."""
-    line = f"{one.name}: {one.phase} {one.done:.0%}"
+    line = f"{one.name}: {stage(one.phase, one.done)}"
     line += "" if left is None else f", {about(left)} left"
     for fact in one.facts:
         if len(line) + len(fact) + 2 > width:

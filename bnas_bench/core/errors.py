@@ -31,6 +31,10 @@ def one_line(error: BaseException) -> str:
     return line if len(line) <= MOST else f"{line[:MOST]}... ({len(line):,} characters)"
 
 
+LISTED = 20
+"""Names that an error lists, where none is near to what was written."""
+
+
 class UnknownName(BenchError):
     """A name that nothing answers to; the sentence lists the nearest names that exist.
 
@@ -43,7 +47,9 @@ class UnknownName(BenchError):
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         known = sorted(known)
         near = get_close_matches(name, known, n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
+        more = f" and {len(known) - LISTED} more" if len(known) > LISTED else ""
+        listed = f"known: {', '.join(known[:LISTED])}{more}"
+        hint = f"did you mean {' or '.join(near)}?" if near else listed
         super().__init__(f"unknown {kind} '{brief(name)}'; {hint}")
         self.name = name
 

@@ -299,7 +299,7 @@ def load(name: str) -> Artefact:
         BadValue: if its file does not fit the schema, naming the place.
     """
     if name not in (known := ids()):
-        raise UnknownName("artefact", name, known)
+        raise UnknownName("artefact", name, [*known, *PAPERS])
     file = FOLDER / f"{name}.toml"
     try:
         raw = tomllib.loads(file.read_text("utf-8"))

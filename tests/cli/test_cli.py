@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -445,6 +446,13 @@ def test_no_line_of_a_list_is_wider_than_the_terminal(
     monkeypatch.setenv("COLUMNS", "60")
     lines = click.unstyle(succeed(*command.split())).splitlines()
     assert max(len(line) for line in lines if not line.startswith("File: ")) <= 60
+
+
+def test_of_many_names_an_error_lists_some() -> None:
+    line = fail("measure", "qqqq")
+    assert "known: alexnet, convnext_base, " in line
+    assert re.search(r" and \d\d more$", line)
+    assert "did you mean dcp-nas" in fail("papers", "dcpnas")
 
 
 def test_check_prints_the_battery(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,6 +58,12 @@ def test_one_that_goes_on_is_as_fast_as_it_is_now() -> None:
     assert one.left(10.0) == pytest.approx(0.25 * 250 + 0.75 * 10)
 
 
+def test_a_stage_that_nobody_counts_has_no_share() -> None:
+    one = Running("dcpnas, seed 0", None)
+    one.advance(Event("x", "progress", "", None, "measure", 0.0), 0.0)
+    assert _line(one, None, 80) == "dcpnas, seed 0: measure"
+
+
 @pytest.mark.parametrize("width", [50, 80, 140])
 def test_a_line_ends_with_a_whole_fact(width: int) -> None:
     one = Running("dcpnas, seed 0", Took(100.0, 0.8))
