@@ -50,6 +50,27 @@ def test_market_is_read_by_its_file_names(market: Path) -> None:
     assert x_BCHW.shape == (3, 3, 256, 128)
 
 
+@pytest.mark.parametrize(
+    ("name", "file", "identity", "camera"),
+    [
+        ("duke", "0005_c2_f0046985.jpg", 5, 2),
+        ("cuhk03", "0012_c1_6.png", 12, 1),
+        ("market1501", "-1_c6s3_089542_05.jpg", -1, 6),
+    ],
+)
+def test_each_dataset_s_file_names(
+    name: str, file: str, identity: int, camera: int, tmp_path: Path
+) -> None:
+    root = tmp_path / FOLDERS[name]
+    for part in PARTS:
+        (root / part).mkdir(parents=True)
+        Image.new("RGB", (60, 160)).save(root / part / "0001_c1_1.jpg")
+    Image.new("RGB", (60, 160)).save(root / "bounding_box_test" / file)
+    asked = task(name, tmp_path, CPU, BUDGETS["paper"])
+    seen = asked.people.gallery.seen  # type: ignore[attr-defined]
+    assert (identity, camera) in zip(seen.identities, seen.cameras, strict=True)
+
+
 def test_what_is_missing_or_called_otherwise_is_said(market: Path) -> None:
     (market / "query" / "someone.jpg").write_bytes(b"")
     with pytest.raises(BadValue, match=r"someone\.jpg is not called IDENTITY_cCAMERA"):
