@@ -91,8 +91,8 @@ def from_folder(name: str, root: Path, device: torch.device) -> People:
 def _part(name: str, folder: Path, device: torch.device) -> Views:
     if not folder.is_dir():
         raise MissingData(
-            f"{name} is not in {folder.parent}: it has no folder {folder.name}; put {', '.join(PARTS)} there, "
-            "or give another --data-folder"
+            f"{name} is not in {folder.parent}: it has no folder {folder.name}; put {', '.join(PARTS)} "
+            "there, or give another --data-folder"
         )
     files = sorted(file for file in folder.iterdir() if file.suffix.lower() in (".jpg", ".png"))
     if not files:
