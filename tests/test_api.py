@@ -197,11 +197,11 @@ def test_the_papers() -> None:
         bb.reproduce("dcp-nas/table-99")
 
 
-def test_a_quoted_table_is_a_frame(tmp_path: Path) -> None:
+def test_a_table_that_trains_nothing_is_a_frame(tmp_path: Path) -> None:
     from bnas_bench.papers.artefact import ids, load
 
-    quoted = next(name for name in ids() if load(name).state == "quoted")
-    frame = bb.reproduce(quoted, results=tmp_path, reports=tmp_path / "reports", progress=False)
+    name = next(name for name in ids() if load(name).state != "regenerated")
+    frame = bb.reproduce(name, results=tmp_path, reports=tmp_path / "reports", progress=False)
     assert len(frame) > 0
     assert (Path(frame.attrs["folder"]) / "index.html").is_file()
 

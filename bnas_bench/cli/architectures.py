@@ -24,11 +24,10 @@ if TYPE_CHECKING:
 
 
 def _takes_an_architecture(command: Callable[..., None]) -> Callable[..., None]:
-    """ARCH, or the same under the name of an option."""
+    """ARCH, and the space that it is of."""
     for decorate in (
         click.option("--space", help="Its space, as darts-binary[binarise=depthwise]."),
-        click.option("--arch", "--genotype", "named", metavar="FILE", help="The same as ARCH."),
-        click.argument("arch", required=False),
+        click.argument("arch"),
     ):
         command = decorate(command)
     return command
@@ -41,8 +40,7 @@ def _takes_an_architecture(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--json", "as_json", is_flag=True, help="Plain counts, for programs.")
 @click.option("--csv", "as_csv", is_flag=True, help="The layers alone, as CSV.")
 def measure(
-    arch: str | None,
-    named: str | None,
+    arch: str,
     space: str | None,
     size: Size,
     layers: bool,
@@ -66,13 +64,12 @@ def measure(
 
     if as_json and as_csv:
         raise BadValue("--json and --csv are two forms of one answer: choose one of them")
-    text = _one(arch, named)
-    is_word = space is None and re.fullmatch(r"\w+", text) and kind_of(text) is None
-    if is_word or text.startswith("torchvision:"):
-        network = torchvision_network(text.removeprefix("torchvision:"), space, size)
+    is_word = space is None and re.fullmatch(r"\w+", arch) and kind_of(arch) is None
+    if is_word or arch.startswith("torchvision:"):
+        network = torchvision_network(arch.removeprefix("torchvision:"), space, size)
     else:
-        network = size.network(*read_architecture(text, space))
-    with running(text, size.shape):
+        network = size.network(*read_architecture(arch, space))
+    with running(arch, size.shape):
         entries = ledger(network, size.shape)
     if as_csv:
         click.echo(layer_csv(entries), nl=False)
@@ -96,16 +93,16 @@ def measure(
     type=click.Path(path_type=Path, dir_okay=False),
     help="Draw it into this file: .svg, .png or .pdf.",
 )
-def show(arch: str | None, named: str | None, space: str | None, out: Path | None) -> None:
+def show(arch: str, space: str | None, out: Path | None) -> None:
     """Print a trial and what it found, or any architecture; or draw it.
 
     ARCH is a trial (its folder, or its id in results/), of which result, costs and curves are printed
     first; or a file (JSON, NAS-Bench-201's |OP~0|+..., or Genotype(...); of many, FILE:NAME), or the text
     itself.
     """
-    text, summary = _one(arch, named), []
-    if arch is not None and (folder := trial_folder(text)):
-        text = str(folder)
+    summary = list[str]()
+    if folder := trial_folder(arch):
+        arch = str(folder)
         if out is None and (record := read_record(folder)):
             from bnas_bench.cli.summary import trial_lines
 
@@ -113,7 +110,7 @@ def show(arch: str | None, named: str | None, space: str | None, out: Path | Non
             if record["status"] != "ok":
                 click.echo("\n".join(summary))
                 return
-    instance, architecture = read_architecture(text, space)
+    instance, architecture = read_architecture(arch, space)
     for line in summary:
         click.echo(line)
     if out is not None:
@@ -177,11 +174,3 @@ def torchvision_network(name: str, space: str | None, size: Size) -> nn.Module:
     if size.is_asked:
         size.check_room(name, make)
     return make()
-
-
-def _one(arch: str | None, named: str | None) -> str:
-    if (arch is None) == (named is None):
-        raise BadValue(
-            "name one architecture: a file, a finished trial's folder, or the text itself"
-        )
-    return arch or named or ""

@@ -38,9 +38,6 @@ DRAWS = 1000
     "--count", type=Number(Grid), default=50, show_default=True, help="Architectures to predict."
 )
 @click.option(
-    "--fill", type=Number(Grid), help="Others that fill the table first [default: as many]."
-)
-@click.option(
     "--seed", type=Number(Seed), default=0, show_default=True, help="What they are drawn from."
 )
 @sized
@@ -49,7 +46,6 @@ DRAWS = 1000
 def latency_table(
     space: str,
     count: int,
-    fill: int | None,
     seed: int,
     size: Size,
     threads: int,
@@ -57,7 +53,7 @@ def latency_table(
 ) -> None:
     """Predict the packed latency of random architectures, measure it, and print the error.
 
-    The table is filled by other architectures than those that are predicted; a kernel that none of
+    The table is filled by as many other architectures as are predicted; a kernel that none of
     them has is timed when it is met. The kernels' times are kept for predictions in searches.
     """
     from bnas_bench.core.seeds import generator
@@ -67,14 +63,13 @@ def latency_table(
 
     where = measured_on(threads)
     instance = making.space(space)
-    others = count if fill is None else fill
     frame = size.spec(instance, instance.largest())
     rng = generator(seed, "latency-table", space)
-    archs = list(islice(_distinct(instance, rng), others + count))
-    if len(archs) < others + count:
+    archs = list(islice(_distinct(instance, rng), 2 * count))
+    if len(archs) < 2 * count:
         raise BadValue(
-            f"{space} has not the {others + count:,} architectures that --count and --fill ask for; "
-            f"at most {len(archs):,} were found"
+            f"{space} has not the {2 * count:,} architectures that --count {count} takes; at most "
+            f"{len(archs):,} were found"
         )
 
     def programs(some: Sequence[Architecture]) -> Iterator[Program]:
@@ -91,11 +86,11 @@ def latency_table(
     found: list[Prediction] = []
     say("\n".join(_head(where, space, frame.shape)))
     try:
-        for program in programs(archs[:others]):
+        for program in programs(archs[:count]):
             with closing(Engine(program, threads=threads)) as engine:
                 table.add(engine, program.shape)
         _keep(table)
-        for one in predictions(table, programs(archs[others:])):
+        for one in predictions(table, programs(archs[count:])):
             found.append(one)
             say(_row(one))
     finally:  # what was timed before an interruption is kept
@@ -104,7 +99,7 @@ def latency_table(
         "machine": where,
         "space": space,
         "input": list(frame.shape),
-        "filled_by": others,
+        "filled_by": count,
         "kernels": len(table.seconds),
         **summary(found),
     }

@@ -39,15 +39,14 @@ BESIDE = len("running  ") + len("    100.0 %  ") + len("100.0 % test")
 @click.command()
 @click.argument("name", default="local", shell_complete=NAME)
 @RESULTS
-@click.option("--once", is_flag=True, help="Print it and stop.")
-def watch(name: str, results: Path, once: bool) -> None:
+def watch(name: str, results: Path) -> None:
     """Watch the searches of NAME's results, from another terminal: a curve for each.
 
     A curve is the accuracy of the search's incumbent on the validation images, over its passes; all have
     the same axes, which stand below. It ends when nothing runs any more, or with Ctrl-C.
     """
     store, curves = folders.named(name, results), Curves(folders.named(name, results))
-    if once or not (sys.stdout.isatty() and sys.stderr.isatty()):
+    if not (sys.stdout.isatty() and sys.stderr.isatty()):
         click.echo("\n".join(lines(name, seen.look(store), curves, 100)))
         return
     from rich.console import Console, Group

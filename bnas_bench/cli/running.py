@@ -163,7 +163,6 @@ def as_one(name: str, kind: type, *options: Decorator) -> Decorator:
 runs_trials = as_one(
     "how",
     How,
-    click.option("--fail-fast", is_flag=True, help="Stop at the first trial that fails."),
     click.option(
         "--rerun", is_flag=True, help="Run all trials again; the old ones are kept aside."
     ),

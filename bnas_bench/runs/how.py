@@ -26,7 +26,6 @@ class How:
         data: the folder where datasets lie.
         retry_failed: run failed trials again, from their last checkpoint.
         rerun: run all trials again, from the start; old ones are kept aside.
-        fail_fast: stop at the first trial that fails.
     """
 
     device: str = "auto"
@@ -37,7 +36,6 @@ class How:
     data: Path = Path("data")
     retry_failed: bool = False
     rerun: bool = False
-    fail_fast: bool = False
 
     def __post_init__(self) -> None:
         """Raises BadValue unless `device` is the name of one, and the devices can be several."""

@@ -176,7 +176,7 @@ def test_what_cannot_go_on_is_only_stopped(name: str, monkeypatch: pytest.Monkey
     assert (result.exit_code, result.stderr) == (130, "bnas-bench: stopped\n")
 
 
-TABLE = ("latency-table", "--space", "bats", "--count", 2, "--fill", 1, "--channels", 12)
+TABLE = ("latency-table", "--space", "bats", "--count", 2, "--channels", 12)
 TABLE = (*TABLE, "--cells", 3, "--input", "3x16x16", "--classes", 5)
 
 

@@ -238,20 +238,20 @@ def test_the_summary_is_of_ranks_and_sizes() -> None:
 
 @pytest.mark.slow
 def test_the_command_reports_held_out_predictions() -> None:
-    options = ("--space", "bats", "--count", 3, "--fill", 2, "--channels", 12, "--cells", 3)
+    options = ("--space", "bats", "--count", 3, "--channels", 12, "--cells", 3)
     options = (*options, "--input", "3x16x16", "--classes", 5)
     found = json.loads(succeed("latency-table", *options, "--json"))
-    assert (found["networks"], found["filled_by"]) == (3, 2)
+    assert (found["networks"], found["filled_by"]) == (3, 3)
     assert len(found["predictions"]) == 3
     assert -1 <= found["rank_correlation"] <= 1
     kept = LatencyTable.cached(1)
     assert len(kept.seconds) == found["kernels"] > 0
     text = succeed("latency-table", *options).splitlines()
     assert len(text) == 2 + 3 + 2
-    assert "table filled by 2 others: rank correlation" in text[-2]
+    assert "table filled by 3 others: rank correlation" in text[-2]
     assert LatencyTable.cached(1).seconds.items() >= kept.seconds.items()
 
 
 def test_a_space_that_has_too_few_takes_one_line() -> None:
-    line = fail("latency-table", "--space", "handcrafted", "--count", 5, "--fill", 4)
-    assert "handcrafted has not the 9 architectures that --count and --fill ask for" in line
+    line = fail("latency-table", "--space", "handcrafted", "--count", 5)
+    assert "handcrafted has not the 10 architectures that --count 5 takes" in line

@@ -62,7 +62,6 @@ def test_one_of_many_in_a_file(command: str) -> None:
     small = ("--input", "3x8x8", "--cells", "2", "--channels", "4") * (command == "measure")
     wanted = succeed(command, "one.txt", *small)
     assert succeed(command, "genotypes.py:SECOND", *small) == wanted
-    assert succeed(command, "--genotype", "genotypes.py:SECOND", *small) == wanted
     many = fail(command, "genotypes.py")
     assert "genotypes.py: there are 4 genotypes, FIRST, SECOND, third, fourth;" in many
     misspelt = fail(command, "genotypes.py:FRIST")
