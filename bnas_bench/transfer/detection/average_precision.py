@@ -42,6 +42,8 @@ def judged(found: Sequence[Found], truth: Sequence[Objects], label: int) -> tupl
         difficult_K = there.difficult[mine]
         count += int((~difficult_K).sum())
         said = np.flatnonzero(given.labels == label)
+        if not len(said):
+            continue
         said = said[np.argsort(-given.scores[said], kind="stable")]
         overlap_DK = overlaps(given.boxes[said], there.boxes[mine])
         taken_K = np.zeros(len(difficult_K), bool)

@@ -109,8 +109,11 @@ class Detection(downstream.Downstream[Detector]):
 
     def __init__(self, data: DetectionData, recipe: Recipe, device: torch.device) -> None:
         places = teaching(data.train)
-        if not len(places):
-            raise BadValue(f"no training picture of {data.name} shows an object: take another one")
+        if not (len(places) and any(map(len, data.test.objects))):
+            part = "test" if len(places) else "training"
+            raise BadValue(
+                f"no {part} picture of {data.name} shows an object: take another dataset"
+            )
         super().__init__(data.name, recipe, device, data.frame.shape)
         self.data, self._places = data, places
         self.titles = TITLES[data.name]  # type: ignore[misc]

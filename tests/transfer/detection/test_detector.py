@@ -295,9 +295,10 @@ def test_without_pycocotools_its_measures_are_missing(
 
 
 def test_a_picture_of_no_object_is_not_trained_on(few: DetectionData) -> None:
-    empty = replace(few, train=Drawn(few.train.pixels, [Objects.of([], [])] * 24))  # type: ignore[attr-defined]
-    with pytest.raises(BadValue, match="no training picture of scenes"):
-        Detection(empty, SHORT, CPU)
+    nothing = Drawn(few.train.pixels, [Objects.of([], [])] * 24)  # type: ignore[attr-defined]
+    for part, name in (("train", "training"), ("test", "test")):
+        with pytest.raises(BadValue, match=f"no {name} picture of scenes"):
+            Detection(replace(few, **{part: nothing}), SHORT, CPU)  # type: ignore[arg-type]
 
 
 @pytest.mark.slow
