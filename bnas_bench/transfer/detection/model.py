@@ -5,10 +5,10 @@ Networks", CVPR 2017, https://arxiv.org/abs/1612.03144. As in DCP-NAS (Li et al.
 https://arxiv.org/abs/2306.15390, section 4.1.4, the lateral connections of the neck are 1-bit 3x3
 convolutions. What else is 1-bit it does not say, and its table 13 says two things (`bnas-bench audit
 dcp-nas/table-13`): on ResNet-18 its OPs leave about as much real as the box head, the stem and 1x1
-convolutions take; its memory leaves less than the box head has. `heads=maps` is what the OPs say: 1-bit is what runs on whole maps,
-so the neck's output convolutions and the region proposals' one, too, and the box head is real; `real` leaves
-all of them real, `all` makes the box head's two layers 1-bit, too. What predicts classes and boxes is always
-real.
+convolutions take; its memory leaves less than the box head has. `heads=maps` is what the OPs say: 1-bit
+is what runs on whole maps, so the neck's output convolutions and the region proposals' one, too, and
+the box head is real; `real` leaves all of them real, `all` makes the box head's two layers 1-bit, too.
+What predicts classes and boxes is always real.
 
 Legend of tensor names: B batch, C channels, H, W, P proposals.
 """
