@@ -139,3 +139,18 @@ def test_the_readme_shows_the_page_on_searches() -> None:
         _, accuracy, *contrast = (cell.strip() for cell in row.strip("|").split("|"))
         (line,) = [line for line in page.splitlines() if f"| {accuracy} |" in line]
         assert f"| {' | '.join(contrast)} |" in line or not any(contrast)
+
+
+def test_the_readmes_demo_is_three_of_the_committed_runs() -> None:
+    row = next(
+        line.split()
+        for line in (ROOT / "README.md").read_text("utf-8").splitlines()
+        if line.startswith(" dcpnas ")
+    )
+    runs = [r for r in records("digits-quick") if r["method"] == "dcpnas" and r["seed"] < 3]
+    accuracies = [run["test_accuracy"] for run in runs]
+    ops = np.mean([run["ops"]["nas-bnn"] for run in runs]) / 1e6
+    assert row[1:6] == [
+        *(str(len(runs)), f"{np.mean(accuracies):.2f}", "±", f"{np.std(accuracies, ddof=1):.2f}"),
+        f"{ops:.3f}",
+    ]
