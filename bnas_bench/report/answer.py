@@ -129,7 +129,8 @@ def _best(found: Standing | NotEnough) -> Iterator[str]:
         others = f"the other {rest} are" if rest > 1 else "the other one is"
         yield f"{len(found.kept)} methods may be the best: {listed(found.kept)}; {others} shown not to be."
     else:
-        yield f"Nor are the methods told apart from each other: any of the {len(found.kept)} may be the best."
+        which = f"any of the {n}" if (n := len(found.kept)) > 2 else "either"
+        yield f"Nor are the methods told apart from each other: {which} may be the best."
 
 
 def _costs(compared: Sequence[Row]) -> Iterator[str]:

@@ -120,11 +120,11 @@ def power(rows: Sequence[Row]) -> Iterator[str]:
     pairs = len(rows) * (len(rows) - 1) // 2
     needed = seeds_needed(sd, MARGIN)
     seeds = needed.reason if isinstance(needed, NotEnough) else f"it takes {needed:,} seeds of each"
+    every = f", and from {detectable(sd, n, pairs):.1f} if all {pairs} pairs are asked for"
     yield (
         f"With {n} seeds and the spread seen here (standard deviation {sd:.1f} points) a difference "
         f"between two methods shows with a chance of {100 * POWER:g} % from {detectable(sd, n):.1f} points "
-        "on, and from "
-        f"{detectable(sd, n, pairs):.1f} if all {pairs} pairs are asked for; for {MARGIN:g} point {seeds}."
+        f"on{every * (pairs > 1)}; for {MARGIN:g} point {seeds}."
     )
 
 

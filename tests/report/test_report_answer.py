@@ -45,6 +45,15 @@ def test_searches_that_are_alike_are_not_told_apart(store: Store) -> None:
     assert power.startswith("With 4 seeds and the spread seen here (standard deviation 1.3 points)")
 
 
+def test_of_two_either_may_be_the_best_and_there_is_one_pair(store: Store) -> None:
+    found = answered(store, random=NEAR, bats=NEAR[::-1])
+    assert found.shown[0] == (
+        "Nor are the methods told apart from each other: either may be the best."
+    )
+    assert found.open[0].startswith("With 4 seeds and the spread seen here ")
+    assert "points on; for 1 point it takes " in found.open[0]
+
+
 def test_better_and_worse_than_random_are_named_with_their_points(store: Store) -> None:
     found = answered(
         store,
