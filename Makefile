@@ -24,8 +24,8 @@ check: $(READY) ## lint, formatting and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(READY) ## time the packed engine, search steps, the harness and reports
-	$(BIN)/pytest tests/benchmarks -s -o python_files='bench_*.py'
+bench: $(READY) ## time the packed engine, search steps, the harness and reports; of it one file: ONLY=bench_layers
+	$(BIN)/pytest tests/benchmarks -s -o python_files='bench_*.py' -k '$(ONLY)'
 
 gpu: $(READY) ## try and time a GPU, in ten minutes; writes docs/gpu/HARDWARE.json
 	$(BIN)/python scripts/gpu.py
