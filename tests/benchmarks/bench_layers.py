@@ -47,12 +47,12 @@ class Work(NamedTuple):
 
 PAPERS = "6 cells, C 16, 32x32"
 SUPERNETS = {
-    "quick": Work(NetworkSpec((1, 8, 8), 10, 3, 4), 128, 9, 2.2),
-    "16x16": Work(NetworkSpec((3, 16, 16), 10, 3, 8), 64, 5, 2.6),
+    "quick": Work(NetworkSpec((1, 8, 8), 10, 3, 4), 128, 7, 2.2),
+    "16x16": Work(NetworkSpec((3, 16, 16), 10, 3, 8), 64, 3, 2.6),
     PAPERS: Work(NetworkSpec((3, 32, 32), 10, 6, 16), 64, 3, 3.0),
 }
 NETWORKS = {
-    "quick": Work(NetworkSpec((1, 8, 8), 10, 6, 8), 128, 9, 1.5),
+    "quick": Work(NetworkSpec((1, 8, 8), 10, 6, 8), 128, 7, 1.5),
     "10 cells, C 36, 32x32": Work(NetworkSpec((3, 32, 32), 10, 10, 36), 32, 3, 1.6),
 }
 OTHERS = ("darts-binary, one path", "nas-bnn, sandwich", "bars, relaxed", "bars, one path")
@@ -228,7 +228,7 @@ def test_other_supernets(work: str) -> None:
         for chosen in mixes:
             cross_entropy(net(x, chosen), y).backward()
 
-    times = in_turns({"before": before(step), "now": step}, 9)
+    times = in_turns({"before": before(step), "now": step}, 7)
     print_ratios(work, times, floor_ms(lambda: [net(x, chosen) for chosen in mixes]))
     note(work, "before", 1, times)
 

@@ -26,6 +26,9 @@ from bnas_bench.nn.blocks import (
 from bnas_bench.nn.kernels import prelu, prelu_of_norm_sum
 from bnas_bench.nn.network import ListOf
 
+Parts = tuple[Tensor, ...]
+"""Weights and slopes of a block on some edges, in the order in which it uses them."""
+
 
 @dataclass(frozen=True)
 class Kernel:
@@ -81,8 +84,26 @@ class Bundle(nn.Module):
         start = (k * self.sources * self.fan + edges.start) * self.channels
         return slice(start, start + len(edges) * self.channels)
 
+    def apart(self, u: Tensor, chunks: Sequence[range]) -> list[Sequence[Tensor]]:
+        """What channels have, by operation and then by chunk of the edges; one split, as the gradient of
+        each slice by itself would be as large as `u`.
+
+        Args:
+            u: shape (S*F*C or K*S*F*C, ...).
+        """
+        sizes = [len(edges) * self.channels for edges in chunks]
+        return [each.split(sizes) for each in u.split(sum(sizes))]
+
     @abstractmethod
-    def forward(self, x: Tensor, normalised: Tensor, k: int, edges: range) -> Tensor:
+    def parts(self, chunks: Sequence[range]) -> list[list[Parts]]:
+        """The weights as convolutions use them, and the slopes, by operation and by chunk of all edges."""
+
+    @abstractmethod
+    def own(self, k: int, edge: range) -> Parts:
+        """Those of one block."""
+
+    @abstractmethod
+    def forward(self, x: Tensor, normalised: Tensor, k: int, parts: Parts) -> Tensor:
         """One operation's block on each of some edges, each on its own map: (B, E*C, H', W')."""
 
     @abstractmethod
@@ -129,13 +150,27 @@ class SeparableBundle(Bundle):
         self.pointwise = BinaryConv2d(total, total, 1, groups=total // channels)
         self.prelu_out = PReLU(total)
 
-    def forward(self, x: Tensor, normalised: Tensor, k: int, edges: range) -> Tensor:
-        conv, part, all_kinds = self.depthwise[k], self.part(k, edges), self.pointwise
-        weight = conv.effective_weight(self.part(0, edges))
-        y = conv.convolve(normalised, weight, len(edges) * self.channels)
-        y = all_kinds.activated(y, self.prelu_mid.weight[part])
-        y = all_kinds.product(y, all_kinds.effective_weight(part), len(edges))
-        return prelu_of_norm_sum(y, x if self.stride == 1 else None, self.prelu_out.weight[part])
+    def parts(self, chunks: Sequence[range]) -> list[list[Parts]]:
+        depthwise = [self.apart(conv.effective_weight(), chunks)[0] for conv in self.depthwise]
+        others = self.prelu_mid.weight, self.pointwise.effective_weight(), self.prelu_out.weight
+        of_kinds = zip(depthwise, *(self.apart(u, chunks) for u in others), strict=True)
+        return [list(zip(*of_kind, strict=True)) for of_kind in of_kinds]
+
+    def own(self, k: int, edge: range) -> Parts:
+        part = self.part(k, edge)
+        return (
+            self.depthwise[k].effective_weight(self.part(0, edge)),
+            self.prelu_mid.weight[part],
+            self.pointwise.effective_weight(part),
+            self.prelu_out.weight[part],
+        )
+
+    def forward(self, x: Tensor, normalised: Tensor, k: int, parts: Parts) -> Tensor:
+        depthwise, slope_mid, pointwise, slope_out = parts
+        y = self.depthwise[k].convolve(normalised, depthwise, len(depthwise))
+        y = self.pointwise.activated(y, slope_mid)
+        y = self.pointwise.product(y, pointwise, len(depthwise) // self.channels)
+        return prelu_of_norm_sum(y, x if self.stride == 1 else None, slope_out)
 
     def filters(self, k: int, edge: range) -> Iterator[Filters]:
         yield self.depthwise[k].filters(self.part(0, edge))
@@ -184,12 +219,20 @@ class GroupedBundle(Bundle):
         )
         self.prelu = PReLU(self.kinds * width)
 
-    def forward(self, x: Tensor, normalised: Tensor, k: int, edges: range) -> Tensor:
-        conv = self.convs[k]
-        weight = conv.effective_weight(self.part(0, edges))
-        y = conv.convolve(normalised, weight, len(edges) * self.groups)
-        y = prelu(y, self.prelu.weight[self.part(k, edges)])
-        return shuffle(y + x if self.stride == 1 else y, self.shuffled, edges=len(edges))
+    def parts(self, chunks: Sequence[range]) -> list[list[Parts]]:
+        weights = [self.apart(conv.effective_weight(), chunks)[0] for conv in self.convs]
+        of_kinds = zip(weights, self.apart(self.prelu.weight, chunks), strict=True)
+        return [list(zip(*of_kind, strict=True)) for of_kind in of_kinds]
+
+    def own(self, k: int, edge: range) -> Parts:
+        weight = self.convs[k].effective_weight(self.part(0, edge))
+        return weight, self.prelu.weight[self.part(k, edge)]
+
+    def forward(self, x: Tensor, normalised: Tensor, k: int, parts: Parts) -> Tensor:
+        weight, slope = parts
+        edges = len(weight) // self.channels
+        y = prelu(self.convs[k].convolve(normalised, weight, edges * self.groups), slope)
+        return shuffle(y + x if self.stride == 1 else y, self.shuffled, edges=edges)
 
     def filters(self, k: int, edge: range) -> Iterator[Filters]:
         yield self.convs[k].filters(self.part(0, edge))

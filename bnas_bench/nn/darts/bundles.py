@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from bnas_bench.nn.binary import BinaryConv2d, Filters, Precision
 from bnas_bench.nn.blocks import FactorisedReduction, channels_last, zeros_after
-from bnas_bench.nn.darts.bundled import Bundle, BundledReduction, Kernel, fan_out
+from bnas_bench.nn.darts.bundled import Bundle, BundledReduction, Kernel, Parts, fan_out
 from bnas_bench.nn.kernels import normalise
 
 CACHE = 8 << 20
@@ -172,13 +172,18 @@ class EdgeBundle(nn.Module):
         """
         assert self.first is not None
         weights = weights.index_select(-1, self.block_places)
+        chunks = self.chunks(maps.x)
+        first = self.first.parts(chunks)
+        second = self.second.parts(chunks) if self.second is not None else []
         found: list[Tensor] = []
-        for edges, x, normalised in self.chunks(maps):
-            scales = weights[edges.start : edges.stop].repeat_interleave(self.channels, 0)
-            first, *others = scales.t()[..., None, None]
-            total = self.block(0, x, normalised, edges) * first
-            for k, scale in enumerate(others, start=1):
-                total = torch.addcmul(total, self.block(k, x, normalised, edges), scale)
+        for i, (x, normalised) in enumerate(self.fanned(maps, chunks)):
+            scales = weights[chunks[i].start : chunks[i].stop].repeat_interleave(self.channels, 0)
+            total: Tensor | None = None
+            for k, scale in enumerate(scales.t()[..., None, None]):
+                again = second[k][i] if k < len(second) else None
+                y = self.block(k, x, normalised, first[k][i], again)
+                total = y * scale if total is None else torch.addcmul(total, y, scale)
+            assert total is not None
             found += total.split(self.channels, 1)
         return self.by_source(found)
 
@@ -186,33 +191,41 @@ class EdgeBundle(nn.Module):
         """The maps of all edges, as a map per target for each source."""
         return [found[start : start + self.fan] for start in range(0, len(found), self.fan)]
 
-    def block(self, k: int, x: Tensor, normalised: Tensor, edges: range) -> Tensor:
+    def block(
+        self, k: int, x: Tensor, normalised: Tensor, first: Parts, second: Parts | None = None
+    ) -> Tensor:
         """One operation on some edges, once or twice; see `Bundle.forward`."""
         assert self.first is not None
-        y = self.first(x, normalised, k, edges)
-        if self.second is not None and k < len(self.deep):
-            y = self.second(y, normalise(y), k, edges)
-        return y
+        y = self.first(x, normalised, k, first)
+        if second is None:
+            return y
+        assert self.second is not None
+        return self.second(y, normalise(y), k, second)
 
-    def chunks(self, maps: NodeMaps) -> Iterator[tuple[range, Tensor, Tensor]]:
-        """Edges, their maps and their normalised maps, both as `fan_out` gives them: all edges at once
-        where a map of each fits the cache, and else as many of one source as do, or one."""
-        edges, c, x, normalised = (
-            range(self.sources * self.fan),
-            self.channels,
-            maps.x,
-            maps.normalised,
-        )
-        fitting = CACHE // max(1, x[:, :c].numel() * x.element_size())
+    def chunks(self, x: Tensor) -> list[range]:
+        """The edges, all at once where a map of each fits the cache, and else as many of one source as do,
+        or one."""
+        edges = range(self.sources * self.fan)
+        fitting = CACHE // max(1, x[:, : self.channels].numel() * x.element_size())
         if fitting >= len(edges) or x.device.type != "cpu":
-            yield edges, fan_out(x, c, self.fan), fan_out(normalised, c, self.fan)
-            return
+            return [edges]
         step = max(1, fitting)
-        for s, alone in enumerate(zip(x.split(c, 1), normalised.split(c, 1), strict=True)):
-            x, normalised = (channels_last(u) for u in alone)
-            own = edges[s * self.fan : (s + 1) * self.fan]
-            for some in (own[start : start + step] for start in range(0, self.fan, step)):
-                yield some, fan_out(x, c, len(some)), fan_out(normalised, c, len(some))
+        of_sources = (edges[start : start + self.fan] for start in edges[:: self.fan])
+        return [
+            own[start : start + step] for own in of_sources for start in range(0, self.fan, step)
+        ]
+
+    def fanned(self, maps: NodeMaps, chunks: Sequence[range]) -> Iterator[tuple[Tensor, Tensor]]:
+        """The maps of each chunk's edges and their normalised maps, as `fan_out` gives them."""
+        c, f = self.channels, self.fan
+        if len(chunks) == 1:
+            yield fan_out(maps.x, c, f), fan_out(maps.normalised, c, f)
+            return
+        split = [u.split(c, 1) for u in (maps.x, maps.normalised)]
+        alone = [[channels_last(source) for source in parts] for parts in zip(*split, strict=True)]
+        for edges in chunks:
+            x, normalised = alone[edges.start // f]
+            yield fan_out(x, c, len(edges)), fan_out(normalised, c, len(edges))
 
     def plain_map(self, maps: NodeMaps, name: str) -> Tensor:
         """The output of an operation without weights, the same for all edges of a source."""
@@ -229,7 +242,10 @@ class EdgeBundle(nn.Module):
             return self.plain_map(maps, operation)
         if operation == "skip_connect" and self.reduction is not None:
             return self.reduction.path(maps.normalised, s, f)
-        return self.block(self.blocks.index(operation), maps.x, maps.normalised, self.edge(s, f))
+        assert self.first is not None
+        k, edge = self.blocks.index(operation), self.edge(s, f)
+        again = self.second.own(k, edge) if self.second and operation in self.deep else None
+        return self.block(k, maps.x, maps.normalised, self.first.own(k, edge), again)
 
     def edge(self, s: int, f: int) -> range:
         """One edge, among those of the bundle."""
