@@ -232,6 +232,14 @@ class Artefact:
         """The downstream tasks that its networks are carried to, in the order of their columns."""
         return tuple(dict.fromkeys(filter(None, (column.task for column in self.columns))))
 
+    def measured(self, column: Column) -> tuple[str, str]:
+        """What a downstream task's column is measured on, and what it measures.
+
+        Where there are several tasks, the title says both, as "Market-1501, mAP".
+        """
+        on, _, measure = column.title.partition(", ")
+        return (on, measure) if len(self.tasks) > 1 else (self.dataset, column.title)
+
     @property
     def datasets(self) -> str:
         """What its rows were measured on, in their order: "CIFAR-10 and ImageNet"."""

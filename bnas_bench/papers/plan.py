@@ -135,7 +135,7 @@ class Plan:
         others: dict[str, list[str]] = {}
         for column in self.artefact.columns:
             if column.task and (here := self.tasks[column.task]) != column.task:
-                others.setdefault(here, []).append(column.title.partition(",")[0])
+                others.setdefault(here, []).append(self.artefact.measured(column)[0])
         for here, tasks in others.items():
             yield f"{here} for {' and '.join(dict.fromkeys(tasks))}"
         if (asked.epochs, asked.train_batch, asked.recipe) != (None, None, {}):

@@ -187,7 +187,7 @@ def _verdicts(plan: Plan, reader: Reader) -> Iterator[str]:
             continue
         title = column.title
         if column.task:
-            title = f"{title.rpartition(', ')[2]} on {plan.tasks[column.task]}"
+            title = f"{artefact.measured(column)[1]} on {plan.tasks[column.task]}"
             if title in shown:
                 continue
             shown.add(title)

@@ -146,7 +146,7 @@ class Reader:
         """The images of the runs, where they are not those of the paper's row."""
         if column.task:
             here = " and ".join(sorted(_tasks(records, column) - {column.task}))
-            return f"on {here}, not {column.title.partition(',')[0]}" if here else ""
+            return f"on {here}, not {self.artefact.measured(column)[0]}" if here else ""
         printed = self.artefact.trained_on(row)
         found = dict.fromkeys(record["dataset"] for record in records if record.get("dataset"))
         others = [dataset for dataset in found if not is_own(printed, dataset)]

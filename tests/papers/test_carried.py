@@ -116,6 +116,7 @@ def test_a_detector_s_row_shows_what_it_was_carried_to(name: str) -> None:
     ]
     made = table(planned, rows, ["a command"])
     assert "carried to scenes, budget quick" in made.caption
+    assert f"scenes for {planned.artefact.dataset}" in made.caption
     shown = 0
     for row, line in zip(planned.artefact.rows, made.rows[:1], strict=False):
         assert row.runs
@@ -126,7 +127,7 @@ def test_a_detector_s_row_shows_what_it_was_carried_to(name: str) -> None:
             shown += 1
             if column.path in test and column.path.partition(".")[0] not in COSTS:
                 assert (cell.kind, cell.text) == ("measured", "12.00")
-                assert cell.note.startswith("on scenes, not ")
+                assert cell.note == f"on scenes, not {planned.artefact.dataset}"
             else:
                 assert cell.kind == "counted"
                 assert cell.note.endswith("at the budget's scale")
