@@ -30,7 +30,8 @@ def about(seconds: float) -> str:
 
 def result(record: Record) -> str:
     """What a finished trial came to: `95.8 %, 0.45 M OPs, 1 min 58 s`."""
-    facts = [f"{record['test_accuracy']:.1f} %", f"{record['ops']['nas-bnn'] / 1e6:,.2f} M OPs"]
+    ops = record["ops"]["nas-bnn"] / 1e6
+    facts = [f"{record['test_accuracy']:.1f} %", f"{ops:,.{2 if ops >= 0.01 else 4}f} M OPs"]
     return ", ".join([*facts, *([took(record["seconds"])] if "seconds" in record else [])])
 
 

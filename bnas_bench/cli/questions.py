@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bnas_bench.cli.lists import flowed
 from bnas_bench.cli.running import FOLDER, Number
 from bnas_bench.core.options import Count, Grid
 
@@ -43,7 +44,7 @@ def agreement(name: str, precision: str, other: str, out: Path | None) -> None:
 
     found = premise(api.table(name), precision, other)
     for line in _said(found):
-        click.echo(line)
+        click.echo(flowed(line))
     if out is not None:
         from bnas_bench.report.agreement import scatter, worths
         from bnas_bench.report.style import save

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bnas_bench.cli.durations import about, took
+from bnas_bench.cli.durations import about, result, took
 from bnas_bench.cli.watch import Running, Watch, _line
 from bnas_bench.runs.estimate import Estimates, Took, names
 from bnas_bench.runs.progress import Event
@@ -56,6 +56,13 @@ def test_one_that_goes_on_is_as_fast_as_it_is_now() -> None:
     one.advance(searching(0.5), 0.0)
     one.advance(searching(0.75), 10.0)
     assert one.left(10.0) == pytest.approx(0.25 * 250 + 0.75 * 10)
+
+
+def test_a_small_network_has_operations_too() -> None:
+    (trial,) = trials("random")
+    for ops, text in ((0.45e6, "0.45 M OPs"), (4.5e3, "0.0045 M OPs")):
+        record = done(trial, 95.8, ops={"nas-bnn": ops}, seconds=118.0)
+        assert result(record) == f"95.8 %, {text}, 1 min 58 s"
 
 
 def test_a_stage_that_nobody_counts_has_no_share() -> None:
