@@ -9,7 +9,7 @@ Deviations
     In a small budget the Child's 1-bit weights take longer steps (`search.learning.stretch`).
     The budget decides how long a sampled pair of networks trains: as many batches as let all
     samplings of Algorithm 1 fit (at the paper's budget, one epoch); where not even one batch fits,
-    T shrinks first.
+    T shrinks first. Where a pair would train for longer than an epoch, T grows instead.
     The published networks keep two edges per node, Algorithm 1 leaves one operation on all 14. The
     last indicators rank the edges, and an edge whose survivor is `none` ranks behind the others.
 
@@ -77,7 +77,7 @@ class CPNAS(BySGD, SearchStrategy):
 
     Args:
         beta_p: weight of the performance loss in Eq. (1); 0 gives the BNAS-dagger row of table 1.
-        repeats: T of Algorithm 1.
+        repeats: T of Algorithm 1; more in a budget in which a pair would else train for more than an epoch.
         kernel_loss: whether the Child trains with the kernel-level loss of Eqs. (3) and (4).
         reconstruction: how its first term adds up: `filter`, the sum of the filters' means that Eq. (3)
             prints; `weight`, the mean over all weights; or `sum`.
@@ -153,19 +153,25 @@ class CPNAS(BySGD, SearchStrategy):
         """Batches that each sampled pair trains for, and T, so that all samplings fill the budget."""
         whole = steps_per_epoch(task)
         samplings = max(1, sum(range(2, options + 1)))
-        if meter.passes is None:
+        passes = meter.passes
+        if passes is None:
             return [whole] * (samplings * self.repeats), self.repeats
         batch = min(task.batch_size, len(task.train))
         validation = 2 * len(task.valid) / 3
-        for repeats in range(self.repeats, 0, -1):
-            parts = samplings * repeats
-            steps = floor((meter.passes - parts * validation) / (2 * batch))
-            if steps >= parts:
-                return evenly(steps, parts), repeats
+
+        def steps(repeats: int) -> int:
+            return floor((passes - samplings * repeats * validation) / (2 * batch))
+
+        repeats = self.repeats
+        while steps(repeats) > samplings * repeats * whole:
+            repeats += 1
+        for fewer in range(repeats, 0, -1):
+            if steps(fewer) >= samplings * fewer:
+                return evenly(steps(fewer), samplings * fewer), fewer
         need = samplings * (2 * batch + validation)
         raise BudgetExceeded(
             f"cpnas needs {need:.0f} passes for one batch in each of its {samplings} samplings and "
-            f"the budget is {meter.passes}; give it a larger budget or a smaller batch_size"
+            f"the budget is {passes}; give it a larger budget or a smaller batch_size"
         )
 
     @staticmethod

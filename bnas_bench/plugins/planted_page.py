@@ -20,7 +20,7 @@ from bnas_bench.plugins.registry import discover
 
 HEAD = f"""# Planted optima
 
-Written by `make planted`, in some fourteen minutes of one core. In {len(TASKS)} small tasks an
+Written by `make planted`, in some twenty minutes of one core. In {len(TASKS)} small tasks an
 architecture is best by construction (`bnas_bench/plugins/checks/planted_tasks.py`). A method searches those
 that its idea covers (`planted_ideas.py`) {len(SEEDS)} times, each time on images of its own, with its
 defaults; `bars` and `nasbnn` are told what networks may cost, and `evolution` to ask for scores where the
@@ -34,7 +34,9 @@ number in brackets is the reason why a task is not asked of a method: `bnas-benc
 - `cost`: two kernels see the same; only the smaller one everywhere meets the limit of OPs. Here `{BASELINE}`
   draws nothing dearer.
 - `child`: magnitudes tell a real-valued network twice as often as signs do, and nothing at 1 bit.
-- `longer`: `destroys` with three times as many passes.
+- `longer`: `destroys` with six times as many passes.
+- `afford`: `cost` with ten times as many passes and images that train: `{BASELINE}` trains nine networks in
+  both, and to evaluate one with inherited weights costs a tenth as much, beside a training.
 - `distinct`: `destroys` without noise: what shows most that differs is best.
 - `few`, `climb`: twelve decisions add up, of 16.8 million architectures, and the budget holds 36 and 225
   trainings of four epochs.

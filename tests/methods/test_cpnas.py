@@ -109,6 +109,14 @@ def test_a_small_budget_shrinks_t_and_a_tiny_one_is_refused() -> None:
         CPNAS().plan(8, task, Meter(5179))
 
 
+def test_t_grows_where_a_pair_would_train_for_more_than_an_epoch() -> None:
+    """An epoch has 7 batches of 64, and a pair takes 2 * 7 * 64 passes and 20 to validate."""
+    task = FakeTask(500, 30, 64)
+    assert CPNAS().plan(8, task, Meter(35 * 6 * (896 + 20))) == ([7] * 210, 6)
+    steps, repeats = CPNAS().plan(8, task, Meter(35 * 11 * (896 + 20) // 2))
+    assert (set(steps), repeats) == ({6, 7}, 6)
+
+
 def test_a_space_of_one_architecture_is_searched_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     from bnas_bench.plugins.checks.rehearsal import Rehearsal
     from bnas_bench.plugins.registry import find

@@ -28,6 +28,7 @@ from bnas_bench.plugins.checks.planted_ideas import (
     BY_SCORES,
     COVERS,
     GENERAL,
+    LIMITED,
     OF_TASKS,
     REASONS,
     left_out,
@@ -46,7 +47,7 @@ RATE, EPOCHS = 0.01, 20
 
 @pytest.mark.parametrize("name", TASKS)
 def test_every_right_decision_raises_the_accuracy(name: str) -> None:
-    """Whatever the other decisions are; in `cost` more kernels are right, and only one is cheap."""
+    """Whatever the others are; where costs are limited more kernels are right, and only one is cheap."""
     planted = TASKS[name]
     rng = generator(0, "right decisions")
     for _ in range(20):
@@ -54,7 +55,7 @@ def test_every_right_decision_raises_the_accuracy(name: str) -> None:
         for decision, right in planted.space.best.choices.items():
             better = Architecture(arch.space, {**arch.choices, decision: right})
             for wrong in planted.space.options:
-                if wrong == right or (name, wrong) == ("cost", "5x5"):
+                if wrong == right or (name in LIMITED and wrong == "5x5"):
                     continue
                 worse = Architecture(arch.space, {**arch.choices, decision: wrong})
                 assert planted.accuracy_of(better) > planted.accuracy_of(worse)
@@ -83,9 +84,10 @@ def test_no_option_is_right_by_its_place(name: str) -> None:
     )
 
 
-def test_one_kernel_everywhere_meets_the_limit() -> None:
+@pytest.mark.parametrize("name", LIMITED)
+def test_one_kernel_everywhere_meets_the_limit(name: str) -> None:
     """Of the architectures that see every decision's channel, counted over all of the space."""
-    planted = TASKS["cost"]
+    planted = TASKS[name]
     seeing = [
         planted.space.of(choice)
         for choice in product(("3x3", "5x5"), repeat=len(planted.space.decisions))
@@ -125,7 +127,7 @@ def test_sign_loses_magnitudes() -> None:
 @pytest.mark.parametrize("what", ["best", "half", "nothing"])
 @pytest.mark.sample(2)
 def test_networks_reach_the_accuracy_that_construction_says(name: str, what: str) -> None:
-    """Trained from scratch, the mean of three seeds."""
+    """Trained from scratch in as many steps, the mean of three seeds."""
     planted = TASKS[name]
     space = planted.space
     wrong = "magnitudes" if name == "child" else list(space.options)[-1]
@@ -136,7 +138,7 @@ def test_networks_reach_the_accuracy_that_construction_says(name: str, what: str
     for seed in range(3):
         task, rng = planted.task(seed), generator(seed, "from scratch")
         network = space.network(arch, task.spec, rng)
-        train_briefly(network, task, rng, ByAdam(lr=RATE), EPOCHS)
+        train_briefly(network, task, rng, ByAdam(lr=RATE), EPOCHS * IMAGES // planted.images)
         found.append(accuracy(network, task.valid, len(task.valid)))
     assert np.mean(found) == pytest.approx(planted.accuracy_of(arch), abs=0.07)
 
@@ -167,6 +169,19 @@ def scorer(name: str, seed: int) -> ByConstruction:
     planted = TASKS[name]
     assert planted.half is not None
     return ByConstruction(planted, planted.half, seed, Meter(None))
+
+
+def test_a_training_takes_as_large_a_part_where_ten_times_the_images_train() -> None:
+    """Both budgets hold nine of them; as many images validate."""
+    cost, afford = TASKS["cost"], TASKS["afford"]
+    tasks = [planted.task(0) for planted in (cost, afford)]
+    assert [len(task.train) for task in tasks] == [IMAGES, 10 * IMAGES]
+    assert [len(task.valid) for task in tasks] == [IMAGES] * 2
+    passes = [scored_by_training(task, TASKS["cost"].space, 0).passes_of(4) for task in tasks]
+    assert passes == pytest.approx([4 * 256 + 256 / 3, 4 * 2560 + 256 / 3])
+    assert [
+        planted.passes // each for planted, each in zip((cost, afford), passes, strict=True)
+    ] == [9, 9]
 
 
 def test_computed_scores_are_those_by_hand() -> None:
@@ -280,7 +295,7 @@ def test_a_search_by_slopes_finds_what_is_planted(monkeypatch: pytest.MonkeyPatc
         ("pcdarts", "reach", noisy_slopes),
         ("evolution", "longer", noisy_accuracies("bnas_bench.methods.evolution")),
         ("cpnas", "longer", noisy_accuracies("bnas_bench.methods.cpnas")),
-        ("nasbnn", "cost", noisy_accuracies("bnas_bench.search.front")),
+        ("nasbnn", "afford", noisy_accuracies("bnas_bench.search.front")),
     ],
 )
 def test_no_search_passes_on_noise(
@@ -289,7 +304,9 @@ def test_no_search_passes_on_noise(
     noisy: Callable[[pytest.MonkeyPatch], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """In three searches, against less than random search finds."""
+    """In three searches, against less than random search finds; more passes say no more by noise."""
+    short = replace(TASKS[task], passes=10_000, images=IMAGES)
+    monkeypatch.setitem(TASKS, task, short)  # type: ignore[misc]
     noisy(monkeypatch)
     put_random_search(monkeypatch, 1 / 2)
     with pytest.raises(ContractBroken):

@@ -30,7 +30,7 @@ CLASSES = ((1, -1), (-1, 1), (-1, -1))
 
 PARTS = 6
 IMAGES = 256
-"""That train, and as many that validate."""
+"""That train, where a task has no more of them, and that validate."""
 
 BATCH = 16
 WIDTH = 4
@@ -74,6 +74,7 @@ class Planted:
         side: of its images, in pixels.
         limited: whether no network may cost more than what is planted.
         passes: the budget of a search.
+        images: that train.
         half: epochs in which a network learns half of what it has not learned yet, where scores are
             computed; None where networks are trained.
     """
@@ -83,6 +84,7 @@ class Planted:
     side: int = 8
     limited: bool = False
     passes: int = 10_000
+    images: int = IMAGES
     half: float | None = None
 
     @property
@@ -107,14 +109,15 @@ class Planted:
 
     def task(self, seed: int) -> Task:
         """Images of its own for every seed."""
-        train, valid = (self._images(seed, part) for part in ("train", "valid"))
+        parts = {"train": self.images, "valid": IMAGES}
+        train, valid = (self._images(seed, part, count) for part, count in parts.items())
         spec = self.spec
         device = torch.device("cpu")
         return Task(train, valid, spec.classes, spec.shape, spec, BATCH, device, PLAIN)
 
-    def _images(self, seed: int, part: str) -> TensorImages:
+    def _images(self, seed: int, part: str, count: int) -> TensorImages:
         rng = generator(seed, "planted", self.space.name, part)
-        labels_N = rng.permutation(np.arange(IMAGES) % len(CLASSES))
+        labels_N = rng.permutation(np.arange(count) % len(CLASSES))
         pixels = np.stack(
             [channel.draw(labels_N, self.side, rng) for channel in self.channels], axis=1
         )
@@ -183,6 +186,12 @@ def _destroys(name: str, parts: int) -> PlantedSpace:
     )
 
 
+def _costs(name: str) -> PlantedSpace:
+    """Two kernels see the same, the others noise or nothing."""
+    options = {"3x3": Look(OWN), "5x5": Look(OWN, 5), "noise": _at(NOISE), "zero": None}
+    return _space(name, options, ("3x3",) * PARTS)
+
+
 def _adding(name: str, shown: float, half: float, passes: int) -> Planted:
     """Twelve decisions, and scores that are computed."""
     channels = (*(Channel(shown),) * (MANY + 1), Channel())
@@ -203,15 +212,7 @@ TASKS = {
         (*(Channel(SHOWN, d) for d in DISTANCES), Channel(SHOWN)),
         side=12,
     ),
-    "cost": Planted(
-        _space(
-            "cost",
-            {"3x3": Look(OWN), "5x5": Look(OWN, 5), "noise": _at(NOISE), "zero": None},
-            ("3x3",) * PARTS,
-        ),
-        CHANNELS,
-        limited=True,
-    ),
+    "cost": Planted(_costs("cost"), CHANNELS, limited=True),
     "child": Planted(
         _space(
             "child",
@@ -225,7 +226,8 @@ TASKS = {
         ),
         (*CHANNELS, *(Channel(2 * SHOWN, magnitude=True),) * PARTS),
     ),
-    "longer": Planted(_destroys("longer", PARTS), CHANNELS, passes=30_000),
+    "longer": Planted(_destroys("longer", PARTS), CHANNELS, passes=60_000),
+    "afford": Planted(_costs("afford"), CHANNELS, limited=True, passes=100_000, images=10 * IMAGES),
     "distinct": Planted(
         _space(
             "distinct",
@@ -246,7 +248,9 @@ reach: a texture that only one dilation sees, whatever the filters: the pixels u
 cost: two kernels see the same, and only the smaller one everywhere meets the limit of OPs.
 child: one option shows the class twice as often as another, in magnitudes, which sign loses: it is best for
     a real-valued network and shows nothing at 1 bit.
-longer: `destroys` with three times its passes.
+longer: `destroys` with six times its passes.
+afford: `cost` with ten times its passes, and ten times the images that train: a training takes as large a
+    part of the passes, and the evaluation of inherited weights a tenth of what it did.
 distinct: one option computes, the others repeat or see nothing: what shows most that differs is best.
 few: 16.8 million architectures, twelve decisions that add up, and scores of 36 trainings of four epochs.
 climb: the same with 225 of them.
