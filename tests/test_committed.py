@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ import pytest
 from click.testing import CliRunner
 
 import bnas_bench as bb
+from bnas_bench.analysis.stats import Interval, NotEnough, summary
 from bnas_bench.cli import main
 from bnas_bench.runs.store import Store
+from bnas_bench.transfer import record as transfers
 
 ROOT = Path(__file__).parent.parent
 GRIDS = {"digits-quick": (10, 5), "cifar10-jpeg": (9, 3), "which-search": (15, 30)}
@@ -154,3 +157,29 @@ def test_the_readmes_demo_is_three_of_the_committed_runs() -> None:
         *(str(len(runs)), f"{np.mean(accuracies):.2f}", "±", f"{np.std(accuracies, ddof=1):.2f}"),
         f"{ops:.3f}",
     ]
+
+
+def test_the_comparison_of_backbones_is_of_its_records() -> None:
+    """The page's means and intervals; and each record is whole, of committed code and far above chance."""
+    page = (ROOT / "docs/transfer.md").read_text("utf-8").splitlines()
+    found: dict[str, list[dict[str, Any]]] = {}
+    for file in (ROOT / "results/backbones/transfers").glob("identities-*.json"):
+        record = transfers.read(file)
+        assert record is not None
+        assert record["dirty"] is False
+        assert record["test"]["mean_ap"] > 10 * record["test"]["chance_bound"]
+        found.setdefault(record["backbone"], []).append(record)
+    assert len(found) == 7
+    for backbone, records in found.items():
+        assert {record["seed"] for record in records} == {0, 1, 2}
+
+        def told(key: str, records: Sequence[dict[str, Any]] = records) -> str:
+            known = summary([record["test"][key] for record in records])
+            assert not isinstance(known, NotEnough)
+            assert isinstance(known.interval, Interval)
+            lower, upper = max(known.interval.lower, 0), min(known.interval.upper, 100)
+            return f"{known.mean:.1f} [{lower:.1f}, {upper:.1f}]"
+
+        ops = f"{records[0]['ops']['nas-bnn'] / 1e6:.3f}"
+        cells = (told("mean_ap"), told("rank_1"), ops)
+        assert f"| `{backbone}` | {' | '.join(cells)} |" in page

@@ -160,7 +160,8 @@ def shown(asked: Transfer) -> dict[str, Any]:
 
     from bnas_bench.runs.transferring import transfer as carried
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         part = bar.add_task(asked.backbone.name, total=1.0)
         tell = partial(_told, bar, part)
         return carried(asked, say=partial(click.echo, err=True), tell=tell)
