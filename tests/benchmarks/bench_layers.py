@@ -121,9 +121,9 @@ def flops_per_ms(size: int = 1024) -> float:
 
 
 @torch.no_grad()
-def floor_ms(forward: Callable[[], object]) -> float:
+def floor_ms(net: nn.Module, forward: Callable[[], object]) -> float:
     """Milliseconds of the products of a step that trains by this forward."""
-    with layers_before(), FlopCounterMode(display=False) as counter:
+    with constant(net), layers_before(), FlopCounterMode(display=False) as counter:
         forward()
     return 3 * counter.get_total_flops() / flops_per_ms()
 
@@ -155,7 +155,7 @@ def test_a_weight_step_of_the_relaxed_supernet(scale: str, monkeypatch: pytest.M
         "edge by edge before": before(edges),
     }
     times = in_turns(works, repeats)
-    print_ratios(f"weight step, {scale}", times, floor_ms(lambda: net(x, mix)))
+    print_ratios(f"weight step, {scale}", times, floor_ms(net, lambda: net(x, mix)))
     work = f"weight step of the relaxed darts-binary supernet, {scale}"
     note(work, "before", SUPERNETS[scale].asked, times)
     if scale == PAPERS:
@@ -197,7 +197,7 @@ def test_final_training(scale: str) -> None:
     net, (x, y) = space.network(space.sample(rng), spec, rng), batch(spec, size)
     step = trains(net, x, y)
     times = in_turns({"before": before(step), "now": step}, repeats)
-    print_ratios(f"training, {scale}", times, floor_ms(lambda: net(x)))
+    print_ratios(f"training, {scale}", times, floor_ms(net, lambda: net(x)))
     note(f"final training, {scale}", "before", asked, times)
 
 
@@ -229,7 +229,7 @@ def test_other_supernets(work: str) -> None:
             cross_entropy(net(x, chosen), y).backward()
 
     times = in_turns({"before": before(step), "now": step}, 7)
-    print_ratios(work, times, floor_ms(lambda: [net(x, chosen) for chosen in mixes]))
+    print_ratios(work, times, floor_ms(net, lambda: [net(x, chosen) for chosen in mixes]))
     note(work, "before", 1, times)
 
 
