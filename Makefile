@@ -37,7 +37,7 @@ docs: $(READY) ## write docs/matrix.md, docs/papers.md and docs/audit.md, and th
 	for page in matrix papers audit; do mv docs/$$page.md.new docs/$$page.md; done
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-planted: $(READY) ## search the planted tasks with every method, in a quarter of an hour; writes docs/planted.md
+planted: $(READY) ## search the planted tasks with every method, in some twenty minutes; writes docs/planted.md
 	$(BIN)/python -c 'from bnas_bench.plugins.planted_page import planted_page; print(planted_page(), end="")' \
 		> docs/planted.md.new
 	mv docs/planted.md.new docs/planted.md
