@@ -162,15 +162,15 @@ def test_the_readmes_demo_is_three_of_the_committed_runs() -> None:
 def test_the_comparison_of_backbones_is_of_its_records() -> None:
     """The page's means and intervals; and each record is whole, of committed code and far above chance."""
     page = (ROOT / "docs/transfer.md").read_text("utf-8").splitlines()
-    found: dict[str, list[dict[str, Any]]] = {}
+    found: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for file in (ROOT / "results/backbones/transfers").glob("identities-*.json"):
         record = transfers.read(file)
         assert record is not None
         assert record["dirty"] is False
         assert record["test"]["mean_ap"] > 10 * record["test"]["chance_bound"]
-        found.setdefault(record["backbone"], []).append(record)
-    assert len(found) == 7
-    for backbone, records in found.items():
+        found.setdefault((record["backbone"], *record["precisions"]), []).append(record)
+    assert len(found) == 7 + 2
+    for (backbone, precision), records in found.items():
         assert {record["seed"] for record in records} == {0, 1, 2}
 
         def told(key: str, records: Sequence[dict[str, Any]] = records) -> str:
@@ -181,5 +181,5 @@ def test_the_comparison_of_backbones_is_of_its_records() -> None:
             return f"{known.mean:.1f} [{lower:.1f}, {upper:.1f}]"
 
         ops = f"{records[0]['ops']['nas-bnn'] / 1e6:.3f}"
-        cells = (told("mean_ap"), told("rank_1"), ops)
-        assert f"| `{backbone}` | {' | '.join(cells)} |" in page
+        cells = (f"`{backbone}`", precision, told("mean_ap"), told("rank_1"), ops)
+        assert f"| {' | '.join(cells)} |" in page
