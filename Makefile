@@ -10,7 +10,7 @@ READY := .venv/installed
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
 
-demo: $(READY) ## search, train, test and measure three 1-bit networks, and write their page (about seven minutes)
+demo: $(READY) ## compare two searches of 1-bit networks on three seeds, and write the page of it (about five minutes)
 	$(BIN)/bnas-bench demo
 
 test: $(READY) ## run the tests that a change needs at once

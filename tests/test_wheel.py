@@ -104,6 +104,7 @@ def test_an_installed_demo_ends_with_its_page(installed: Path, tmp_path: Path) -
     main = "from bnas_bench.cli import main; main()"
     plan = ("demo", "--budget", "smoke", "--seeds", "1")
     printed = run(installed / "python", "-c", main, *plan, where=tmp_path)
+    assert "random   1" in printed
     assert "dcpnas   1" in printed
     assert "<html" in (tmp_path / printed.split()[-1]).read_text("utf-8")
 

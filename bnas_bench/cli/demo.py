@@ -12,15 +12,17 @@ from bnas_bench.core.options import Grid
 
 
 @click.command()
-@click.option("--seeds", type=Number(Grid), default=3, show_default=True, help="Searches.")
+@click.option(
+    "--seeds", type=Number(Grid), default=3, show_default=True, help="Searches of each method."
+)
 @click.option(
     "--budget", default="quick", show_default=True, help="smoke is shorter and says less."
 )
 @RESULTS
 @click.pass_context
 def demo(ctx: click.Context, seeds: int, budget: str, results: Path) -> None:
-    """Search, train, test and measure 1-bit networks with DCP-NAS, and write the page of it.
+    """Search 1-bit networks by chance and by DCP-NAS, train, test and measure them, and write the page of it.
 
-    Needs neither network nor GPU. The same as `bnas-bench run --method dcpnas`.
+    Needs neither network nor GPU. The same as `bnas-bench run --method random,dcpnas`.
     """
-    ctx.invoke(run, methods=("dcpnas",), budgets=(budget,), seeds=seeds, results=results)
+    ctx.invoke(run, methods=("random", "dcpnas"), budgets=(budget,), seeds=seeds, results=results)
