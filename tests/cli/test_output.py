@@ -91,7 +91,7 @@ def test_no_number_is_cut_and_no_line_is_too_long(
     lines = on_a_terminal(monkeypatch, width, "table", "digits-quick")
     assert max(map(len, lines)) <= width
     (row,) = [line.replace(" (1)", "") for line in lines if line.split()[:2] == ["dcpnas", "5"]]
-    whole = "dcpnas 5 93.06 ± 3.00 0.435 0.14 279.0 30.0 3.21 28,448 43.1 29,952"
+    whole = "dcpnas 5 93.06 ± 3.00 0.435 0.08 279.0 30.0 2.18 28,448 43.1 29,952"
     assert whole.startswith(" ".join(row.split()))
     shown = {40: 4, 80: 8, 120: 11, 200: 11}[width]
     assert len(row.split()) == shown + 2

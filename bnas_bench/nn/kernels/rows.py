@@ -19,14 +19,19 @@ import numba
 import numpy as np
 
 # Sums in any order, a product and a sum as one; infinities and NaN stay what they are.
-loop = numba.njit(fastmath={"contract", "reassoc", "nsz"}, cache=True, nogil=True)
+FASTMATH = {"contract", "reassoc", "nsz"}
+loop = numba.njit(fastmath=FASTMATH, cache=True, nogil=True)
+
+# What a loop calls is compiled into it. As a function of its own it exists twice, rounded differently: as
+# compiled alone, and with the loop; which one a process calls depends on what lies in numba's cache.
+within = numba.njit(fastmath=FASTMATH, cache=True, nogil=True, forceinline=True)
 
 BLOCK = 64
 ZERO, ONE = np.float32(0), np.float32(1)
 Array = Any
 
 
-@loop
+@within
 def by_channel(sums: Array, channels: int) -> Array:
     """Sums of lanes, shape (N, L), as those of channels, shape (N, C)."""
     made = np.zeros((len(sums), channels))
@@ -35,14 +40,14 @@ def by_channel(sums: Array, channels: int) -> Array:
     return made
 
 
-@loop
+@within
 def by_lane(values: Array, made: Array) -> None:
     """Values of channels, shape (C,), for each of their lanes, into (L,)."""
     for first in range(0, len(made), len(values)):
         made[first : first + len(values)] = values
 
 
-@loop
+@within
 def moments(y: Array, statistics: Array) -> None:
     """Mean and (biased) variance per channel, into (2, C) float64.
 
@@ -153,7 +158,7 @@ def backward(
         through_norm(of_u, y, kept, sums, of_y)
 
 
-@loop
+@within
 def through_norm(dy: Array, y: Array, kept: Array, sums: Array, out: Array) -> None:
     """rate * gain * (dy - mean(dy) - x * mean(dy * x)): how a normalised map moves with y along dy, or
     the gradient of y where dy is that of the normalised map; `out` may be `dy`.

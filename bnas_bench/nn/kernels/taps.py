@@ -13,7 +13,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from bnas_bench.nn.kernels.rows import Array, loop
+from bnas_bench.nn.kernels.rows import Array, loop, within
 
 LANES = 16
 """Numbers that are summed side by side: a vector register of AVX-512, or two or four of others."""
@@ -81,7 +81,7 @@ def products_of(taps: int) -> Any:
 one, three, five = products_of(1), products_of(3), products_of(5)
 
 
-@loop
+@within
 def copy(pixels: Array, row: Array) -> None:
     """A line of pixels, shape (W, C), to the beginning of a row; faster than an assignment of slices."""
     flat = pixels.reshape(pixels.size)
@@ -89,7 +89,7 @@ def copy(pixels: Array, row: Array) -> None:
         row[k] = flat[k]
 
 
-@loop
+@within
 def pad(image: Array, stride: int, padding: int, padded: Array) -> None:
     """An image, shape (H, W, C), into the middle of rows of its every stride-th pixels.
 
