@@ -49,10 +49,10 @@ def bench(here: Cluster, *arguments: object) -> str:
     return done.stdout
 
 
-def grid(pause: float, seeds: int) -> list[object]:
+def grid(pause: float, seeds: int, passes: int = 600) -> list[object]:
     return [
         *("run", "--method", f"{TOY}:ToyMethod[pause={pause}]", "--space", f"{TOY}:ToySpace"),
-        *("--budget", "smoke[passes=600,epochs=2]", "--seeds", seeds, "--name", "mine"),
+        *("--budget", f"smoke[passes={passes},epochs=2]", "--seeds", seeds, "--name", "mine"),
         *("--device", "cpu"),
     ]
 
@@ -162,7 +162,8 @@ def test_a_time_limit_shorter_than_the_trial_costs_nothing_and_cancel_ends_all(
 ) -> None:
     store = Store(here.root.parent / "results" / "mine")
     options = "--time=2 --signal=B:USR1@20"  # which SLURM may send a minute earlier
-    bench(here, *grid(12.0, 2), "--backend", "slurm", "--sbatch", options)
+    minutes = grid(12.0, 2, passes=6_000)  # eight of them
+    bench(here, *minutes, "--backend", "slurm", "--sbatch", options)
     first, second = tasks(store)
 
     def both_preempted() -> bool:
