@@ -60,13 +60,19 @@ def answer(rows: Sequence[Row]) -> Answer:
 
 
 def _significant(told: Told) -> dict[str, float]:
-    """The methods told apart from `random`, and by how many points."""
+    """The methods told apart from what they are compared with, and by how many points."""
     apart = {}
     for method, contrast in told.found.items():
         p = told.adjusted[method]
         if not isinstance(contrast, NotEnough) and not isinstance(p, NotEnough) and p <= LEVEL:
             apart[method] = contrast.difference
     return apart
+
+
+def _alike(told: Told) -> list[str]:
+    """The methods that are compared and not told apart."""
+    apart = _significant(told)
+    return [m for m, c in told.found.items() if m not in apart and not isinstance(c, NotEnough)]
 
 
 def _headline(told: Told | None, compared: Sequence[Row]) -> str:
@@ -171,19 +177,14 @@ def _cost(row: Row, unlike: bool) -> str:
 def _untold(told: Told | None) -> Iterator[str]:
     if told is None:
         return
-    apart = _significant(told)
-    rest = [m for m, c in told.found.items() if m not in apart and not isinstance(c, NotEnough)]
-    if apart and rest:
+    rest = _alike(told)
+    if rest and _significant(told):
         yield f"Not told apart from random sampling: {listed(rest)}."
 
 
 def _worthless(varied: Told | None) -> Iterator[str]:
     """Variants that are not told apart from the method with its defaults."""
-    if varied is None:
-        return
-    apart = _significant(varied)
-    rest = [m for m, c in varied.found.items() if m not in apart and not isinstance(c, NotEnough)]
-    if rest:
+    if varied and (rest := _alike(varied)):
         yield f"Not told apart from the same method with its defaults: {listed(rest)}."
 
 

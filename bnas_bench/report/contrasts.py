@@ -49,6 +49,7 @@ class Told(NamedTuple):
 
     Attributes:
         bases: by method the row that it is compared with.
+        others: the rows of those methods.
         pair: whether runs of the same seed are subtracted first.
         found: by method its contrast.
         adjusted: by method p after Holm's correction.

@@ -93,3 +93,9 @@ def test_a_search_is_not_charged_for_its_watch(monkeypatch) -> None:
 
 def test_the_way_to_the_watch_takes_time() -> None:
     assert 1e-7 < tensor_memory.seconds_per_call() < 1e-2
+
+
+def test_measuring_the_way_draws_nothing_from_torchs_own_generator() -> None:
+    before = torch.get_rng_state()
+    tensor_memory.seconds_per_call.__wrapped__(rounds=1)
+    assert torch.equal(torch.get_rng_state(), before)
