@@ -33,6 +33,7 @@ class Backbone:
     Attributes:
         name: of the record's file, and in tables: the trial's id, or the space's and architecture's.
         precision: that it was trained at, or is usually trained at; W32A32 of one without 1-bit layers.
+        arch: what it is a network of.
         facts: what a record says of it: `backbone`, `trial`, `space`, `space_options`, `architecture`,
             `weights` (trained or drawn), `weights_digest` (of those that were trained).
         make: builds it for images of a shape; weights that are drawn are drawn from the generator.
@@ -40,6 +41,7 @@ class Backbone:
 
     name: str
     precision: str
+    arch: Architecture
     facts: Mapping[str, Any]
     make: Callable[[Shape, np.random.Generator], Network]
 
@@ -81,7 +83,7 @@ def of_trial(folder: Path, plugin: Plugin | None = None, *, scratch: bool = Fals
         "weights": "drawn" if scratch else "trained",
         "weights_digest": None if scratch else sha256(found.data)[:16],
     }
-    return Backbone(name, precision, facts, make)
+    return Backbone(name, precision, arch, facts, make)
 
 
 def of_architecture(
@@ -110,4 +112,5 @@ def of_architecture(
         "weights": "drawn",
         "weights_digest": None,
     }
-    return Backbone(name, "W32A32" if space.is_real(arch) else "W1A1", facts, make)
+    precision = "W32A32" if space.is_real(arch) else "W1A1"
+    return Backbone(name, precision, arch, facts, make)

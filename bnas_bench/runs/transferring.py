@@ -26,8 +26,6 @@ from bnas_bench.transfer import record as records
 from bnas_bench.transfer.downstream import Downstream
 from bnas_bench.transfer.training import check_memory, fitting, train
 
-FOLDER = "transfers"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Transfer:
@@ -69,7 +67,7 @@ class Transfer:
     @property
     def file(self) -> Path:
         """Of the record."""
-        return self.folder / FOLDER / f"{self.id}.json"
+        return self.folder / records.FOLDER / f"{self.id}.json"
 
 
 def transfer(
@@ -118,6 +116,7 @@ def transfer(
             "schema": records.SCHEMA,
             "id": asked.id,
             **config,
+            "choices": dict(asked.backbone.arch.choices),
             "test": records.values(found),
             "shape": list(task.shape),
             **cost,
