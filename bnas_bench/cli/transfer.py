@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress, TaskID
 
-    from bnas_bench.analysis.table import Value
     from bnas_bench.core.budget import Budget
     from bnas_bench.runs.backbones import Backbone
     from bnas_bench.runs.store import Store
@@ -98,7 +97,7 @@ def transfer(
                 backbone=backbone, task=wanted, folder=folder, precisions=precisions, seed=each
             )
             records.append(shown(carried))
-    show(records, wanted)
+    show(records)
 
 
 def tasks_of(trials: Sequence[Trial], task: str, how: How) -> Mapping[str, Downstream[Any]]:
@@ -132,7 +131,7 @@ def carry(trials: Sequence[Trial], store: Store, tasks: Mapping[str, Downstream[
                 whole = False
                 click.echo(f"{trial.id} is not transferred: {sentence(error)}", err=True)
         if records:
-            show(records, task)
+            show(records)
     return whole
 
 
@@ -210,61 +209,9 @@ def _is_of_a_trial(text: str) -> bool:
     return kind_of(text) == "file" and Path(text).with_name(RECORD).is_file()
 
 
-def show(records: Sequence[dict[str, Any]], task: Downstream[Any]) -> None:
+def show(records: Sequence[dict[str, Any]]) -> None:
     """Print the table of some transfers to one task."""
-    from bnas_bench.analysis.table import Column, Table, Value
     from bnas_bench.cli.output import print_table
+    from bnas_bench.report.transfers import transfer_table
 
-    first, titles = records[0], task.titles
-    alike: dict[tuple[str, ...], list[dict[str, Any]]] = {}
-    for record in records:
-        key = (record["backbone"], record["weights"], ", then ".join(record["precisions"]))
-        alike.setdefault(key, []).append(record)
-    rows = []
-    for (backbone, weights, precision), group in alike.items():
-        row = {
-            "backbone": Value(text=backbone),
-            "weights": Value(text=weights),
-            "precision": Value(text=precision),
-            **{key: _mean([record["test"][key] for record in group]) for key in titles},
-            "ops": Value(text=f"{group[0]['ops']['nas-bnn'] / 1e6:.3f}"),
-            "train": Value(text=f"{sum(r['train_seconds'] for r in group) / len(group):.1f}"),
-            "n": Value(text=str(len(group))),
-        }
-        rows.append(row)
-    has_intervals = any(value.lower is not None for row in rows for value in row.values())
-    level = "; in brackets the 95 % t interval of the mean over the seeds" * has_intervals
-    images = "x".join(map(str, first["shape"]))
-    print_table(
-        Table(
-            name="transfer",
-            title="",
-            caption=f"{first['task']}, images of {images}: measured on {task.caption(first['test'])}{level}",
-            columns=[
-                Column(key="backbone", title="backbone", numeric=False),
-                Column(key="weights", title="weights", numeric=False),
-                Column(key="precision", title="at", numeric=False),
-                *(Column(key=key, title=title) for key, title in titles.items()),
-                Column(key="ops", title="OPs M (nas-bnn)"),
-                Column(key="train", title="train s"),
-                Column(key="n", title="seeds"),
-            ],
-            rows=rows,
-        )
-    )
-
-
-def _mean(values: Sequence[float | None]) -> Value:
-    """The mean of those that there are, with its interval where they are enough for one."""
-    from bnas_bench.analysis.stats import NotEnough, summary
-    from bnas_bench.analysis.table import Value, missing
-
-    known = [value for value in values if value is not None]
-    if not known:
-        return missing("there is nothing to judge")
-    found = summary(known)
-    assert not isinstance(found, NotEnough), "there are values"
-    if isinstance(found.interval, NotEnough):
-        return Value(text=f"{found.mean:.1f}", number=found.mean)
-    lower, upper = max(found.interval.lower, 0.0), min(found.interval.upper, 100.0)
-    return Value(text=f"{found.mean:.1f}", number=found.mean, lower=lower, upper=upper, n=found.n)
+    print_table(transfer_table(records))

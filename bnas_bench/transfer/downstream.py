@@ -3,7 +3,7 @@
 A task has data, builds its model around a backbone, says what a batch's loss is, and tests a trained model
 once. Training, precisions, checkpoints, costs and records are the harness' (`bnas_bench.transfer.training`,
 `bnas_bench.runs.transferring`). A new task is one file with a subclass, and a line in
-`bnas_bench.transfer.tasks`.
+`bnas_bench.transfer.tasks` and one in `bnas_bench.transfer.telling`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from bnas_bench.core.options import Amount, Batch, BelowOne, Count
 from bnas_bench.cost.ledger import Ledger
 from bnas_bench.nn.network import Network
 from bnas_bench.search.learning import cosine
+from bnas_bench.transfer.telling import TITLES
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -50,17 +51,14 @@ class Downstream(ABC, Generic[M]):
         recipe: how backbones are trained for it.
         device: of its batches, and of the model.
         shape: (channels, height, width) of an image: backbones are built, and costs counted, for it.
-        titles: the values of `test` in the order in which they are printed, the first the one that
-            counts: the key in a record and the title of a column. All are numbers, of which one that
-            does not exist is nan.
+        titles: of the task in `bnas_bench.transfer.telling`.
     """
-
-    titles: ClassVar[Mapping[str, str]]
 
     def __init__(
         self, name: str, recipe: Recipe, device: torch.device, shape: tuple[int, int, int]
     ) -> None:
         self.name, self.recipe, self.device, self.shape = name, recipe, device, shape
+        self.titles = TITLES[name]
 
     @property
     @abstractmethod
@@ -103,11 +101,10 @@ class Downstream(ABC, Generic[M]):
 
     @abstractmethod
     def test(self, model: M) -> Mapping[str, float]:
-        """The trained model's values, by the keys of `titles` and more; asked for once."""
+        """The trained model's values, asked for once: by the keys of `titles`, and of the caption's.
 
-    @abstractmethod
-    def caption(self, found: Mapping[str, float]) -> str:
-        """What the values were measured on, in half a sentence, with what chance reaches."""
+        All are numbers, of which one that does not exist is nan.
+        """
 
 
 def maps_of(backbone: Network, shape: tuple[int, int, int]) -> list[Tensor]:

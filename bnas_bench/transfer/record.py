@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,11 @@ from bnas_bench.core.errors import Damaged
 from bnas_bench.core.files import canonical, read_regular, sha256, write_atomically
 from bnas_bench.core.strict import read_json
 
+FOLDER = "transfers"
 SCHEMA = "transfer-1"
 DIGEST = "sha256"
+OPS = "nas-bnn"
+"""The convention by which tables count operations."""
 LARGEST = 2**24
 """Bytes that no such file takes."""
 
@@ -61,13 +64,38 @@ def read(path: Path) -> dict[str, Any] | None:
     return record
 
 
+def read_all(results: Path) -> Iterator[tuple[str, dict[str, Any] | Damaged]]:
+    """The transfers of results, `results/NAME`, by their ids: each its record, or why it has none."""
+    for file in sorted((results / FOLDER).glob("[!.]*.json")):
+        try:
+            record = read(file)
+            if record is not None and record["id"] != file.stem:
+                raise Damaged(f"{file} is the record of another transfer, '{record['id']}'")
+        except Damaged as error:
+            yield file.stem, error
+        else:
+            if record is not None:
+                yield file.stem, record
+
+
 def _is_whole(record: dict[str, Any]) -> bool:
-    found = record.get("test")
+    texts, counts = ("id", "backbone", "task", "fingerprint", "weights"), ("test", "ops", "recipe")
+    trial, precisions, shape = (record.get(name) for name in ("trial", "precisions", "shape"))
     return (
-        all(isinstance(record.get(name), str) for name in ("id", "backbone", "task", "weights"))
-        and isinstance(found, dict)
-        and all(value is None or _is_number(value) for value in found.values())
+        all(isinstance(record.get(name), str) for name in texts)
+        and all(isinstance(record.get(name), dict) for name in counts)
+        and (trial is None or isinstance(trial, str))
+        and _are(precisions, lambda value: isinstance(value, str))
+        and _are(shape, _is_number)
+        and all(value is None or _is_number(value) for value in record["test"].values())
+        and _are(
+            [record["ops"].get(OPS), record.get("seed"), record.get("train_seconds")], _is_number
+        )
     )
+
+
+def _are(values: Any, fit: Callable[[Any], bool]) -> bool:
+    return isinstance(values, list) and bool(values) and all(map(fit, values))
 
 
 def _is_number(value: Any) -> bool:

@@ -25,7 +25,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -100,12 +99,6 @@ class Embedding(nn.Module):
 class Reidentification(downstream.Downstream[Embedding]):
     """To find again, among the views of a gallery, who is seen on a query."""
 
-    titles: ClassVar[Mapping[str, str]] = {
-        "mean_ap": "mAP (%)",
-        "rank_1": "rank 1 (%)",
-        "rank_5": "rank 5 (%)",
-        "rank_10": "rank 10 (%)",
-    }
     recipe: Recipe
 
     def __init__(self, people: People, recipe: Recipe) -> None:
@@ -148,12 +141,6 @@ class Reidentification(downstream.Downstream[Embedding]):
             "chance": mean,
             "chance_bound": bound,
         }
-
-    def caption(self, found: Mapping[str, float]) -> str:
-        return (
-            f"{found['queries']:,} queries; random rankings reach an mAP of {found['chance']:.1f} %, "
-            f"99 % of them at most {found['chance_bound']:.1f}"
-        )
 
 
 def batch_hard(embedding_BD: Tensor, identity_B: Tensor, margin: float) -> Tensor:

@@ -15,7 +15,7 @@ from bnas_bench.papers.plan import Plan, plan
 from bnas_bench.papers.tables import table
 from bnas_bench.runs import backbones, transferring
 from bnas_bench.runs.store import Record, Store
-from bnas_bench.transfer.reidentification import Reidentification
+from bnas_bench.transfer.telling import RANKINGS
 
 NAME = "dcp-nas/table-12"
 DETECTORS = ("dcp-nas/table-13", "dcp-nas/table-14", "nas-bnn/table-3")
@@ -44,7 +44,7 @@ def test_what_networks_are_carried_to_depends_on_the_budget(planned: Plan) -> No
 def test_columns_are_values_of_their_tasks() -> None:
     for column in load(NAME).columns:
         if column.task:
-            assert column.record.rpartition(".")[2] in Reidentification.titles
+            assert column.record.rpartition(".")[2] in RANKINGS
 
 
 def test_each_task_is_made_once_and_each_network_carried_once(

@@ -29,29 +29,12 @@ from bnas_bench.transfer.detection.by_coco import MEASURES, by_coco, is_there
 from bnas_bench.transfer.detection.frames import Frame
 from bnas_bench.transfer.detection.model import HEADS, Counted, Detector
 from bnas_bench.transfer.detection.objects import DetectionData, Found, Objects
+from bnas_bench.transfer.telling import DRAWS
 
 DROPS = (9 / 12, 11 / 12)
 """Parts of the training after which the rate is a tenth."""
 RISING, RISING_PART = 500, 1 / 20
 """Steps over which the rate rises, and the largest part of the training that those may be."""
-DRAWS = 20
-"""Drawings of labels that say what chance reaches."""
-
-VOC_TITLES = {"map_11_point": "mAP (%)", "map_area": "mAP, area (%)"}
-COCO_TITLES = {
-    "ap": "AP (%)",
-    "ap_50": "AP50",
-    "ap_75": "AP75",
-    "ap_small": "APs",
-    "ap_medium": "APm",
-    "ap_large": "APl",
-}
-TITLES: Mapping[str, Mapping[str, str]] = {
-    "voc": VOC_TITLES,
-    "coco": COCO_TITLES,
-    "scenes": {"map_area": "mAP (%)"} | COCO_TITLES,
-}
-"""Of each task: `map_...` by VOC's rules, the others by COCO's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +99,6 @@ class Detection(downstream.Downstream[Detector]):
             )
         super().__init__(data.name, recipe, device, data.frame.shape)
         self.data, self._places = data, places
-        self.titles = TITLES[data.name]  # type: ignore[misc]
 
     @property
     def fingerprint(self) -> str:
@@ -176,14 +158,6 @@ class Detection(downstream.Downstream[Detector]):
                 )
                 found.append(Found(boxes / np.array([*scale, *scale]), labels - 1, scores))
         return found
-
-    def caption(self, found: Mapping[str, float]) -> str:
-        lacks = "" if is_there() or "ap" not in self.titles else "; AP needs pycocotools"
-        return (
-            f"{found['pictures']:,} pictures with {found['objects']:,} objects; their own boxes with drawn "
-            f"labels reach an mAP of {found['chance']:.1f} % by VOC's rules (area), {DRAWS} drawings at "
-            f"most {found['chance_bound']:.1f}{lacks}"
-        )
 
 
 def by_chance(truth: list[Objects], classes: int, rng: np.random.Generator) -> tuple[float, float]:
