@@ -1,13 +1,19 @@
-"""Rankings of which every precision is counted by hand."""
+"""Rankings of which every precision is counted by hand, and some judged by a published evaluator."""
 
 from __future__ import annotations
 
+import json
 from math import isnan
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from bnas_bench.transfer.retrieval import JUNK, Seen, by_chance, retrieval
+from bnas_bench.transfer.retrieval import JUNK, RANKS, Retrieval, Seen, by_chance, retrieval
+
+PUBLISHED = json.loads(Path(__file__).with_name("torchreid.json").read_text("utf-8"))
+"""Small cases and what torchreid's evaluator makes of them; the file says how it was asked."""
 
 
 def seen(*pairs: tuple[int, int]) -> Seen:
@@ -69,3 +75,24 @@ def test_chance_is_what_random_rankings_reach() -> None:
     )
     assert mean == pytest.approx(75, abs=2)
     assert mean < bound < 90
+
+
+@pytest.mark.parametrize("case", PUBLISHED["cases"], ids=lambda case: case["case"])
+def test_a_published_evaluator_says_the_same(case: dict[str, Any]) -> None:
+    """Also of each query alone; one without a match has no average precision there, and is left out."""
+    gallery = seen(*map(tuple, case["gallery"]))
+    distances = np.argsort(case["nearest_first"], axis=1) / 10
+
+    def judged(queries: slice) -> Retrieval:
+        return retrieval(distances[queries], seen(*map(tuple, case["queries"][queries])), gallery)
+
+    found = judged(slice(None))
+    assert found.mean_ap == pytest.approx(100 * case["mean_ap"], abs=1e-9)
+    assert found.ranks == pytest.approx({k: 100 * case["cmc"][k - 1] for k in RANKS}, abs=1e-4)
+    for place, precision in enumerate(case["average_precisions"]):
+        alone = judged(slice(place, place + 1))
+        if precision is None:
+            assert (alone.queries, alone.unmatched) == (0, 1)
+        else:
+            assert alone.mean_ap == pytest.approx(100 * precision, abs=1e-9)
+    assert found.unmatched == case["average_precisions"].count(None)
