@@ -115,6 +115,7 @@ def load_results(
     *,
     logs: bool = False,
     fronts: bool = False,
+    transfers: bool = False,
 ) -> DataFrame:
     """The records of results, a row per trial; `frame.attrs["units"]` has the columns' units.
 
@@ -126,6 +127,8 @@ def load_results(
             backward) and seconds so far, and what the method reported.
         fronts: give the searches' fronts instead: a row per member, with its accuracy on the
             validation images (0 to 1, as the search estimates it) and its OPs at the search's scale.
+        transfers: give what was carried to downstream tasks instead: a row per transfer, with the `trial`
+            that it came from, and what its test found as `test.mean_ap` and the like.
 
     Raises:
         UnknownName, BadValue: if there are no such results.
@@ -133,8 +136,10 @@ def load_results(
     """
     from bnas_bench.analysis import records
 
-    if logs and fronts:
-        raise BadValue("logs=True and fronts=True are two tables: load them one after the other")
+    if logs + fronts + transfers > 1:
+        raise BadValue(
+            "logs=True, fronts=True and transfers=True are a table each: load one after the other"
+        )
     if Path(name).suffix in records.ENDINGS:
         return records.read(name)
     store = folders.named(str(name), results)
@@ -142,6 +147,10 @@ def load_results(
         from bnas_bench.analysis import searches
 
         return _at(searches.logs(store) if logs else searches.fronts(store), store)
+    if transfers:
+        from bnas_bench.analysis.transfers import load
+
+        return _at(load(store), store)
     return _at(records.load(store), store)
 
 

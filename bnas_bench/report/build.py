@@ -34,6 +34,7 @@ from bnas_bench.report.plots import plots
 from bnas_bench.report.precisions import BothPrecisions
 from bnas_bench.report.spread import spread_table
 from bnas_bench.report.tables import comparison, lost
+from bnas_bench.report.transferred import Transfers
 from bnas_bench.report.views import view
 from bnas_bench.runs.store import State, Store
 
@@ -54,7 +55,7 @@ def build(store: Store, origin: Origin, folder: Path | str) -> None:
         folder: the report's own, `reports/NAME`; it is replaced.
 
     Raises:
-        BadValue: if no run finished, or if `folder` holds what no report wrote.
+        BadValue: if no run finished and nothing was transferred, or if `folder` holds what no report wrote.
         Unwritable: if it cannot be written.
     """
     runs: list[RunView] = []
@@ -66,9 +67,10 @@ def build(store: Store, origin: Origin, folder: Path | str) -> None:
             yield trial_id, state
 
     results = read(viewed(), origin.defaults)
+    carried = Transfers(store, origin, Path(folder))
     finished = [row for row in results.rows if row.runs]
-    if not finished:
-        raise BadValue(_nothing(results, origin))
+    if not (finished or carried.records):
+        raise BadValue(_nothing(results, carried, origin))
     # The products of the bootstraps are small: threads cost more than they gain.
     with threadpool_limits(1, user_api="blas"), replaced(folder) as new:
         found, slugs = families(results), _slugs(results.settings)
@@ -84,15 +86,17 @@ def build(store: Store, origin: Origin, folder: Path | str) -> None:
                 *([absent] if absent else []),
                 *(table for tables in by_setting.values() for table in tables),
                 *_family_tables(found, slugs),
+                *carried.tables(run.id for run in runs),
             ]
             write_tables(tables, new)
             draw_cells(finished[:DRAWN], store, new / "cells")
             drawn = {file.stem for file in (new / "cells").glob("*.svg")}
             runs = [with_drawing(run) if run.id in drawn else run for run in runs]
+            runs += carried.views(run.id for run in runs)
             report = Report(
                 name=origin.name,
                 title=f"Results {origin.name}",
-                facts=list(_facts(results, found, len(drawn))),
+                facts=[*_facts(results, found, len(drawn)), *_of_transfers(carried)],
                 tables=tables,
                 pictures=[*(picture for each in own.values() for picture in each), *joint],
                 runs=runs,
@@ -135,8 +139,10 @@ def _quietly(work: Callable[[], None]) -> None:
         os._exit(1)
 
 
-def _nothing(results: Results, origin: Origin) -> str:
-    words = ", ".join(_lacking(results)) or "there is none"
+def _nothing(results: Results, carried: Transfers, origin: Origin) -> str:
+    lost = len(carried.lost)
+    transfers = [f"{lost} transfer{'s' * (lost > 1)} that cannot be read"] if lost else []
+    words = ", ".join([*_lacking(results), *transfers]) or "there is none"
     return (
         f"no trial of results '{origin.name}' has finished ({words}), so there is nothing "
         f"to report: bnas-bench status {origin.name} tells more"
@@ -225,7 +231,19 @@ def _plots(rows: Sequence[Row], pictures: Pictures, views: Mapping[str, RunView]
     )
 
 
+def _of_transfers(carried: Transfers) -> Iterator[str]:
+    """How many there are, and which cannot be read."""
+    if carried.records:
+        backbones = len({record["backbone"] for record in carried.records})
+        yield f"Transfers to downstream tasks: {len(carried.records):,}, of {backbones:,} backbones."
+    for transfer, reason in carried.lost.items():
+        yield f"The transfer {transfer} is missing: {reason}."
+
+
 def _facts(results: Results, found: Sequence[Family], drawn: int) -> Iterator[str]:
+    """What the trials are, and what they do and do not prove; nothing where none finished."""
+    if not any(row.runs for row in results.rows):
+        return
     runs = [run for row in results.rows for run in row.runs]
     trials = ", ".join([f"{len(runs):,} finished", *_lacking(results)])
     yield f"Trials: {trials}. Methods: {len(results.methods)}."

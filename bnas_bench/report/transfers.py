@@ -109,7 +109,7 @@ def _row(records: Records, titles: Mapping[str, str], trials: Container[str]) ->
     seconds = fmean(record["train_seconds"] for record in records)
     return {
         "backbone": Value(
-            text=first["backbone"], runs=[first["trial"]] if first["trial"] in trials else []
+            text=named(first), runs=[first["trial"]] if first["trial"] in trials else []
         ),
         "weights": Value(text=first["weights"]),
         "precision": Value(text=", then ".join(first["precisions"])),
@@ -120,6 +120,14 @@ def _row(records: Records, titles: Mapping[str, str], trials: Container[str]) ->
     }
 
 
+def named(record: Record) -> str:
+    """The backbone, with the name of a hand-made network: of an architecture that is a single choice."""
+    choices = record.get("choices")
+    if record["trial"] or not isinstance(choices, dict) or len(choices) != 1:
+        return str(record["backbone"])
+    return f"{record['backbone']} ({next(iter(choices.values()))})"
+
+
 def _mean(values: Sequence[float | None], ids: Sequence[str]) -> Value:
     """The mean in %, with its interval where the values are enough for one; none where one is missing."""
     known = [value for value in values if value is not None]
@@ -128,6 +136,7 @@ def _mean(values: Sequence[float | None], ids: Sequence[str]) -> Value:
     found = summary(known)
     assert not isinstance(found, NotEnough), "there are values"
     lower, upper = ends(found.interval, 0, 100)
+    why = found.interval.reason if isinstance(found.interval, NotEnough) else ""
     return Value(
         text=f"{found.mean:.1f}",
         kind="measured",
@@ -136,6 +145,7 @@ def _mean(values: Sequence[float | None], ids: Sequence[str]) -> Value:
         upper=upper,
         n=found.n,
         runs=ids,
+        note=f"no interval: {why}" if why and found.n > 1 else "",
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from bnas_bench.core.errors import BadValue, UnknownName
 from bnas_bench.runs.seen import PLANNED
 from bnas_bench.runs.store import Store
+from bnas_bench.transfer.record import FOLDER
 
 LONGEST_NAME = 200
 """Bytes of a name: file systems take 255, and other endings are put to it."""
@@ -40,6 +41,7 @@ def named(name: str, results: Path | str = "results") -> Store:
     folder = Path(results)
     known = {path.parent.name for path in folder.glob("*/trials") if Store(path.parent).ids()}
     known |= {path.parent.name for path in folder.glob(f"*/{PLANNED}")}
+    known |= {path.parent.parent.name for path in folder.glob(f"*/{FOLDER}/*.json")}
     if not known:
         raise BadValue(f"there are no results in {folder}/: bnas-bench run makes some")
     if name not in known:

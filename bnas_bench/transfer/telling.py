@@ -28,6 +28,9 @@ TITLES: Mapping[str, Mapping[str, str]] = {
 """By task the values of a test as they are printed, the first the one that counts: their keys in a record and
 the titles of their columns. Of detection `map_...` is by VOC's rules, the others by COCO's."""
 
+COMPOSED = ("identities", "scenes")
+"""Tasks whose images are composed from handwritten digits."""
+
 DRAWS = 20
 """Drawings of labels that say what a detector by chance reaches."""
 
@@ -43,14 +46,16 @@ def caption(task: str, test: Mapping[str, Any]) -> str:
         value = test.get(key)
         return "?" if value is None else f"{value:{form}}"
 
-    mean, bound = told("chance", ".1f"), told("chance_bound", ".1f")
+    composed = " composed from handwritten digits" * (task in COMPOSED)
+    mean, bound = told("chance", ".2f"), told("chance_bound", ".2f")
     if TITLES.get(task) is RANKINGS:
         return (
-            f"{told('queries', ',')} queries; random rankings reach an mAP of {mean} %, 99 % of them at most "
-            f"{bound}"
+            f"{told('queries', ',')} queries{composed}; random rankings reach an mAP of {mean} %, 99 % of "
+            f"them at most {bound}"
         )
     lacks = "; AP needs pycocotools" if "ap" in test and test["ap"] is None else ""
     return (
-        f"{told('pictures', ',')} pictures with {told('objects', ',')} objects; their own boxes with drawn "
-        f"labels reach an mAP of {mean} % by VOC's rules (area), {DRAWS} drawings at most {bound}{lacks}"
+        f"{told('pictures', ',')} pictures{composed}, with {told('objects', ',')} objects; their own boxes "
+        f"with drawn labels reach an mAP of {mean} % by VOC's rules (area), {DRAWS} drawings at most "
+        f"{bound}{lacks}"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -22,8 +23,12 @@ from bnas_bench.core.errors import BadValue, Damaged, Diverged, UnknownName
 from bnas_bench.cost.capacity import training_bytes
 from bnas_bench.data.images import TensorImages
 from bnas_bench.plugins import making
+from bnas_bench.plugins.recorded import defaults
+from bnas_bench.report.commands import Origin
+from bnas_bench.report.transferred import Transfers
 from bnas_bench.runs import transferring
 from bnas_bench.runs.backbones import Backbone, of_architecture, of_trial
+from bnas_bench.runs.store import Store
 from bnas_bench.runs.transferring import Transfer, transfer
 from bnas_bench.search.checkpoint import Checkpoint
 from bnas_bench.transfer import tasks, training
@@ -253,6 +258,13 @@ def test_a_grid_is_carried_to_a_task(tmp_path: Path) -> None:
     assert f"{found['test']['mean_ap']:.1f}" in printed
     assert found["recipe"]["epochs"] == 2
     assert "unknown task 'identitys'" in fail(*grid, "--transfer", "identitys")
+    store = Store(tmp_path / "local")
+    carried = Transfers(store, Origin("local", str(tmp_path), defaults), tmp_path / "r")
+    (command,) = carried.commands(carried.records)
+    program, *words = shlex.split(command)
+    assert program == "bnas-bench"
+    assert f"{found['test']['mean_ap']:.1f}" in succeed(*words)
+    assert [*file.parent.glob("*.json")] == [file], "the report's command names what is there"
 
 
 def test_the_hardest_of_a_batch_by_hand() -> None:
