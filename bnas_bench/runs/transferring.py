@@ -108,7 +108,8 @@ def transfer(
             identity=canonical(config | {"harness": harness_digest()}),
             say=say,
         )
-        model = model.to(task.device)
+        with fitting(task):
+            model = model.to(task.device)
         trained = train(model, task, config["precisions"], rng, checkpoint, tell)
         with fitting(task):
             found = task.test(model)

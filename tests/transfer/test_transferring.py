@@ -179,6 +179,28 @@ def test_memory_that_ends_is_said(asked: Transfer, monkeypatch: pytest.MonkeyPat
         transfer(replace(asked, seed=5))
 
 
+def test_a_gpu_whose_memory_ends_is_said_in_one_sentence(
+    trial: Path, few: People, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """While it trains, and while it is tested; by torch's own error, raised here by hand."""
+
+    def ends(*_: Any) -> Any:
+        raise torch.OutOfMemoryError(
+            "CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has 1."
+        )
+
+    monkeypatch.setattr(tasks, "TASKS", {"identities": lambda *_: Reidentification(few, SHORT)})
+    for name in ("loss", "test"):
+        with monkeypatch.context() as patched:
+            patched.setattr(Reidentification, name, ends)
+            line = fail("transfer", trial / "arch.json", "--budget", "smoke", "--results", tmp_path)
+        assert line == (
+            "bnas-bench: cpu has no memory for identities in batches of 16 images of 1x16x16: give a "
+            "smaller batch as --budget quick[train_batch=8], or a narrower backbone"
+        )
+    assert not list((tmp_path / "local" / "transfers").glob("*.json"))
+
+
 def test_what_is_larger_than_the_machine_is_said_before_it_is_tried(
     asked: Transfer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
