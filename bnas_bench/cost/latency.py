@@ -19,7 +19,7 @@ from torch import nn
 
 from bnas_bench.core import provenance
 from bnas_bench.nn.binary import BinaryConv2d, Precision, sign
-from bnas_bench.nn.network import Counted, uncounted
+from bnas_bench.nn.network import Counted
 from bnas_bench.nn.quantised import QuantConv2d
 from bnas_bench.packed.engine.isa import host
 from bnas_bench.packed.engine.threads import torch_threads
@@ -90,13 +90,13 @@ def latency(subject: Subject, *, threads: int, seconds: float = 2.0, repeats: in
 def latencies(
     subjects: Mapping[str, Subject], *, threads: int, seconds: float = 2.0, repeats: int = 50
 ) -> dict[str, Latency]:
-    """Time subjects in turns, `threads` of torch's being at work; no open meter is charged.
+    """Time subjects in turns, `threads` of torch's being at work.
 
     Each is run `repeats` times or for `seconds`, whichever ends first, but ten times or more, after
-    a warm-up that is not counted.
+    a warm-up that is not counted. A search that times a network pays for every run.
     """
     runs = {name: subject.run for name, subject in subjects.items()}
-    with torch_threads(threads), uncounted():
+    with torch_threads(threads):
         times = timed(runs, seconds=seconds, repeats=repeats)
     found = {}
     for name, subject in subjects.items():

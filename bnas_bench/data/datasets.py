@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from bnas_bench.core.errors import BadValue, MissingData
+from bnas_bench.core.searching import shut_to_searches
 from bnas_bench.data.imagefolder import load_tree
 from bnas_bench.data.images import PLAIN, Augment, Images, TensorImages, resized
 from bnas_bench.data.names import check_dataset
@@ -248,8 +249,10 @@ def load(
         UnknownName, BadValue: as `names.check_dataset`.
         MissingData: if it is not there and cannot be fetched.
         BadValue: if the images are damaged or do not fit together, or `image` is below 1.
+        Shut: if a search is under way.
     """
     check_dataset(name)
+    shut_to_searches(f"the dataset {name}")
     if image is not None and image < 1:
         raise BadValue(f"images cannot be brought to {image} pixels a side; give 1 or more")
     device, folder = torch.device(device), Path(folder)

@@ -53,6 +53,7 @@ def beside(networks: Sequence[Network]) -> Network:
     joined = _join(networks)
     assert isinstance(joined, Network)
     joined.precision = networks[0].precision
+    joined.networks = sum(network.networks for network in networks)
     return joined
 
 

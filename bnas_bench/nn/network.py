@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from bnas_bench.nn.binary import BinaryConv2d, Filters, Precision, reconstruction_of
+from bnas_bench.nn.passes import Passes
 from bnas_bench.nn.quantised import QuantConv2d
-from bnas_bench.nn.shared import is_sharing, shared
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,36 +40,18 @@ def initialised_by(rng: np.random.Generator) -> Iterator[None]:
         yield
 
 
-def _tell(logits: Tensor) -> None:
-    for count in Counted.listeners:
-        count(logits)
+class Counted(Passes):
+    """A module whose passes a meter counts, and which several ranks may compute together.
 
-
-class Counted(nn.Module):
-    """A module whose forward passes a meter counts, and which several ranks may compute together."""
-
-    listeners: ClassVar[list[Callable[[Tensor], None]]] = []
+    Attributes:
+        head: from the last maps to the logits.
+    """
 
     head: nn.Module
-    """From the last maps to the logits: every pass runs through it, and is counted there."""
-
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
-        for name in ("logits_and_features", "both"):
-            if name in vars(cls):
-                setattr(cls, name, shared(vars(cls)[name], _tell))
-
-    __call__ = shared(nn.Module.__call__, _tell)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        super().__setattr__(name, value)
-        if name == "head":
-            value.register_forward_hook(_count)
 
     def forward(self, *args: Any) -> Tensor:
         return self.head(self.features(*args))
 
-    @partial(shared, counted=_tell)
     def logits_and_features(self, *args: Any) -> tuple[Tensor, Tensor]:
         """One forward pass that also hands out the maps that the head sees."""
         features = self.features(*args)
@@ -113,23 +94,6 @@ def run_at(module: nn.Module, precision: Precision) -> None:
             each.running = precision
         elif isinstance(each, Counted):
             each._precision = precision
-
-
-@contextmanager
-def uncounted() -> Iterator[None]:
-    """No meter that is open is told of forwards within: they are none of the search's own."""
-    listeners = Counted.listeners[:]
-    Counted.listeners.clear()
-    try:
-        yield
-    finally:
-        Counted.listeners[:] = listeners
-
-
-def _count(_: nn.Module, __: Any, logits: Tensor) -> None:
-    # The ledger's copies compute nothing; of a share, whoever puts the shares together tells.
-    if not (logits.is_meta or is_sharing()):
-        _tell(logits)
 
 
 class Network(Counted):

@@ -33,20 +33,10 @@ _sharing = False
 """Whether this process is within a network that computes a share."""
 
 
-def is_sharing() -> bool:
-    return _sharing
-
-
-def shared(
-    call: Callable[..., Any],
-    counted: Callable[[Tensor], None] | None = None,
-) -> Callable[..., Any]:
+def shared(call: Callable[..., Any]) -> Callable[..., Any]:
     """A network's method that takes images, by several ranks if there are: `call(network, x, *args)`.
 
     It returns a tensor with a row per image, or several of them (or None), the logits first.
-
-    Args:
-        counted: is told of the logits of the whole batch.
     """
 
     @wraps(call)
@@ -56,10 +46,7 @@ def shared(
             return call(network, *args, **further)
         if len(args[0]) < group.size:  # each computes them all
             return call(network, *args)
-        found = _by_all(group, call, network, *args)
-        if counted:
-            counted(found[0] if isinstance(found, tuple) else found)
-        return found
+        return _by_all(group, call, network, *args)
 
     return share
 

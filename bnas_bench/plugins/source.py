@@ -82,6 +82,23 @@ class Source:
         """Twelve hexadecimal digits that depend on the code alone, the same on every Python."""
         return hashlib.sha256(repr(_skeleton(self.tree)).encode()).hexdigest()[:12]
 
+    def imports(self) -> list[str]:
+        """The full names of what this file imports, wherever it does, but for the type checker alone."""
+        found = []
+        todo: list[ast.AST] = [self.tree]
+        while todo:
+            node = todo.pop()
+            match node:
+                case ast.If(test=ast.Name(id="TYPE_CHECKING"), orelse=rest):
+                    todo += rest
+                    continue
+                case ast.Import(names=names):
+                    found += [alias.name for alias in names]
+                case ast.ImportFrom(module=str(module), names=names, level=0):
+                    found += [f"{module}.{alias.name}" for alias in names]
+            todo += ast.iter_child_nodes(node)
+        return sorted(found)
+
     def subclasses(self, base: str) -> list[str]:
         """The public classes of this file that derive from `base`, from near or far."""
         names = [node.name for node in self.tree.body if isinstance(node, ast.ClassDef)]

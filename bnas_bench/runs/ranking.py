@@ -16,6 +16,7 @@ import numpy as np
 from bnas_bench.core.architecture import Architecture
 from bnas_bench.core.budget import Budget
 from bnas_bench.core.errors import BadValue
+from bnas_bench.core.searching import searching
 from bnas_bench.core.seeds import generator
 from bnas_bench.nn.binary import Precision
 from bnas_bench.nn.network import Supernet
@@ -99,7 +100,7 @@ class Ranked:
         purpose = (self.truth.definition.dataset, seed)
         task = replace(self.task, scorer=ByTable(self.judge, meter, 0, purpose))
         whole = Lent(lent)
-        with meter, generators_put_back(), untouched("the search", whole):
+        with meter, searching(), generators_put_back(), untouched("the search", whole):
             rng = generator(0, "search", self.space.name, plugin.name, seed)
             method.search(lent, task, meter, rng)
         found = meter.learned.supernets if meter.learned else {}

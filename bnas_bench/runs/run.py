@@ -30,6 +30,7 @@ from bnas_bench.core.budget import Recipe
 from bnas_bench.core.crowd import Others
 from bnas_bench.core.errors import BadValue, MissingData, one_line
 from bnas_bench.core.files import Unwritable, canonical, sha256
+from bnas_bench.core.searching import searching
 from bnas_bench.core.seeds import generator
 from bnas_bench.cost import costs, ledger
 from bnas_bench.cost.latency import latency, simulated
@@ -52,7 +53,7 @@ from bnas_bench.runs.train import TrainResult, train
 from bnas_bench.search.checkpoint import Checkpoint
 from bnas_bench.search.learning import top_accuracies
 from bnas_bench.search.lent import Lent
-from bnas_bench.search.meter import Meter
+from bnas_bench.search.meter import Meter, check_paid
 from bnas_bench.search.result import check_result, result_fields
 from bnas_bench.search.scores import scored_by_training
 from bnas_bench.search.space import SearchSpace
@@ -318,14 +319,16 @@ class _Run:
         meter = Meter(self.budget.passes, Watched(self.checkpoint("search"), whole))
         self.progress.enter("search", meter)
         purpose = (self.trial.dataset, self.trial.repetition)  # the same for all methods
+        told = judge.told if judge else 0
         if judge:
             seen = replace(seen, scorer=ByTable(judge, meter, self.trial.root_seed, purpose))
         else:
             seen = scored_by_training(seen, lent, self.trial.root_seed, *purpose)
         try:
-            with meter, generators_put_back(), untouched("the search", whole):
+            with meter, searching(), generators_put_back(), untouched("the search", whole):
                 rng = self.rng("search", self.trial.space.name, self.trial.method.name)
                 result = check_result(method.search(lent, seen, meter, rng), space)
+                check_paid(meter, judge.told - told if judge else 0)
         finally:
             self.log = [{"phase": "search", **entry} for entry in meter.log]
             self.record |= (spent := _spent(meter))

@@ -1,8 +1,8 @@
 """What a search may spend: its clock, its checkpoints, its anytime log.
 
-The meter counts by itself, so that no method can forget to pay. While it is open, every forward of
-a `Network` or `Supernet` costs its batch 1/3 pass, and a forward-mode derivative along with it
-another 1/3; every backward through the logits costs 2/3, twice that where its own graph is kept
+The meter counts by itself, so that no method can forget to pay. While it is open, every pass of
+a `Network` or `Supernet` costs its batch 1/3, and a forward-mode derivative along with it
+another 1/3; every backward from what the pass gave costs 2/3, twice that where its own graph is kept
 (`create_graph`). A mixed supernet and a single path cost the same; the seconds stand beside.
 """
 
@@ -14,10 +14,12 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
+from torch._C import _current_graph_task_id
 from torch.autograd import forward_ad
 
 from bnas_bench.core.errors import BenchError, BudgetExceeded, Diverged
-from bnas_bench.nn.network import Counted
+from bnas_bench.nn.passes import Hook, Passes, images_of
 from bnas_bench.search.learned import Learned
 from bnas_bench.search.tensor_memory import TensorMemory, seconds_per_call
 
@@ -35,6 +37,10 @@ IDLE = 1000
 """Epochs in a row that may spend nothing before a search is taken to go round in circles."""
 
 
+class Unpaid(BenchError):
+    """A search that ran networks where its meter was not told."""
+
+
 class Meter:
     """Counts the passes of a search, stops it at its budget, and keeps what a resumed run needs.
 
@@ -47,6 +53,8 @@ class Meter:
         self.passes = passes
         self.log: list[dict[str, Any]] = []
         self._thirds = 0
+        self._told: int | None = None
+        self._heard = 0
         self._checkpoint = checkpoint
         self._progress = 0.0
         self._epoch_cost = 0
@@ -185,13 +193,20 @@ class Meter:
         self.report(incumbent=arch.id, **values)
         self.log[-1]["choices"] = dict(arch.choices)
 
+    @property
+    def unheard(self) -> int:
+        """Images that went through networks without its being told, since it was first opened."""
+        return 0 if self._told is None else Passes.told() - self._told - self._heard
+
     def __enter__(self) -> Meter:
         self._started = time.perf_counter()
-        Counted.listeners.append(self._count)
+        if self._told is None:
+            self._told = Passes.told()
+        Passes.listeners.append(self._count)
         return self
 
     def __exit__(self, *_: object) -> None:
-        Counted.listeners.remove(self._count)
+        Passes.listeners.remove(self._count)
 
     def _another(self, epoch: int, protocol: int, reserve: int) -> bool:
         if self.passes is None:
@@ -199,18 +214,26 @@ class Meter:
         left = 3 * self.passes - reserve - self._thirds
         return self._epoch_cost <= left and left > 0
 
-    def _count(self, output: torch.Tensor) -> None:
+    def _count(self, output: Tensor) -> Hook:
         began = time.perf_counter()
-        images = len(output)
+        images = images_of(output)
+        self._heard += images
         dual = forward_ad.unpack_dual(output).tangent is not None
         self._charge(images * FORWARD * (2 if dual else 1))
-        if output.requires_grad:
-            output.register_hook(lambda _: self._count_backward(images))
-        self.harness_seconds += time.perf_counter() - began
+        charged: set[int] = set()
 
-    def _count_backward(self, images: int) -> None:
-        # With create_graph the derivative's own graph is computed and kept: twice the work.
-        self._charge(images * BACKWARD * (2 if torch.is_grad_enabled() else 1))
+        def count_backward(gradient: Tensor) -> None:
+            # It comes back to all that the pass gave, and is paid for once.
+            if (run := _current_graph_task_id()) not in charged:
+                charged.add(run)
+                # With create_graph the derivative's own graph is computed and kept: twice the work.
+                times = (
+                    images_of(gradient) / images_of(output) * (2 if torch.is_grad_enabled() else 1)
+                )
+                self._charge(round(images * BACKWARD * times))
+
+        self.harness_seconds += time.perf_counter() - began
+        return count_backward
 
     def _charge(self, thirds: int) -> None:
         self._thirds += thirds
@@ -252,3 +275,19 @@ class Meter:
             },
         )
         self.harness_seconds += time.perf_counter() - began
+
+
+def check_paid(meter: Meter, excused: int = 0) -> None:
+    """Whether the meter was told of all that went through networks since it was opened.
+
+    Args:
+        excused: images that the harness itself sent through networks meanwhile.
+
+    Raises:
+        Unpaid: if not.
+    """
+    if hidden := meter.unheard - excused:
+        raise Unpaid(
+            f"{hidden:,} images went through networks in the search while its meter was not listening; "
+            "let every pass be counted"
+        )

@@ -18,7 +18,7 @@ from torch.overrides import _get_current_function_mode_stack as function_modes
 from torch.utils import _python_dispatch as dispatch
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack as dispatch_modes
 
-from bnas_bench.nn.network import Counted
+from bnas_bench.nn.passes import Passes
 from bnas_bench.search.code import Code
 from bnas_bench.search.interpreter import INTERPRETER, Setting, set_mapping
 from bnas_bench.search.lent import MISSING, Change
@@ -186,8 +186,8 @@ SETTINGS = (
     ),
     Setting(
         "the listeners of networks",
-        Counted.listeners.copy,
-        partial(setitem, Counted.listeners, slice(None)),
+        Passes.listeners.copy,
+        partial(setitem, Passes.listeners, slice(None)),
     ),
     *INTERPRETER,
 )

@@ -6,6 +6,8 @@ What a table does not hold yet is trained here as the table's definition says: i
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -76,6 +78,8 @@ class Judge:
     def __init__(self, truth: GroundTruth, dataset: Dataset) -> None:
         truth.check_images(dataset, otherwise="give --train, or ")
         self.truth, self.dataset = truth, dataset
+        self.told = 0
+        """Images that have gone through networks to answer, with no meter listening."""
         self._trained: dict[str, Entry] = {}
 
     @cached_property
@@ -86,18 +90,29 @@ class Judge:
 
     def entry(self, arch: Architecture) -> Entry:
         """What an architecture reaches: as the table says, or as a training by its definition gives."""
-        from bnas_bench.nn.network import uncounted
-
         if self.truth.holds(arch, PRECISION):
             return self.truth.query(arch, PRECISION)
         space, how = self.truth.space, self.truth.definition
         canonical = space.canonical(arch)
         name = text(space, canonical)
         if name not in self._trained:
-            with uncounted():  # a search is charged for the score alone
+            with self._unheard():  # a search is charged for the score alone
                 row = self._trainer.row(canonical, name, PRECISION)
             self._trained[name] = Columns(trainings_of([row], how), how).entry(0, PRECISION)
         return self._trained[name]
+
+    @contextmanager
+    def _unheard(self) -> Iterator[None]:
+        """No meter is told of passes within; `told` counts them, and whoever lends a meter compares."""
+        from bnas_bench.nn.passes import Passes
+
+        listeners, before = Passes.listeners[:], Passes.told()
+        Passes.listeners.clear()
+        try:
+            yield
+        finally:
+            Passes.listeners[:] = listeners
+            self.told += Passes.told() - before
 
     def regret(self, arch: Architecture) -> float | None:
         """What the table's best has more than an architecture, in points; None where the table has none.
@@ -138,37 +153,40 @@ class Judge:
         return self.truth.definition.split(dataset)
 
 
-@dataclass(frozen=True)
 class ByTable:
     """Answers `Task.score` from a table, and charges what the training would have cost.
 
-    An architecture's score is that of one of the table's seeds, the same whenever it is asked for.
+    An architecture's score is that of one of the table's seeds, the same whenever it is asked for. What the
+    table knows beside is none of its attributes: a search has this in its hands.
 
     Args:
         root, purpose: what the seed is drawn from, beside the architecture.
     """
 
-    judge: Judge
-    meter: Meter
-    root: int
-    purpose: tuple[str | int, ...]
+    def __init__(
+        self, judge: Judge, meter: Meter, root: int, purpose: tuple[str | int, ...]
+    ) -> None:
+        name, how = judge.truth.name, judge.truth.definition
+        self.longest = how.epochs
 
-    @property
-    def longest(self) -> int:
-        return self.judge.truth.definition.epochs
+        def passes(epochs: int) -> float:
+            steps = max(1, how.train_images // how.batch_size)
+            return epochs * steps * min(how.batch_size, how.train_images) + how.valid_images / 3
+
+        def answer(arch: Architecture, epochs: int) -> float:
+            if not 1 <= epochs <= how.epochs:
+                raise BadValue(
+                    f"the table {name} knows no score after {epochs} epochs: ask for 1 to {how.epochs}"
+                )
+            meter.spend(passes(epochs))
+            entry = judge.entry(arch)
+            seed = generator(root, *purpose, "seed", entry.arch).integers(len(entry.test))
+            return float(entry.valid[seed, epochs - 1]) / 100
+
+        self._passes, self._answer = passes, answer
 
     def passes(self, epochs: int) -> float:
-        how = self.judge.truth.definition
-        steps = max(1, how.train_images // how.batch_size)
-        return epochs * steps * min(how.batch_size, how.train_images) + how.valid_images / 3
+        return self._passes(epochs)
 
     def __call__(self, arch: Architecture, epochs: int) -> float:
-        if not 1 <= epochs <= self.longest:
-            raise BadValue(
-                f"the table {self.judge.truth.name} knows no score after {epochs} epochs: ask for 1 to "
-                f"{self.longest}"
-            )
-        self.meter.spend(self.passes(epochs))
-        entry = self.judge.entry(arch)
-        seed = generator(self.root, *self.purpose, "seed", entry.arch).integers(len(entry.test))
-        return float(entry.valid[seed, epochs - 1]) / 100
+        return self._answer(arch, epochs)

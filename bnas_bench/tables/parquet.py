@@ -17,6 +17,7 @@ from pandas import DataFrame
 
 from bnas_bench.core.errors import BadValue, Damaged
 from bnas_bench.core.files import kind_of, sha256, write_atomically
+from bnas_bench.core.searching import shut_to_searches
 from bnas_bench.tables.contents import MADE, Contents, epochs
 from bnas_bench.tables.definition import Definition
 
@@ -108,6 +109,7 @@ def unsealed(path: Path) -> tuple[DataFrame, dict[str, Any]]:
 
     if kind_of(path) != "file":
         raise BadValue(f"there is no file '{path}': bnas-bench truth writes one of a table")
+    shut_to_searches(f"the table {path}")
     data = path.read_bytes()
     at = _digest_at(data)
     if at < 0:

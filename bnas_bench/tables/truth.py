@@ -16,6 +16,7 @@ from bnas_bench.core.architecture import Architecture
 from bnas_bench.core.budget import PRECISIONS
 from bnas_bench.core.errors import BadValue, UnknownName
 from bnas_bench.core.files import kind_of
+from bnas_bench.core.searching import shut_to_searches
 from bnas_bench.plugins import recorded
 from bnas_bench.search.space import SearchSpace
 from bnas_bench.tables import latencies, parquet
@@ -57,6 +58,7 @@ class GroundTruth:
     """
 
     def __init__(self, contents: Contents, name: str, latencies: Latencies | None = None) -> None:
+        shut_to_searches(f"the table {name}")
         self.contents, self.name, self.latencies = contents, name, latencies
         held = contents.trainings["precision"]
         self._columns = {

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from bnas_bench.cost.latency import (
+    WARM_UP,
     Latency,
     Subject,
     latencies,
@@ -169,13 +170,11 @@ def test_the_slow_one_stops_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found["fast"].repeats == 50
 
 
-def test_an_open_meter_is_not_charged() -> None:
+def test_a_search_pays_for_what_it_times() -> None:
     network = Toy()
-    with Meter(10) as meter:
-        latency(simulated(network, (1, 2, 2)), threads=1)
-        assert meter.spent == 0
-        network(torch.zeros(3, 1, 2, 2))
-        assert meter.spent == 1  # three forwards at a third each: it is listening again
+    with Meter(20) as meter:
+        found = latency(simulated(network, (1, 2, 2)), threads=1, repeats=12)
+        assert meter.spent == (WARM_UP + found.repeats) / 3
 
 
 @pytest.mark.parametrize(

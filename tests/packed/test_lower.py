@@ -322,6 +322,7 @@ def test_an_auxiliary_head_is_left_out_and_the_network_stays_as_it_was() -> None
     arch, rng = space.sample(np.random.default_rng(0)), np.random.default_rng(1)
     network = space.network(arch, NetworkSpec((1, 8, 8), 10, 3, 4, auxiliary=True), rng).double()
     before = {key: value.clone() for key, value in network.state_dict().items()}
+    hook = network.head.register_forward_hook(lambda *_: None)
     passes: list[Tensor] = []
     Counted.listeners.append(passes.append)
     try:
@@ -332,7 +333,7 @@ def test_an_auxiliary_head_is_left_out_and_the_network_stays_as_it_was() -> None
     assert network.training
     assert all(parameter.requires_grad for parameter in network.parameters())
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
-    assert network.head._forward_hooks
+    assert list(network.head._forward_hooks) == [hook.id]
     assert not any("auxiliary" in step.layer for step in program.steps)
 
 

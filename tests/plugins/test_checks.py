@@ -40,6 +40,18 @@ METHODS = [
     ("check_defaults", "'names' is ([],)", '("a", "b")', "([],)"),
     ("check_docstring", "no section 'Deviations'", "Not from a paper.\n", ""),
     ("check_docstring", "no section 'Open in", "Not from a paper.", "Deviations\n    None."),
+    (
+        "check_imports",
+        "the file imports bnas_bench.tables.truth.load, which knows what",
+        IMPORTS,
+        f"{IMPORTS}from bnas_bench.tables.truth import load\n",
+    ),
+    (
+        "check_imports",
+        "the file imports sklearn.datasets.load_digits, which knows what",
+        EPOCH,
+        f"            from sklearn.datasets import load_digits\n{EPOCH}",
+    ),
     ("check_search", "search returned None", "return SearchResult(", "return print("),
     (
         "check_search",
@@ -50,6 +62,26 @@ METHODS = [
     ("check_search", "note 'rows' is [1]", 'best["valid"])', 'best["valid"], {"rows": [1]})'),
     ("check_search", "budget is", EPOCH, EPOCH + "            meter.spend(4000)\n"),
     ("check_budget", "spent 41 of", "valid=valid)\n", "valid=valid)\n            break\n"),
+    (
+        "check_charged",
+        "convolved 2 time(s) outside",
+        RETURN,
+        f"        supernet.choices[0][0](supernet.stem(x_BCHW))\n{RETURN}",
+    ),
+    (
+        "check_charged",
+        "convolved 1 time(s) outside",
+        RETURN,
+        f"        F.conv2d(x_BCHW, supernet.stem.weight)\n{RETURN}",
+    ),
+    (
+        "check_charged",
+        "2 images went through networks while the meter was not listening",
+        RETURN,
+        "        heard, supernet.listeners[:] = supernet.listeners[:], []\n"
+        "        supernet(x_BCHW[:2], [0, 0])\n"
+        f"        supernet.listeners[:] = heard\n{RETURN}",
+    ),
     ("check_reproducible", "torch was used", EPOCH, EPOCH + "            torch.rand(())\n"),
     ("check_reproducible", "numpy was used", EPOCH, EPOCH + "            np.random.rand()\n"),
     (

@@ -245,6 +245,21 @@ def test_what_a_search_changes_ends_with_it_and_the_trial_fails(
     assert first["recipe"]["lr"] == 0.01
 
 
+def test_a_search_that_looks_or_hides_passes_from_its_meter_fails(store: Store) -> None:
+    looks = "from bnas_bench.data.datasets import load; load('digits', image=8, device='cpu', folder='')"
+    record = run_trial(toy_trial(meddle=looks), store)
+    assert record["reason"].startswith(
+        "Shut: the dataset digits is shut while a search is under way"
+    )
+    hidden = "meter.__exit__(); supernet(x_BCHW[:3], mix); meter.__enter__()"
+    record = run_trial(toy_trial(meddle=hidden), store)
+    assert (record["status"], record["reason"]) == (
+        "failed",
+        "Unpaid: 3 images went through networks in the search while its meter was not listening; "
+        "let every pass be counted",
+    )
+
+
 def test_what_a_search_changes_on_its_way_is_never_saved(store: Store) -> None:
     """The trial would be another one if it was killed and resumed after that."""
     trial = toy_trial(meddle=DOUBLE + "; torch.set_default_dtype(torch.float32)", meddle_at=3)

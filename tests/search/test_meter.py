@@ -1,18 +1,24 @@
 """The meter counts by itself, exactly, and stops a search at its budget."""
 
+from collections.abc import Callable, Iterator
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
-from torch.autograd import forward_ad
+from torch import Tensor, func, nn, vmap
+from torch.autograd import forward_ad, grad
+from torch.func import functional_call
 
 from bnas_bench.core.architecture import Architecture
 from bnas_bench.core.errors import BenchError, BudgetExceeded, Diverged
-from bnas_bench.nn.network import Network
+from bnas_bench.nn.beside import beside
+from bnas_bench.nn.network import Network, last
+from bnas_bench.packed.engine.engine import Engine
+from bnas_bench.packed.lowering.lower import lower
 from bnas_bench.search.checkpoint import Checkpoint
-from bnas_bench.search.meter import Meter
+from bnas_bench.search.meter import Meter, Unpaid, check_paid
 
 
 class Line(Network):
@@ -23,6 +29,11 @@ class Line(Network):
 
     def features(self, x: Tensor) -> Tensor:
         return (x * self.w).square()
+
+
+def called(net: Line, w: Tensor) -> Tensor:
+    """The network with other weights."""
+    return functional_call(net, {"w": w.double()}, (X,))
 
 
 X = torch.arange(12.0, dtype=torch.float64).view(4, 3)
@@ -59,6 +70,91 @@ def test_what_a_pass_costs() -> None:
     assert spent(forward_mode) == pytest.approx(8 / 3)
     assert spent(double_backward) == pytest.approx(4 * (1 + 4 + 2) / 3)
     assert spent(lambda net: net.head(net.features(X)).sum().backward()) == pytest.approx(4)
+
+
+class Deep(Line):
+    """A network whose features are no logits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Tanh()
+
+    def successive(self, x: Tensor) -> Iterator[Tensor]:
+        yield x * self.w
+        yield (x * self.w).square()
+
+    def features(self, x: Tensor) -> Tensor:
+        return last(self.successive(x))
+
+
+class Convolving(Network):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Conv2d(1, 2, 1)
+        self.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 3))
+
+    def features(self, x_BCHW: Tensor) -> Tensor:
+        return self.body(x_BCHW)
+
+
+def each_of(net: Deep) -> None:
+    first, *_ = net.successive(X)
+    first.sum().backward()
+
+
+@pytest.mark.parametrize(
+    ("thirds", "work"),
+    [
+        # What gives maps alone costs as much, and a backward from any of them.
+        (12, lambda net: net.features(X).sum().backward()),
+        (12, lambda net: net.logits_and_features(X)[1].sum().backward()),
+        (12, lambda net: sum(map(torch.sum, net.logits_and_features(X))).backward()),
+        (12, lambda net: net.head(net.features(X)).sum().backward()),
+        (12, lambda net: net.stages(X)[0].sum().backward()),
+        (4, lambda net: next(net.successive(X))),
+        (12, each_of),
+        (12, lambda net: net.forward(X).sum().backward()),
+        (12, lambda net: Network.__call__(deepcopy(net), X).sum().backward()),
+        pytest.param(
+            *(12, lambda net: torch.compile(net, backend="eager")(X).sum().backward()),
+            marks=pytest.mark.slow,
+        ),
+        (16, lambda _: beside([Convolving() for _ in range(4)])(torch.zeros(4, 4, 2, 2))),
+        # Several in one: rows, weights, gradients.
+        (4, lambda net: vmap(net)(X[:, None])),
+        (20, lambda net: vmap(lambda w: called(net, w))(torch.ones(5, 3))),
+        (4 + 16, lambda net: func.grad(lambda w: called(net, w).sum())(net.w.detach())),
+        (4 + 3 * 8, lambda net: grad(net(X).sum(0), net.w, torch.eye(3), is_grads_batched=True)),
+    ],
+)
+def test_no_way_to_call_a_network_is_free(thirds: int, work: Callable[[Deep], object]) -> None:
+    net = Deep()
+    with Meter(None) as meter:
+        work(net)
+    assert 3 * meter.spent == pytest.approx(thirds)
+    assert not meter.unheard
+
+
+def test_bits_are_paid_for_as_well() -> None:
+    engine = Engine(lower(Convolving().eval(), (1, 2, 2)))
+    with Meter(None) as meter:
+        engine.run(np.zeros((5, 1, 2, 2), np.float32))
+    assert meter.spent == pytest.approx(5 / 3)
+
+
+def test_what_a_meter_was_not_told_of_is_known() -> None:
+    net = Deep()
+    with Meter(None) as meter:
+        net(X)
+        meter.__exit__()
+        net(X)
+        net(X[:1])
+        meter.__enter__()
+        net(X)
+        assert meter.unheard == 5
+        check_paid(meter, 5)
+        with pytest.raises(Unpaid, match=r"^2 images went through networks"):
+            check_paid(meter, 3)
 
 
 def test_nothing_is_counted_once_the_meter_is_closed() -> None:

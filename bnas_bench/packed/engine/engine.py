@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from bnas_bench.core.errors import BadValue
+from bnas_bench.nn.passes import Passes, tell
 from bnas_bench.packed.engine.chains import ChainKernel
 from bnas_bench.packed.engine.fuse import fuse, seen_through, separate
 from bnas_bench.packed.engine.isa import Isa, host
@@ -168,6 +169,8 @@ class Engine:
             raise BadValue(
                 f"images of shape {found} do not fit the network; it takes batches of {expected}"
             )
+        if Passes.listeners:  # hardly ever, and telling takes microseconds
+            tell((images,))
         if self._bound != (len(images), keep):
             self._bind(len(images), keep)
         self._places[INPUT].copy_(images)

@@ -59,7 +59,7 @@ class Trace:
     def __init__(self, network: nn.Module, shape: Shape, layers: Container[type]) -> None:
         root = nn.Sequential(copy.deepcopy(network).cpu().float().eval().requires_grad_(False))
         for module in root.modules():
-            module._forward_hooks.clear()  # a meter's asks for numbers, and a trace has none
+            module._forward_hooks.clear()  # they may ask for numbers, and a trace has none
             module._forward_pre_hooks.clear()
         try:
             graph = _Tracer(layers).trace(root)

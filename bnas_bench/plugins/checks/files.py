@@ -8,8 +8,15 @@ from typing import Any
 
 from bnas_bench.plugins.checks.contract import require
 from bnas_bench.plugins.registry import Plugin
+from bnas_bench.plugins.source import Source
 from bnas_bench.search.strategy import options_of
 from bnas_bench.search.untouched import untouched
+
+ROOMS = ("core", "data", "nn", "packed", "cost", "search", "methods", "spaces")
+"""Of `bnas_bench`, those that a method may import from: no room that knows tables or records."""
+
+CLOSED = ("bnas_bench.data.datasets.load", "sklearn.datasets", "torchvision.datasets")
+"""Beside the other rooms."""
 
 PLAIN = (type(None), bool, int, float, str)
 
@@ -87,4 +94,17 @@ def check_docstring(plugin: Plugin) -> None:
         )
 
 
-FILE_CHECKS = (check_import, check_constructor, check_defaults, check_docstring)
+def check_imports(plugin: Plugin) -> None:
+    """A method imports nothing that knows test images, tables or records of other trials."""
+    for name in Source.read(plugin.file).imports() if plugin.kind == "method" else ():
+        package, *parts = name.split(".")
+        closed = package == "bnas_bench" and parts[:1] not in [[room] for room in ROOMS]
+        closed |= any(f"{name}.".startswith(f"{shut}.") for shut in CLOSED)
+        require(
+            not closed,
+            f"the file imports {name}, which knows what a search is not to see; "
+            "its task and its meter are all that a search has",
+        )
+
+
+FILE_CHECKS = (check_import, check_constructor, check_defaults, check_docstring, check_imports)

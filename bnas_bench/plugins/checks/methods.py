@@ -31,6 +31,21 @@ def check_budget(rehearsal: Rehearsal) -> None:
     )
 
 
+def check_charged(rehearsal: Rehearsal) -> None:
+    """A search computes with networks in passes alone, which its meter is told of."""
+    unheard, strays = rehearsal.whole.unheard, rehearsal.whole.strays
+    require(
+        not unheard,
+        f"{unheard} images went through networks while the meter was not listening; "
+        "let every pass be counted",
+    )
+    require(
+        not strays,
+        f"the search convolved {strays} time(s) outside of a network's pass, where no meter counts; "
+        "call the network",
+    )
+
+
 def check_reproducible(rehearsal: Rehearsal) -> None:
     """The same seed gives the same search, and no global generator takes part in it."""
     first = rehearsal.outcome
@@ -82,6 +97,7 @@ def check_process_unchanged(rehearsal: Rehearsal) -> None:
 METHOD_CHECKS = (
     check_search,
     check_budget,
+    check_charged,
     check_reproducible,
     check_resumes,
     check_task_unchanged,

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
+from torch._C import _current_graph_task_id
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from bnas_bench.core.budget import Budget
 from bnas_bench.core.errors import BudgetExceeded
+from bnas_bench.core.searching import searching
 from bnas_bench.core.seeds import generator
 from bnas_bench.data.datasets import Dataset, Task, load, task
-from bnas_bench.nn.network import Counted
+from bnas_bench.nn.passes import Passes, is_within
 from bnas_bench.plugins.checks.contract import TINY
 from bnas_bench.plugins.registry import Plugin
 from bnas_bench.search.checkpoint import Checkpoint
@@ -26,11 +30,14 @@ from bnas_bench.search.scores import scored_by_training
 from bnas_bench.search.space import SearchSpace
 from bnas_bench.search.strategy import SearchResult, SearchStrategy
 from bnas_bench.search.surroundings import Surroundings
+from bnas_bench.search.tensor_memory import seconds_per_call
 from bnas_bench.search.untouched import Watched, complaint, untouched
 
 BUDGET = Budget(
     "check", passes=None, batch_size=32, search_fraction=0.025, valid_fraction=0.01, search=TINY
 )
+CONVOLUTION = torch.ops.aten.convolution.default
+
 PASSES = (300, 600, 900, 2_700)
 """A method is tried with the fewest that it does not call too few for it."""
 
@@ -47,6 +54,8 @@ class Outcome:
         log: the anytime log without its seconds.
         spent: passes.
         forwards: how often a network ran.
+        unheard: images that went through networks without the meter's being told.
+        strays: convolutions outside of a network's pass, where no checkpoint was kept.
         task_changed: whether the task's images or labels were altered.
         space_changed, process_changed: one sentence each; empty if nothing was.
     """
@@ -55,6 +64,8 @@ class Outcome:
     log: list[dict[str, Any]]
     spent: float
     forwards: int
+    unheard: int
+    strays: int
     task_changed: bool
     space_changed: str
     process_changed: str
@@ -70,6 +81,19 @@ class Outcome:
             "log": (self.log, other.log),
         }
         return " and ".join(what for what, (ours, theirs) in pairs.items() if ours != theirs)
+
+
+class _Strays(TorchDispatchMode):
+    """Counts the convolutions of no network's pass, nor of a backward from one: nothing else sees them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolutions = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is CONVOLUTION and not args[0].is_meta and not is_within():
+            self.convolutions += _current_graph_task_id() == -1
+        return func(*args, **(kwargs or {}))
 
 
 class Rehearsal:
@@ -135,12 +159,15 @@ class Rehearsal:
         task, space = self._task(), self.space
         images = (task.train, task.valid)
         before = [part.digest() for part in images]
-        lent, around = Lent(space), Surroundings()
+        seconds_per_call()  # a meter's own convolutions, which it measures by once in a process
+        lent, around, strays = Lent(space), Surroundings(), _Strays()
         meter = Meter(self.passes, checkpoint and Watched(checkpoint, lent))
         try:
-            with meter, _counted(kill_after) as forwards:
+            watched = nullcontext() if checkpoint else strays
+            with meter, searching(), _counted(kill_after) as forwards, watched:
                 seen = scored_by_training(task, space, 0, "check")
                 result = self.method.search(space, seen, meter, generator(0, "check", "search"))
+                unheard = meter.unheard
             space_changed, process_changed = (
                 complaint("the search", kept.changes()) for kept in (lent, around)
             )
@@ -152,6 +179,8 @@ class Rehearsal:
             log=[{k: v for k, v in row.items() if k != "seconds"} for row in meter.log],
             spent=meter.spent,
             forwards=len(forwards),
+            unheard=unheard,
+            strays=strays.convolutions,
             space_changed=space_changed,
             process_changed=process_changed,
             task_changed=before != [part.digest() for part in images],
@@ -178,8 +207,8 @@ def _counted(kill_after: int | None) -> Iterator[list[None]]:
         if len(forwards) == kill_after:
             raise Killed
 
-    Counted.listeners.append(count)
+    Passes.listeners.append(count)
     try:
         yield forwards
     finally:
-        Counted.listeners.remove(count)
+        Passes.listeners.remove(count)
