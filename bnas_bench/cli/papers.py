@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from bnas_bench.cli.completion import PAPER
+from bnas_bench.cli.headings import Sectioned
 from bnas_bench.cli.lists import definitions, flowed
 from bnas_bench.cli.looks import Look, looks
 from bnas_bench.cli.running import (
@@ -69,7 +70,7 @@ def papers(artefact: str | None, as_markdown: bool, look: Look) -> None:
     print_table(table, look)
 
 
-@click.command()
+@click.command(cls=Sectioned)
 @click.argument("artefacts", nargs=-1, required=True, metavar="ARTEFACT...", shell_complete=PAPER)
 @click.option(
     "--budget", default="quick", show_default=True, help="smoke, quick, standard or paper."

@@ -14,6 +14,7 @@ from bnas_bench.cli.backends import Where, somewhere
 from bnas_bench.cli.completion import BUDGET, DATASET, METHOD, NAME, SPACE
 from bnas_bench.cli.grids import grid_options, refuse_code
 from bnas_bench.cli.grids import write as write_grid
+from bnas_bench.cli.headings import Sectioned
 from bnas_bench.cli.looks import Look, looks
 from bnas_bench.cli.running import (
     FOLDER,
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 REPORTS = "Folder of all reports; NAME's own in it is replaced."
 
 
-@click.command()
+@click.command(cls=Sectioned)
 @click.option(
     *("--method", "methods"),
     multiple=True,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from bnas_bench.cli import main
+from bnas_bench.cli.headings import HEADINGS
 from bnas_bench.cli.streams import LOST, UNREAD, Output, spelt
 from tests.helpers.cli import fail
 
@@ -229,3 +231,16 @@ def test_errors_of_paths_are_one_sentence(tmp_path: Path) -> None:
             result = CliRunner().invoke(main, command, catch_exceptions=False)
             assert result.exit_code == 2, (command, result.output)
             assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("name", ["run", "reproduce"])
+def test_many_options_stand_under_headings_each_once(name: str) -> None:
+    command = main.commands[name]
+    with click.Context(command, info_name=name, terminal_width=80) as context:
+        lines = command.get_help(context).splitlines()
+    headings = [line.removesuffix(":") for line in lines if re.fullmatch(r"[A-Z][\w ]+:", line)]
+    assert headings == [*HEADINGS]
+    shown = [line.split()[0] for line in lines if line.startswith("  -")]
+    options = [max(p.opts, key=len) for p in command.params if isinstance(p, click.Option)]
+    assert sorted(shown) == sorted([*options, "--help"])
+    assert all(len(line) <= 80 for line in lines)
