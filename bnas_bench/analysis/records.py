@@ -11,6 +11,7 @@ import json
 from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import suppress
 from io import BytesIO
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -104,8 +105,18 @@ def to_frame(records: Iterable[Record]) -> DataFrame:
     Args:
         records: also of trials that have none, with an `id`, a `status` and what else is known.
     """
-    frame = DataFrame([dict(_fields(record)) for record in records], dtype=object)
-    return typed(frame.reindex(columns=list(dict.fromkeys([*FIRST, *frame]))))
+    columns: dict[str, list[Any]] = {name: [] for name in FIRST}
+    same: dict[str, str] = {}
+    rows = 0
+    for record in records:  # one at a time: as rows, a hundred thousand take a gigabyte
+        for name, value in dict(_fields(record)).items():
+            column = columns.setdefault(name, [])
+            column += [nan] * (rows - len(column))
+            column.append(same.setdefault(value, value) if isinstance(value, str) else value)
+        rows += 1
+    for column in columns.values():
+        column += [nan] * (rows - len(column))
+    return typed(DataFrame(columns, dtype=object))
 
 
 def load(store: Store, fields: Container[str] | None = None) -> DataFrame:

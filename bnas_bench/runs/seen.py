@@ -53,6 +53,13 @@ ORDER: Sequence[Word] = ("running", "waiting", "killed", "failed", "damaged", "r
 """The states, those that one looks for first."""
 
 
+SHOWN = (
+    *("test_accuracy", "seconds", "latency_ms"),
+    *("latency_others", "latency_load", "load", "cores"),
+)
+"""What those who list trials want of their records, beside the OPs."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Seen:
     """A trial as another process sees it.
@@ -62,6 +69,7 @@ class Seen:
         age: seconds since it began to run, was killed or planned, or since its record was begun; None
             where nothing tells.
         curve: passes and accuracy (0 to 1) of the incumbents so far.
+        record: of one that is over, what `SHOWN` names.
     """
 
     id: str
@@ -182,7 +190,7 @@ def _seen(store: Store, trial_id: str, asked: float | None) -> Seen:
             word="killed" if killed else record["status"],
             age=_since(record, now),
             reason=state.reason or "",
-            record=record,
+            record=_shown(record),
         )
     if state.word == "damaged":
         return Seen(id=trial_id, word="damaged", reason=state.reason or "")
@@ -197,6 +205,14 @@ def _seen(store: Store, trial_id: str, asked: float | None) -> Seen:
         age=None if start is None else max(0.0, now - start),
         **told,
     )
+
+
+def _shown(record: Record) -> Record:
+    """Of a hundred thousand records the rest takes gigabytes."""
+    found = {name: record[name] for name in SHOWN if name in record}
+    if record["status"] == "ok":
+        found["ops"] = {"nas-bnn": record["ops"]["nas-bnn"]}
+    return found
 
 
 def _since(record: Record, now: float) -> float | None:

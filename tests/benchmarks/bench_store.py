@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -26,6 +27,12 @@ MANY = 100_000
 LONGEST = 60.0
 """Seconds that listing `MANY` records may take."""
 
+
+FEW = 500
+"""Records whose memory is measured, which takes some ten times as long as reading them."""
+
+MOST = 8_000
+"""Bytes that listing may take of memory at its most, for each record; a record's file has 7,000."""
 
 COMMITTED = Path(__file__).parents[2] / "results" / "digits-quick"
 
@@ -51,9 +58,20 @@ def processor(work: Callable[[], object]) -> float:
     return time.process_time() - began
 
 
+def size_of(work: Callable[[], object]) -> int:
+    """Bytes that Python's objects take at the most."""
+    work()  # imports what it needs
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
 def test_listing_grows_with_the_records_and_not_faster(tmp_path: Path) -> None:
     sizes = (2_500, 10_000)
-    stores = {size: filled(tmp_path / str(size), size) for size in sizes}
+    stores = {size: filled(tmp_path / str(size), size) for size in (FEW, *sizes)}
     works: dict[str, Callable[[Store], object]] = {
         "ids": lambda store: store.ids(),
         "status": seen.look,
@@ -61,11 +79,13 @@ def test_listing_grows_with_the_records_and_not_faster(tmp_path: Path) -> None:
     }
     for name, work in works.items():
         few, many = (processor(partial(work, stores[size])) for size in sizes)
+        kept = size_of(partial(work, stores[FEW])) / FEW
         whole = many / sizes[1] * MANY
         print(
             f"\n{name}: {sizes[0]:,} records {few:.2f} s, {sizes[1]:,} {many:.2f} s; "
-            f"{MANY:,} at that rate {whole:.0f} s"
+            f"{MANY:,} at that rate {whole:.0f} s and {kept * MANY / 2**20:,.0f} MiB"
         )
+        assert kept < MOST
         assert many < 2 * few / sizes[0] * sizes[1] + 0.1
         assert whole < LONGEST
 

@@ -37,6 +37,17 @@ def grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Store, list[T
     return store, six
 
 
+def test_of_a_record_no_more_is_kept_than_is_shown(grid: tuple[Store, list[Trial]]) -> None:
+    """A hundred thousand whole records take three gigabytes."""
+    store, six = grid
+    (ended,) = (one for one in seen.look(store) if one.word == "ok")
+    record = store.read(six[5].id)
+    assert record is not None
+    assert ended.record is not None
+    assert ended.record.items() <= (record | {"ops": {"nas-bnn": record["ops"]["nas-bnn"]}}).items()
+    assert {"test_accuracy", "seconds", "ops"} <= ended.record.keys() <= {*seen.SHOWN, "ops"}
+
+
 def states() -> dict[str, dict[str, object]]:
     return {one["id"]: one for one in json.loads(succeed("status", "--json"))}
 
