@@ -27,7 +27,7 @@ from bnas_bench.cli.running import (
     watched,
 )
 from bnas_bench.cli.streams import sentence
-from bnas_bench.cli.transfer import carry, tasks_of
+from bnas_bench.cli.transfer import carry, show_all, tasks_of
 from bnas_bench.core.errors import BadValue, BenchError
 from bnas_bench.core.options import Few, Grid, Positive, Seed
 from bnas_bench.runs import folders
@@ -180,7 +180,7 @@ def run(
 @looks
 @click.option("--json", "as_json", is_flag=True, help="Print the rows for programs.")
 def table(name: str, results: Path, look: Look, as_json: bool) -> None:
-    """Print the table of NAME's results, from its records."""
+    """Print the table of NAME's results, from its records, and those of its transfers."""
     frame = _frame(name, results)
     lost = frame[frame["method"].isna()]
     if len(lost) < len(frame) or as_json:
@@ -188,6 +188,8 @@ def table(name: str, results: Path, look: Look, as_json: bool) -> None:
     for trial in lost.itertuples():
         why = f": {trial.reason}" if isinstance(trial.reason, str) else ""
         click.echo(f"{trial.id} is {trial.status} and not in the table{why}", err=as_json)
+    if not as_json and not _is_a_file(name):
+        show_all(folders.named(name, results))
 
 
 @click.command()
@@ -311,9 +313,16 @@ def _frame(name: str, results: Path) -> DataFrame:
     """What a table reads of NAME's records."""
     from bnas_bench.analysis import records, summary
 
-    if Path(name).suffix in records.ENDINGS:  # a file that `export` wrote
+    if _is_a_file(name):
         return api.load_results(name, results)
     return records.load(folders.named(name, results), summary.FIELDS)
+
+
+def _is_a_file(name: str) -> bool:
+    """Whether it is one that `export` wrote."""
+    from bnas_bench.analysis.records import ENDINGS
+
+    return Path(name).suffix in ENDINGS
 
 
 def _print(frame: DataFrame, look: Look, as_json: bool) -> None:

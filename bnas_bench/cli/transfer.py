@@ -209,9 +209,26 @@ def _is_of_a_trial(text: str) -> bool:
     return kind_of(text) == "file" and Path(text).with_name(RECORD).is_file()
 
 
-def show(records: Sequence[dict[str, Any]]) -> None:
+def show(records: Sequence[Mapping[str, Any]]) -> None:
     """Print the table of some transfers to one task."""
     from bnas_bench.cli.output import print_table
     from bnas_bench.report.transfers import transfer_table
 
     print_table(transfer_table(records))
+
+
+def show_all(store: Store) -> None:
+    """Print a table for each task and recipe of the transfers of results, if there are any."""
+    from bnas_bench.transfer.record import read_all
+
+    records = []
+    for transfer, read in read_all(store.root):
+        if isinstance(read, dict):
+            records.append(read)
+        else:
+            click.echo(f"{transfer} is not in a table: {sentence(read)}")
+    if records:
+        from bnas_bench.report.transfers import comparisons
+
+        for group in comparisons(records):
+            show(group)

@@ -347,3 +347,4 @@ def test_seeds_are_means_with_an_interval(
     mean = np.mean([record["test"]["mean_ap"] for record in found])
     assert f"{mean:.1f} [" in printed
     assert "interval of the mean over the seeds" in printed
+    assert f"{mean:.1f} [" in succeed("table", "local", "--results", tmp_path)
