@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.weak import WeakIdKeyDictionary
 
 from bnas_bench.nn.network import initialised_by
 
@@ -34,35 +33,42 @@ class TensorMemory(TorchDispatchMode):
         """Bytes now."""
         self.peak = 0
         """The most bytes at any time."""
-        self._known = WeakIdKeyDictionary()
+        self._known: dict[int, weakref.ref[torch.UntypedStorage]] = {}
+        """The storages that live, by identity: those it counts, and older ones that it met."""
 
     @property
     def seconds(self) -> float:
         """What the watched work took longer by: the counting, and torch's way to it and back."""
         return self.noted + self.calls * seconds_per_call()
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Nothing is compiled in a search: torch need not guard every operator against it."""
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        output = func(*args, **(kwargs or {}))
+        output = func(*args, **kwargs) if kwargs else func(*args)
         returned = time.perf_counter()
         self.calls += 1
-        for tensor in _real(output):
+        for tensor in (output,) if isinstance(output, Tensor) else _tensors(output):
             storage = tensor.untyped_storage()
-            if storage not in self._known and not any(
-                storage is given.untyped_storage() for given in _real((args, kwargs))
-            ):
-                self._add(storage)
+            if id(storage) not in self._known and not tensor.is_meta:
+                given = _tensors((*args, *kwargs.values()) if kwargs else args)
+                older = any(storage is tensor.untyped_storage() for tensor in given)
+                self._add(storage, 0 if older else storage.nbytes())
         self.noted += time.perf_counter() - returned
         return output
 
-    def _add(self, storage: torch.UntypedStorage) -> None:
-        self._known[storage] = None
-        size = storage.nbytes()
+    def _add(self, storage: torch.UntypedStorage, size: int) -> None:
+        key = id(storage)
+
+        def drop(_: Any) -> None:
+            self.live -= size
+            del self._known[key]
+
+        self._known[key] = weakref.ref(storage, drop)
         self.live += size
         self.peak = max(self.peak, self.live)
-        weakref.finalize(storage, self._drop, size)
-
-    def _drop(self, size: int) -> None:
-        self.live -= size
 
 
 @cache
@@ -97,13 +103,10 @@ def seconds_per_call(rounds: int = 25) -> float:
     return max(0.0, (min(seen) - min(alone)) / calls[0])
 
 
-def _real(values: Any) -> Iterator[Tensor]:
-    """The tensors with data among an operator's arguments or outputs."""
-    if isinstance(values, Tensor):
-        if values.device.type != "meta":
-            yield values
-    elif isinstance(values, list | tuple):
-        for value in values:
-            yield from _real(value)
-    elif isinstance(values, dict):
-        yield from _real(list(values.values()))
+def _tensors(values: Any) -> Iterator[Tensor]:
+    """The tensors among an operator's arguments or outputs, which may be lists of them."""
+    for value in values if isinstance(values, list | tuple) else ():
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, list | tuple):
+            yield from (each for each in value if isinstance(each, Tensor))
