@@ -60,7 +60,10 @@ class Events:
 
     def _writer(self, trial_id: str) -> Any:
         if trial_id not in self.writers:
-            self.writers[trial_id] = self.open(str(self.store.root / "tensorboard" / trial_id))
+            folder = str(self.store.root / "tensorboard" / trial_id)
+            # All points are written again where the trial goes on after a kill, or is run anew: TensorBoard
+            # shows none that stood here before.
+            self.writers[trial_id] = self.open(folder, purge_step=0)
         return self.writers[trial_id]
 
     def _searched(self, trial_id: str, incumbents: Sequence[tuple[float, float]]) -> None:

@@ -69,6 +69,21 @@ def test_tensorboard_gets_every_number_once(tmp_path: Path) -> None:
     assert [e.value for e in found.Scalars("result/test_accuracy")] == [95.0]
 
 
+def test_tensorboard_shows_every_number_once_after_a_kill(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    store, (trial,) = Store(tmp_path), trials("random")
+    put(store, record := done(trial, 95.0), LOG)
+    killed, resumed = (Events(store, lambda _: None) for _ in range(2))
+    for events in (killed, resumed):
+        events.show(Event(trial.id, "progress", "", None, "search", 0.5, CURVE[:1]))
+        events.writers[trial.id].flush()
+    resumed.show(Event(trial.id, "finished", "", record))
+    found = EventAccumulator(str(tmp_path / "tensorboard" / trial.id)).Reload()
+    assert [(e.step, e.value) for e in found.Scalars("search/valid")] == [(100, 25.0), (400, 100.0)]
+
+
 @pytest.mark.slow
 def test_the_events_of_a_whole_run_are_its_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
