@@ -85,7 +85,8 @@ def run_and_wait(trial: Trial, root: Path, trace: Path, stop: Stop) -> None:
     Args:
         trace: the file that takes a line at every epoch of the search.
     """
-    from bnas_bench.runs import run
+    from bnas_bench.runs import steps, testing
+    from bnas_bench.runs.run import run_trial
     from bnas_bench.search.checkpoint import Checkpoint
 
     class Waiting(Checkpoint):
@@ -104,11 +105,11 @@ def run_and_wait(trial: Trial, root: Path, trace: Path, stop: Stop) -> None:
             wait(trace)
         return measure(*arguments)
 
-    measure = run.packed_record
+    measure = testing.packed_record
     os.environ["TOY_TRACE"] = str(trace)
-    run.packed_record = packed_record
-    run.Checkpoint = partial(Waiting, share=math.inf)  # type: ignore[misc, assignment]
-    run.run_trial(trial, Store(root))
+    testing.packed_record = packed_record
+    steps.Checkpoint = partial(Waiting, share=math.inf)  # type: ignore[misc, assignment]
+    run_trial(trial, Store(root))
 
 
 def wait(trace: Path) -> None:

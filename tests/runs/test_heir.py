@@ -18,6 +18,7 @@ from bnas_bench.core.errors import Damaged
 from bnas_bench.core.seeds import generator
 from bnas_bench.data.datasets import Dataset, load
 from bnas_bench.plugins.registry import find
+from bnas_bench.runs import finding, steps, training
 from bnas_bench.runs import run as run_module
 from bnas_bench.runs.heir import Heir
 from bnas_bench.runs.run import run_trial
@@ -114,7 +115,7 @@ def test_test_images_are_read_after_all_training_once_per_network(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Dataset] = []
-    load, train = run_module.load, run_module.train
+    load, train = finding.load, training.train
     trained = []
 
     def watched(*arguments: Any, **keywords: Any) -> Dataset:
@@ -126,8 +127,8 @@ def test_test_images_are_read_after_all_training_once_per_network(
         trained.append((dataset.shape, len(dataset.train), recipe.epochs, recipe.lr))
         return train(network, dataset, recipe, *rest, **keywords)
 
-    monkeypatch.setattr(run_module, "load", watched)
-    monkeypatch.setattr(run_module, "train", spied)
+    monkeypatch.setattr(finding, "load", watched)
+    monkeypatch.setattr(training, "train", spied)
     record = run_trial(trial(finetune=(1, 2)), store)
     assert record["status"] == "ok", record["reason"]
     searched, final = seen
@@ -163,7 +164,7 @@ def test_killed_at_every_stage_it_ends_with_the_same_record(
 
         here = Store(tmp_path / f"killed-{stage}")
         with monkeypatch.context() as patch:
-            patch.setattr(run_module, "Checkpoint", partial(Checkpoint, share=math.inf))
+            patch.setattr(steps, "Checkpoint", partial(Checkpoint, share=math.inf))
             patch.setattr(Checkpoint, "save", kill)
             with pytest.raises(Killed):
                 run_trial(asked, here)

@@ -23,7 +23,7 @@ from bnas_bench.data import datasets as data_module
 from bnas_bench.data.datasets import Dataset
 from bnas_bench.nn.network import Network
 from bnas_bench.plugins.registry import find
-from bnas_bench.runs import run as run_module
+from bnas_bench.runs import finding, steps, training
 from bnas_bench.runs.predictions import decode
 from bnas_bench.runs.progress import Progress
 from bnas_bench.runs.run import run_trial
@@ -135,11 +135,12 @@ def test_methods_share_split_initialisation_and_order(
         asked.append((root, *purpose))
         return generator(root, *purpose)
 
-    monkeypatch.setattr(run_module, "generator", spy)
+    for module in (steps, finding):
+        monkeypatch.setattr(module, "generator", spy)
     trial = toy_trial(tries=1)
     run_trial(replace(trial, root_seed=9, repetition=2), store)
     assert asked == [
-        (0, "split", run_module.load("digits", image=8, device="cpu", folder=Path()).fingerprint),
+        (0, "split", finding.load("digits", image=8, device="cpu", folder=Path()).fingerprint),
         (9, "search", trial.space.name, trial.method.name, 2),
         (9, "initialise", "digits", 2),
         (9, "train", "digits", 2),
@@ -150,7 +151,7 @@ def test_test_images_are_read_once_and_after_everything_else(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Dataset] = []
-    load = run_module.load
+    load = finding.load
 
     def watched(*arguments: Any, **keywords: Any) -> Dataset:
         seen.append(load(*arguments, **keywords))
@@ -160,9 +161,9 @@ def test_test_images_are_read_once_and_after_everything_else(
         assert [d.test.reads for d in seen] == [0, 0]
         return original(network, dataset, *rest, **keywords)
 
-    original = run_module.train
-    monkeypatch.setattr(run_module, "load", watched)
-    monkeypatch.setattr(run_module, "train", train)
+    original = training.train
+    monkeypatch.setattr(finding, "load", watched)
+    monkeypatch.setattr(training, "train", train)
     budget = replace(BUDGET, search=Scale(image=6), final=Scale(image=8))
     record = run_trial(toy_trial(budget), store)
     searched, final = seen
@@ -392,7 +393,7 @@ def test_a_search_that_is_over_is_not_run_again(
     trial, trace = toy_trial(), tmp_path / "trace"
     monkeypatch.setenv("TOY_TRACE", str(trace))
     with monkeypatch.context() as patch:
-        patch.setattr(run_module, "train", killed)
+        patch.setattr(training, "train", killed)
         with pytest.raises(Killed):
             run_trial(trial, store)
     (work,) = store.work(trial.id).iterdir()
@@ -494,16 +495,16 @@ def test_two_steps_and_a_teacher_are_trainings_of_their_own(
 
     recipe = {"first": "W32A1", "teacher": "twin", "weight_decay": 0.01}
     trial = toy_trial(budget=replace(BUDGET, recipe=recipe))
-    monkeypatch.setattr(run_module, "train", watched)
+    monkeypatch.setattr(training, "train", watched)
     record = run_trial(trial, store)
     assert trained == [("W32A32", 0.01, False), ("W32A1", 0.01, True), ("W1A1", 0.0, True)]
     phases = [entry["phase"] for entry in read_log(store, trial)]
     assert list(dict.fromkeys(phases)) == ["search", "teacher", "first", "train"]
     assert record["recipe"]["first"] == "W32A1"
 
-    monkeypatch.setattr(run_module, "train", killed)
+    monkeypatch.setattr(training, "train", killed)
     again = Store(tmp_path / "killed")
     with pytest.raises(Killed):
         run_trial(trial, again)
-    monkeypatch.setattr(run_module, "train", train)
+    monkeypatch.setattr(training, "train", train)
     assert lasting(run_trial(trial, again)) == lasting(record)

@@ -70,7 +70,7 @@ def test_the_first_training_is_what_the_only_one_would_be(three: Store, store: S
 def test_killed_between_two_trainings_it_repeats_none(
     three: Store, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bnas_bench.runs import run as run_module
+    from bnas_bench.runs import training
 
     class Killed(BaseException):
         pass
@@ -90,12 +90,12 @@ def test_killed_between_two_trainings_it_repeats_none(
         return found
 
     began: list[str] = []
-    train = run_module.train
-    monkeypatch.setattr(run_module, "train", killed)
+    train = training.train
+    monkeypatch.setattr(training, "train", killed)
     with pytest.raises(Killed):
         run_trial(THREE, store)
     assert epochs() == {"train": 2, "train-2": 2}
-    monkeypatch.setattr(run_module, "train", train)
+    monkeypatch.setattr(training, "train", train)
     assert lasting(run_trial(THREE, store)) == lasting(three.read(THREE.id) or {})
 
 
