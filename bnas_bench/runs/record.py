@@ -1,21 +1,13 @@
-"""A record as a file: JSON whose last line is the digest of all lines before, checked when it is read.
-
-So no flipped bit and no edited number passes, and what comes out has the fields, types and ranges
-that a record has: whoever reads it need not expect anything else.
-"""
+"""The record of a trial: a sealed file (`core.sealed`) with the fields, types and ranges of a record."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
 from collections.abc import Callable, Mapping
-from itertools import chain
 from math import inf
 from typing import Any, TypeAlias
 
 from bnas_bench.core.options import Form, Range
-from bnas_bench.core.strict import read_json
+from bnas_bench.core.sealed import NoRecord, parse, seal, unseal
 
 SCHEMA = 2
 """Version of the record's form; 1 had no digest."""
@@ -27,19 +19,6 @@ Record: TypeAlias = "dict[str, Any]"
 
 DIGEST = "record_sha256"
 
-LARGEST = 16 * 2**20
-"""Bytes that no record has."""
-
-MOST = 5_000
-"""Fields, nested ones included, that no record has."""
-
-DEEPEST = 16
-"""Levels of nesting that no record has."""
-
-
-class NoRecord(ValueError):
-    """What is wrong with a text that should be a record, to follow the name of its file."""
-
 
 def encode(record: Record) -> bytes:
     """The file of a record.
@@ -47,9 +26,7 @@ def encode(record: Record) -> bytes:
     Raises:
         ValueError: if a number is not finite, which JSON cannot say.
     """
-    text = json.dumps(record, indent=2, allow_nan=False)
-    body = CONTROL.sub(lambda found: found[1] or "?", text).removesuffix("\n}").encode()
-    return body + _last_line(body)
+    return seal(record, DIGEST)
 
 
 def decode(data: bytes) -> Record:
@@ -58,7 +35,7 @@ def decode(data: bytes) -> Record:
     Raises:
         NoRecord: if it was not written by `encode`, or altered since, or is not what a record is.
     """
-    record = _parse(data)
+    record: Any = parse(data)
     match record:
         case {"schema": schema} if schema != SCHEMA:
             raise NoRecord(f"has schema {schema!r} where {SCHEMA} is known")
@@ -66,60 +43,15 @@ def decode(data: bytes) -> Record:
             pass
         case _:
             raise NoRecord("is no record")
-    digest = record.pop(DIGEST, None)
-    body = data[: -len(_last_line(b""))]
-    if digest is None or data != body + _last_line(body):
-        raise NoRecord("is truncated or altered: its digest is another")
-    if data.count(b"{") + data.count(b"[") > DEEPEST and _depth(record) > DEEPEST:
-        raise NoRecord("is no record: it is nested too deeply")
-    is_plain = data.isascii() and b"\\" not in data and b"\x7f" not in data
-    if not is_plain and not _is_text(record):
-        raise NoRecord("is no record: it holds characters that no text has")
-    if data.count(b'": ') > MOST:
-        raise NoRecord(f"is no record: it has more than {MOST:,} fields")
+    unseal(data, record, DIGEST)
     if wrong := _wrong(record):
         raise NoRecord(f"lacks what a record has ({wrong})")
     return record
 
 
-def _last_line(body: bytes) -> bytes:
-    return f',\n  "{DIGEST}": "{hashlib.sha256(body).hexdigest()}"\n}}\n'.encode()
-
-
-CONTROL = re.compile(r"(\\\\)|\\u00(?:[0189][0-9a-f]|7f)|\\[bfr]")
-"""What a terminal would obey, as JSON writes it; an escaped backslash is none, and group 1."""
-
-
-def _parse(data: bytes) -> Any:
-    try:
-        return read_json(data.decode())
-    except ValueError as error:  # BadJson, or no text at all
-        raise NoRecord(f"cannot be read ({error})") from error
-
-
 def machine(record: Mapping[str, Any]) -> str:
     """What a trial ran on."""
     return f"{record.get('device_name') or record['cpu']} (CPU threads: {record['threads']})"
-
-
-def _depth(record: Record) -> int:
-    """Levels of nesting."""
-    depth = 0
-    level: list[Any] = [record]
-    while level:
-        depth += 1
-        parts = chain.from_iterable(v.values() if isinstance(v, dict) else v for v in level)
-        level = [part for part in parts if isinstance(part, dict | list)]
-    return depth
-
-
-def _is_text(record: Record) -> bool:
-    """Whether its texts, names too, hold no control character and no half of one."""
-    try:
-        json.dumps(record, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        return False
-    return all(found[1] for found in CONTROL.finditer(json.dumps(record)))
 
 
 _count = Form(int, Range(0, inf)).takes

@@ -31,8 +31,9 @@ from bnas_bench.core.files import (
     sha256,
     write_atomically,
 )
+from bnas_bench.core.sealed import LARGEST, NoRecord
 from bnas_bench.runs.claims import Lock, claim
-from bnas_bench.runs.record import LARGEST, NoRecord, Record, decode, encode
+from bnas_bench.runs.record import Record, decode, encode
 
 RECORD = "record.json"
 

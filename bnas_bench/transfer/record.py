@@ -6,7 +6,6 @@ trial that a backbone comes from is named; what its own record says is not said 
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -14,15 +13,14 @@ from typing import Any
 
 from bnas_bench.core.errors import Damaged
 from bnas_bench.core.files import canonical, read_regular, sha256, write_atomically
-from bnas_bench.core.strict import read_json
+from bnas_bench.core.sealed import LARGEST, NoRecord, check_form, parse, seal, unseal
 
 FOLDER = "transfers"
-SCHEMA = "transfer-1"
+SCHEMA = "transfer-2"
+"""Of what is written; the digest of a `transfer-1` is one of its values, not of its lines."""
 DIGEST = "sha256"
 OPS = "nas-bnn"
 """The convention by which tables count operations."""
-LARGEST = 2**24
-"""Bytes that no such file takes."""
 
 
 def values(found: Mapping[str, float]) -> dict[str, float | None]:
@@ -36,8 +34,7 @@ def write(path: Path, record: dict[str, Any]) -> None:
     Raises:
         Unwritable: if it cannot be written.
     """
-    sealed = record | {DIGEST: sha256(canonical(record).encode())}
-    write_atomically(path, (json.dumps(sealed, indent=2, allow_nan=False) + "\n").encode())
+    write_atomically(path, seal(record, DIGEST))
 
 
 def read(path: Path) -> dict[str, Any] | None:
@@ -47,21 +44,31 @@ def read(path: Path) -> dict[str, Any] | None:
         Damaged: if it is truncated, altered, or the record of something else.
     """
     try:
-        record = read_json(read_regular(path, LARGEST).decode())
+        return _decode(read_regular(path, LARGEST))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise Damaged(
             f"{path} cannot be read ({error}): move it away, and transfer again"
         ) from error
-    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
-        raise Damaged(f"{path} is no record of a transfer: move it away, and transfer again")
-    digest = record.pop(DIGEST, None)
-    if digest != sha256(canonical(record).encode()):
-        raise Damaged(f"{path} is truncated or altered: move it away, and transfer again")
+    except NoRecord as error:
+        raise Damaged(f"{path} {error}: move it away, and transfer again") from error
+
+
+def _decode(data: bytes) -> dict[str, Any]:
+    record: Any = parse(data)
+    match record:
+        case {"schema": "transfer-1"}:
+            if record.pop(DIGEST, None) != sha256(canonical(record).encode()):
+                raise NoRecord("is truncated or altered")
+            check_form(data, record)
+        case {"schema": "transfer-2"}:
+            unseal(data, record, DIGEST)
+        case _:
+            raise NoRecord("is no record of a transfer")
     if not _is_whole(record):
-        raise Damaged(f"{path} lacks what a transfer has: move it away, and transfer again")
-    return record
+        raise NoRecord("lacks what a transfer has")
+    return dict(record)
 
 
 def read_all(results: Path) -> Iterator[tuple[str, dict[str, Any] | Damaged]]:
