@@ -19,6 +19,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import cache, wraps
 from typing import Any
+from weakref import WeakSet
 
 import torch
 import torch.nn.functional as F
@@ -27,7 +28,14 @@ from torch.autograd import Function, forward_ad
 from torch.overrides import TorchFunctionMode
 
 from bnas_bench.core import ranks
+from bnas_bench.core.errors import BenchError
 from bnas_bench.nn.kernels import forms
+
+ENTRANCES = ("_EnterBackward", "_ShareBackward")
+"""Nodes of autograd by which weights and images enter."""
+
+_checked: WeakSet[nn.Module] = WeakSet()
+"""The networks of which the first pass was looked at."""
 
 _sharing = False
 """Whether this process is within a network that computes a share."""
@@ -37,6 +45,9 @@ def shared(call: Callable[..., Any]) -> Callable[..., Any]:
     """A network's method that takes images, by several ranks if there are: `call(network, x, *args)`.
 
     It returns a tensor with a row per image, or several of them (or None), the logits first.
+
+    Raises:
+        BenchError: by the first call, if the network computes with a weight that is none of its parameters.
     """
 
     @wraps(call)
@@ -58,6 +69,7 @@ def _by_all(
     norms = Synchronised(group, images) if group.synchronised else nullcontext()
     with _entered(network, args) as entered, norms, _within(group.synchronised):
         found = call(network, ranks.share(x), *entered)
+        _check_weights(network, found)
     if not group.synchronised:
         _average_running(network, group.size)
     if isinstance(found, Tensor):
@@ -98,6 +110,28 @@ def _entered(network: nn.Module, args: Sequence[Any]) -> Iterator[list[Any]]:
     finally:
         for held, name, parameter in places:
             held[name] = parameter
+
+
+def _check_weights(network: nn.Module, found: Any) -> None:
+    """Whether all that has a gradient entered with the network's parameters, the mix or the images."""
+    if network in _checked or not torch.is_grad_enabled():
+        return
+    _checked.add(network)
+    parts = found if isinstance(found, tuple) else (found,)
+    todo = [part.grad_fn for part in parts if isinstance(part, Tensor)]
+    seen = set()
+    while todo:
+        node = todo.pop()
+        if node is None or node in seen or node.name() in ENTRANCES:
+            continue
+        seen.add(node)
+        if (weight := getattr(node, "variable", None)) is not None:
+            raise BenchError(
+                f"{type(network).__name__} computes with a weight of shape {tuple(weight.shape)} that is "
+                "none of its parameters, whose gradient several devices would not sum: make it an "
+                "nn.Parameter of its layer, or search on one device"
+            )
+        todo += [behind for behind, _ in node.next_functions]
 
 
 def _moves(tensor: Tensor) -> bool:

@@ -18,6 +18,7 @@ from torch.autograd import forward_ad, grad
 
 from bnas_bench.core import ranks
 from bnas_bench.core.budget import Recipe
+from bnas_bench.core.errors import BenchError
 from bnas_bench.core.seeds import generator
 from bnas_bench.data import imagefolder
 from bnas_bench.data.datasets import Augment, Dataset
@@ -200,6 +201,30 @@ def layers(dtype: torch.dtype, images: int) -> dict[str, float]:
 
     made = (first, second, forward, evaluated, in_plain_form)
     return {each.__name__: together_and_alone(each) for each in made}
+
+
+class Hiding(nn.Module):
+    """Holds a weight where no list of parameters finds it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 2, 1)
+        self.hidden = [torch.ones(3, 2, requires_grad=True)]
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        return self.conv(x_BCHW).mean((2, 3)) @ self.hidden[0].t()
+
+
+def hidden_weight() -> list[str]:
+    """What is said of it, with a gradient and without."""
+    call, x_BCHW, said = shared(nn.Module.__call__), torch.zeros(4, 1, 2, 2), []
+    for enabled in (False, True):
+        try:
+            with torch.set_grad_enabled(enabled):
+                call(Hiding(), x_BCHW)
+        except BenchError as error:
+            said.append(str(error))
+    return said
 
 
 def own_statistics() -> list[Any]:

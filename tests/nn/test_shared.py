@@ -29,6 +29,15 @@ def test_batch_norm_of_each_share_is_an_option(tmp_path: Path) -> None:
         assert found == pytest.approx([0, 0], abs=1e-12)
 
 
+def test_a_weight_that_is_no_parameter_is_refused(tmp_path: Path) -> None:
+    """Its gradient would be of a share's images alone."""
+    for found in by_all(several.hidden_weight, tmp_path):
+        (sentence,) = found
+        assert sentence.startswith(
+            "Hiding computes with a weight of shape (3, 2) that is none of its"
+        )
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("space", names("space"))
 def test_a_spaces_networks_are_those_of_one_process(tmp_path: Path, space: str) -> None:
