@@ -56,6 +56,9 @@ SAME = ("harness_source", "dataset_fingerprint", "threads", "batch_norm")
 ROW = ["method", "space", "dataset", "budget"]
 """What rows differ in."""
 
+KEYS = (*ROW, "n", *COLUMNS)
+"""The columns that a table may have, as `--columns` calls them."""
+
 CROWD = ("latency_others", "latency_load", "load", "cores")
 """Fields that say beside what they were."""
 

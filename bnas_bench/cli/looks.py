@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -29,6 +29,21 @@ class Look:
     columns: str = ""
     sort: str = ""
 
+    def check(self, known: Iterable[str]) -> None:
+        """Whether a table with these columns has those that were asked for.
+
+        Raises:
+            UnknownName: if not.
+        """
+        known = [*known]
+        for key in filter(None, [*self._wanted, self.sort.removeprefix("-")]):
+            if key not in known:
+                raise UnknownName("column of this table", key, known)
+
+    @property
+    def _wanted(self) -> list[str]:
+        return [key.strip() for key in self.columns.split(",") if key.strip()]
+
     def of(self, table: Table) -> Table:
         """The table with the columns and in the order that were asked for.
 
@@ -36,18 +51,11 @@ class Look:
             UnknownName: if it has no such column.
         """
         known = {column.key: column for column in table.columns}
-        for key in (wanted := [k.strip() for k in self.columns.split(",") if k.strip()]):
-            _known(key, known)
+        self.check(known)
         if key := self.sort.removeprefix("-"):
-            _known(key, known)
             rows = _sorted(table, known[key], worst_first=self.sort.startswith("-"))
             table = replace(table, rows=rows)
-        return replace(table, columns=[known[key] for key in wanted] or table.columns)
-
-
-def _known(key: str, known: Mapping[str, Column]) -> None:
-    if key not in known:
-        raise UnknownName("column of this table", key, known)
+        return replace(table, columns=[known[key] for key in self._wanted] or table.columns)
 
 
 def _sorted(table: Table, column: Column, *, worst_first: bool) -> Sequence[Mapping[str, Value]]:

@@ -140,10 +140,16 @@ def run(
     grid = (methods, spaces, datasets, budgets, seeds, seed, settings)
     trials = where.of(requested(*grid, train=train, train_seeds=train_seeds))
     store = Store(results / name)
+    if look.columns or look.sort:  # before hours of trials, not after them
+        from bnas_bench.analysis.summary import KEYS
+
+        look.check(KEYS)
     if save_grid is not None and where.only is None:
         write_grid(save_grid, click.get_current_context().params)
         click.echo(f"wrote {save_grid}", err=True)
     if dry_run:
+        if transfer is not None:
+            tasks_of(trials, transfer, how)
         plan(trials, store, how)
         return
     if where.backend == "slurm":
@@ -160,7 +166,7 @@ def run(
         return
     from bnas_bench.analysis.records import to_frame
 
-    tasks = tasks_of(trials, transfer, how) if transfer else {}
+    tasks = {} if transfer is None else tasks_of(trials, transfer, how)
     with where.backend_of(trials, store, how) as backend:
         frame = to_frame(watched(how, trials, store, log, backend))
     _print(frame, look, as_json)

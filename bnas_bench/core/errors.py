@@ -45,7 +45,7 @@ class UnknownName(BenchError):
     """
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
-        known = sorted(known)
+        known = sorted(set(known))
         near = get_close_matches(name, known, n=3, cutoff=0.5)
         more = f" and {len(known) - LISTED} more" if len(known) > LISTED else ""
         listed = f"known: {', '.join(known[:LISTED])}{more}"

@@ -51,6 +51,10 @@ def requested(
         form = form_of(kind)
         assert form is not None
         form.check(value, what)
+    parts = {"method": methods, "space": spaces, "dataset": datasets, "budget": budgets}
+    for what, texts in parts.items():
+        if not _listed(texts):
+            raise BadValue(f"the grid names no {what}, and so no trial: give it one or more")
     common = parse_options((pair for text in settings for pair in text.split(",")), "--set")
     known = [name for text in _listed(datasets) for name in split_datasets(text)]
     for name in known:

@@ -269,6 +269,9 @@ def test_table_prints_what_run_printed() -> None:
         (["--set", "beta_p"], "'beta_p' in --set is not of the form key=value"),
         (["--method", "gone.py:X"], "gone.py cannot be read: No such file or directory"),
         (["--method", "random,random"], "is asked for twice"),
+        (["--method", "random", "--columns", "ops,nope"], "unknown column of this table 'nope'"),
+        (["--method", "random", "--sort", "-nope"], "unknown column of this table 'nope'"),
+        (["--method", "random", "--dry-run", "--transfer", "nope"], "unknown task 'nope'"),
         (["--space", "darts-binary[without=none]"], "'none' cannot be left out"),
     ],
 )

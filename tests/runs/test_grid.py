@@ -28,6 +28,7 @@ from bnas_bench.runs.attempt import Attempt
 from bnas_bench.runs.grid import run_trials
 from bnas_bench.runs.process import start_server
 from bnas_bench.runs.progress import Event
+from bnas_bench.runs.request import requested
 from bnas_bench.runs.store import Record, Store
 from bnas_bench.runs.trial import Choice, Trial, expand
 from tests.helpers.trials import ALONE, BUDGET, TOY, toy_method, toy_space, toy_trial, toy_trials
@@ -66,6 +67,13 @@ def test_a_grid_is_every_combination_with_the_methods_side_by_side() -> None:
     ]
     assert {c.root_seed for c in trials} == {7}
     assert len({c.id for c in trials}) == 8
+
+
+def test_a_grid_without_a_trial_is_refused() -> None:
+    lists = {"method": "random", "space": "bars", "dataset": "digits", "budget": "smoke"}
+    for what in lists:
+        with pytest.raises(BadValue, match=f"^the grid names no {what}, and so no trial"):
+            requested(*(lists | {what: []}).values(), 1)
 
 
 def test_the_same_trial_twice_is_refused() -> None:
