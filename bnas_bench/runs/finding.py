@@ -121,10 +121,14 @@ class Finding(Steps):
             weights: takes those of the network that the search hands on, if it does.
         """
         whole = Lent(lent)
-        meter = Meter(self.budget.passes, Watched(self.checkpoint("search"), whole))
+        told = judge.told if judge else 0
+
+        def paid() -> None:
+            check_paid(meter, judge.told - told if judge else 0)
+
+        meter = Meter(self.budget.passes, Watched(self.checkpoint("search"), whole, paid))
         self.progress.enter("search", meter)
         purpose = (self.trial.dataset, self.trial.repetition)  # the same for all methods
-        told = judge.told if judge else 0
         if judge:
             seen = replace(seen, scorer=ByTable(judge, meter, self.trial.root_seed, purpose))
         else:
@@ -133,7 +137,7 @@ class Finding(Steps):
             with meter, searching(), generators_put_back(), untouched("the search", whole):
                 rng = self.rng("search", self.trial.space.name, self.trial.method.name)
                 result = check_result(method.search(lent, seen, meter, rng), space)
-                check_paid(meter, judge.told - told if judge else 0)
+                paid()
         finally:
             self.log = [{"phase": "search", **entry} for entry in meter.log]
             self.record |= (spent := _spent(meter))

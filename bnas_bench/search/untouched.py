@@ -8,7 +8,7 @@ no network is trained otherwise than the others, or than after a kill between se
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -92,11 +92,16 @@ class Watched(Checkpoint):
 
     A search that goes on from it would not have the alteration. What is set around all epochs, as by
     `with torch.enable_grad():`, is set again then, and is none.
+
+    Args:
+        paid: raises where the search has run networks unpaid.
     """
 
-    def __init__(self, kept: Checkpoint, lent: Kept) -> None:
+    def __init__(
+        self, kept: Checkpoint, lent: Kept, paid: Callable[[], None] | None = None
+    ) -> None:
         super().__init__(kept.path, kept.share, identity=kept.identity, say=kept.say)
-        self._kept, self._lent = kept, lent
+        self._kept, self._lent, self._paid = kept, lent, paid
         self._around: Surroundings | None = None
 
     def load(self, state: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -107,6 +112,8 @@ class Watched(Checkpoint):
         self, state: Mapping[str, Any], header: Mapping[str, Any], *, force: bool = False
     ) -> None:
         require_unchanged("an epoch of the search", self._lent)
+        if self._paid:
+            self._paid()
         if force or self._kept.due():  # looking around takes longer than a table's answer
             if self._around is not None:
                 require_unchanged("an epoch of the search", self._around)

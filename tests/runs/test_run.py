@@ -252,8 +252,11 @@ def test_a_search_that_looks_or_hides_passes_from_its_meter_fails(store: Store) 
     assert record["reason"].startswith(
         "Shut: the dataset digits is shut while a search is under way"
     )
-    hidden = "meter.__exit__(); supernet(x_BCHW[:3], mix); meter.__enter__()"
+    hidden = "meter.__exit__(); supernet(task.valid.pixels[:3].float(), [0, 0]); meter.__enter__()"
+    early = run_trial(toy_trial(meddle=hidden, meddle_at=3), store)
+    assert early["reason"].startswith("Unpaid: 3 images went through networks")
     record = run_trial(toy_trial(meddle=hidden), store)
+    assert early["passes"] < record["passes"]
     assert (record["status"], record["reason"]) == (
         "failed",
         "Unpaid: 3 images went through networks in the search while its meter was not listening; "
