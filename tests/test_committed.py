@@ -162,15 +162,20 @@ def test_the_readmes_demo_is_of_its_records(method: str) -> None:
     assert row[-2:] == [f"{searched:.1f}", f"{trained:.1f}"]
 
 
-def test_the_comparison_of_backbones_is_of_its_records() -> None:
+@pytest.mark.parametrize(
+    ("name", "keys", "times"),
+    [("backbones", ("mean_ap", "rank_1"), 10), ("detectors", ("map_area", "ap"), 3)],
+)
+def test_the_comparison_of_backbones_is_of_its_records(
+    name: str, keys: Sequence[str], times: float
+) -> None:
     """The page's means and intervals; and each record is whole, of committed code and far above chance."""
     page = (ROOT / "docs/transfer.md").read_text("utf-8").splitlines()
     found: dict[tuple[str, ...], list[dict[str, Any]]] = {}
-    for file in (ROOT / "results/backbones/transfers").glob("identities-*.json"):
-        record = transfers.read(file)
-        assert record is not None
+    for _, record in transfers.read_all(ROOT / "results" / name):
+        assert isinstance(record, dict)
         assert record["dirty"] is False
-        assert record["test"]["mean_ap"] > 10 * record["test"]["chance_bound"]
+        assert record["test"][keys[0]] > times * record["test"]["chance_bound"]
         found.setdefault((record["backbone"], *record["precisions"]), []).append(record)
     assert len(found) == 7 + 2
     for (backbone, precision), records in found.items():
@@ -184,5 +189,5 @@ def test_the_comparison_of_backbones_is_of_its_records() -> None:
             return f"{known.mean:.1f} [{lower:.1f}, {upper:.1f}]"
 
         ops = f"{records[0]['ops']['nas-bnn'] / 1e6:.3f}"
-        cells = (f"`{backbone}`", precision, told("mean_ap"), told("rank_1"), ops)
+        cells = (f"`{backbone}`", precision, *map(told, keys), ops)
         assert f"| {' | '.join(cells)} |" in page
