@@ -179,15 +179,28 @@ def test_the_comparison_of_backbones_is_of_its_records(
         found.setdefault((record["backbone"], *record["precisions"]), []).append(record)
     assert len(found) == 7 + 2
     for (backbone, precision), records in found.items():
-        assert {record["seed"] for record in records} == {0, 1, 2}
-
-        def told(key: str, records: Sequence[dict[str, Any]] = records) -> str:
-            known = summary([record["test"][key] for record in records])
-            assert not isinstance(known, NotEnough)
-            assert isinstance(known.interval, Interval)
-            lower, upper = max(known.interval.lower, 0), min(known.interval.upper, 100)
-            return f"{known.mean:.1f} [{lower:.1f}, {upper:.1f}]"
-
         ops = f"{records[0]['ops']['nas-bnn'] / 1e6:.3f}"
-        cells = (f"`{backbone}`", precision, *map(told, keys), ops)
+        cells = (f"`{backbone}`", precision, *(over_seeds(records, key) for key in keys), ops)
         assert f"| {' | '.join(cells)} |" in page
+
+
+def over_seeds(records: Sequence[dict[str, Any]], key: str) -> str:
+    """The mean of a value of three transfers' tests with its t interval, as the page has it."""
+    assert {record["seed"] for record in records} == {0, 1, 2}
+    known = summary([record["test"][key] for record in records])
+    assert not isinstance(known, NotEnough)
+    assert isinstance(known.interval, Interval)
+    lower, upper = max(known.interval.lower, 0), min(known.interval.upper, 100)
+    return f"{known.mean:.1f} [{lower:.1f}, {upper:.1f}]"
+
+
+def test_what_a_schedule_of_precisions_gains_is_of_its_records() -> None:
+    page = " ".join((ROOT / "docs/transfer.md").read_text("utf-8").split())
+    found: dict[str, list[dict[str, Any]]] = {}
+    for _, record in transfers.read_all(ROOT / "results" / "schedule"):
+        assert isinstance(record, dict)
+        assert record["dirty"] is False
+        found.setdefault(",".join(record["precisions"]), []).append(record)
+    assert {*found} == {"W32A1,W1A1", "W1A1,W1A1"}
+    for precisions, records in found.items():
+        assert f"`{precisions}` {over_seeds(records, 'mean_ap')}" in page
