@@ -14,6 +14,7 @@ Open in the paper
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import floor
@@ -54,9 +55,12 @@ def backtrack(alpha: Tensor, previous: Tensor, psi: Tensor, eta: float, mask: Te
 
 
 def kind_of(decision: str) -> str:
-    """What a decision is ranked among: `normal.edge` of `normal.edge(0,2)`, `stage4.kernel`, ..."""
-    group, _, rest = decision.partition(".")
-    return f"{group}.{rest.rpartition('.')[2].partition('(')[0]}"
+    """What a decision is ranked among: its name without what numbers it, and the first part of where it is.
+
+    `normal.edge` of `normal.edge(0,2)`, `edge` of `edge(0,2)`, `stage4.kernel` of `stage4.layer2.kernel`.
+    """
+    *places, last = decision.split(".")
+    return ".".join([*places[:1], re.sub(r"(\(.*\)|\d+)$", "", last) or last])
 
 
 def positions_by_kind(decisions: Sequence[Decision], device: torch.device) -> list[Tensor]:

@@ -10,6 +10,7 @@ from torch import Tensor
 from bnas_bench.core.architecture import Decision
 from bnas_bench.core.budget import NetworkSpec
 from bnas_bench.nn.binary import Precision
+from bnas_bench.plugins.registry import discover
 from bnas_bench.search.decoupled import (
     backtrack,
     is_backtracked,
@@ -226,10 +227,16 @@ def test_both_approximations_tend_to_the_hessian_in_expectation() -> None:
 
 
 def test_decisions_are_ranked_among_their_kind() -> None:
-    names = ("normal.edge(0,2)", "stage1.depth", "stage4.layer2.kernel", "stage4.layer11.kernel")
-    assert [kind_of(name) for name in names] == [
-        *("normal.edge", "stage1.depth", "stage4.kernel", "stage4.kernel")
-    ]
+    kinds_of = {
+        "normal.edge(0,2)": "normal.edge",
+        "edge(0,2)": "edge",
+        "part3": "part",
+        "model": "model",
+        "stage1.depth": "stage1.depth",
+        "stage4.layer11.kernel": "stage4.kernel",
+        "7": "7",
+    }
+    assert {name: kind_of(name) for name in kinds_of} == kinds_of
     norms = torch.tensor([5.0, 1.0, 9.0, 2.0])
     kinds = [torch.tensor([0, 2, 3]), torch.tensor([1])]  # the lone depth is not backtracked
     decisions = [
@@ -238,6 +245,13 @@ def test_decisions_are_ranked_among_their_kind() -> None:
     found = positions_by_kind(decisions, torch.device("cpu"))
     assert [positions.tolist() for positions in found] == [[0, 2, 3], [1]]
     assert is_backtracked(norms, kinds, 0.4).tolist() == [True, False, False, True]
+
+
+@pytest.mark.parametrize("name", sorted({*discover("space")} - {"handcrafted"}))
+def test_every_space_of_many_decisions_has_some_that_backtrack(name: str) -> None:
+    decisions = discover("space")[name].make({}).decisions
+    kinds = positions_by_kind(decisions, torch.device("cpu"))
+    assert is_backtracked(torch.arange(1.0, len(decisions) + 1), kinds, 0.2).any()
 
 
 def test_eq_33_follows_the_graph_of_the_backtracked_alpha() -> None:
