@@ -20,7 +20,12 @@ from bnas_bench.runs.store import Store
 from bnas_bench.transfer import record as transfers
 
 ROOT = Path(__file__).parent.parent
-GRIDS = {"digits-quick": (10, 5), "cifar10-jpeg": (9, 3), "which-search": (15, 30)}
+GRIDS = {
+    "digits-quick": (10, 5),
+    "cifar10-jpeg": (9, 3),
+    "which-search": (15, 30),
+    "which-ingredient": (12, 30),
+}
 """By the results' name the rows and seeds of their grid."""
 
 
@@ -131,6 +136,25 @@ def test_the_page_on_searches_shows_the_reports_numbers() -> None:
             lower, upper = (float(d[f"difference_{end}"]) for end in ("lower", "upper"))
             assert cells[5] == f"{float(d['difference']):+.2f} [{lower:.2f}, {upper:.2f}]"
             assert cells[6] == d["holm_text"]
+
+
+def test_the_page_on_ingredients_shows_the_reports_numbers() -> None:
+    page = (ROOT / "docs/which-ingredient.md").read_text("utf-8").splitlines()
+    tables = ROOT / "reports/which-ingredient/tables"
+    means, contrasts = (
+        {row["method"]: row for row in csv.DictReader(file.read_text("utf-8").splitlines())}
+        for kind in ("main", "ingredients")
+        for file in tables.glob(f"{kind}-*.csv")
+    )
+    assert (len(means), len(contrasts)) == (12, 8)
+    for method, row in means.items():
+        cells = [f"`{method}`", row["test_accuracy_text"], *[""] * 4]
+        if method in contrasts:
+            d = contrasts[method]
+            lower, upper = (float(d[f"difference_{end}"]) for end in ("lower", "upper"))
+            cells[2] = f"{float(d['difference']):+.2f} [{lower:.2f}, {upper:.2f}]"
+            cells[3:] = [d["holm_text"], d["equal_text"], d["seconds_text"]]
+        assert f"| {' | '.join(cells)} |" in page
 
 
 def test_the_readme_shows_the_page_on_searches() -> None:
