@@ -227,10 +227,8 @@ class Meter:
             if (run := _current_graph_task_id()) not in charged:
                 charged.add(run)
                 # With create_graph the derivative's own graph is computed and kept: twice the work.
-                times = (
-                    images_of(gradient) / images_of(output) * (2 if torch.is_grad_enabled() else 1)
-                )
-                self._charge(round(images * BACKWARD * times))
+                times = 2 if torch.is_grad_enabled() else 1
+                self._charge(images_of(gradient) * BACKWARD * times)
 
         self.harness_seconds += time.perf_counter() - began
         return count_backward

@@ -240,7 +240,7 @@ def test_many_options_stand_under_headings_each_once(name: str) -> None:
         lines = command.get_help(context).splitlines()
     headings = [line.removesuffix(":") for line in lines if re.fullmatch(r"[A-Z][\w ]+:", line)]
     assert headings == [*HEADINGS]
-    shown = [line.split()[0] for line in lines if line.startswith("  -")]
+    shown = [re.findall(r"--[\w-]+", line)[0] for line in lines if line.startswith("  -")]
     options = [max(p.opts, key=len) for p in command.params if isinstance(p, click.Option)]
     assert sorted(shown) == sorted([*options, "--help"])
     assert all(len(line) <= 80 for line in lines)

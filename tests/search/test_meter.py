@@ -1,5 +1,7 @@
 """The meter counts by itself, exactly, and stops a search at its budget."""
 
+import gc
+import weakref
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from pathlib import Path
@@ -155,6 +157,17 @@ def test_what_a_meter_was_not_told_of_is_known() -> None:
         check_paid(meter, 5)
         with pytest.raises(Unpaid, match=r"^2 images went through networks"):
             check_paid(meter, 3)
+
+
+def test_what_a_pass_gave_is_let_go_of() -> None:
+    """At once, not when Python looks for cycles: with it go the maps that its gradient needs."""
+    gc.disable()
+    try:
+        with Meter(None):
+            logits = weakref.ref(Line()(X))
+        assert logits() is None
+    finally:
+        gc.enable()
 
 
 def test_nothing_is_counted_once_the_meter_is_closed() -> None:
