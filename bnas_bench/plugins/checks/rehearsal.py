@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -163,8 +163,8 @@ class Rehearsal:
         lent, around, strays = Lent(space), Surroundings(), _Strays()
         meter = Meter(self.passes, checkpoint and Watched(checkpoint, lent))
         try:
-            watched = nullcontext() if checkpoint else strays
-            with meter, searching(), _counted(kill_after) as forwards, watched:
+            # In every search, resumed ones too: with a mode torch may round a derivative another way.
+            with meter, searching(), _counted(kill_after) as forwards, strays:
                 seen = scored_by_training(task, space, 0, "check")
                 result = self.method.search(space, seen, meter, generator(0, "check", "search"))
                 unheard = meter.unheard
