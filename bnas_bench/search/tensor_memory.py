@@ -54,7 +54,7 @@ class TensorMemory(TorchDispatchMode):
             storage = tensor.untyped_storage()
             if id(storage) not in self._known and not tensor.is_meta:
                 given = _tensors((*args, *kwargs.values()) if kwargs else args)
-                older = any(storage is tensor.untyped_storage() for tensor in given)
+                older = any(storage is each.untyped_storage() for each in given)
                 self._add(storage, 0 if older else storage.nbytes())
         self.noted += time.perf_counter() - returned
         return output

@@ -55,7 +55,7 @@ class Outcome:
         spent: passes.
         forwards: how often a network ran.
         unheard: images that went through networks without the meter's being told.
-        strays: convolutions outside of a network's pass, where no checkpoint was kept.
+        strays: convolutions outside of a network's pass.
         task_changed: whether the task's images or labels were altered.
         space_changed, process_changed: one sentence each; empty if nothing was.
     """
