@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -102,19 +103,22 @@ def run_trials(
                 yield from run_trials(trials, folder, how, leave, here)
         return
 
-    def run(trial: Trial) -> Generator[Event, None, None]:
+    def run(trial: Trial, wait: float | None = None) -> Generator[Event, None, None]:
         if leave.is_set():
             return
         try:
-            yield from claimed(trial)
+            yield from claimed(trial, wait)
         except (Damaged, Unwritable) as error:
             if isinstance(error, Unwritable) and error.everywhere:
                 raise
             yield Event(trial.id, "failed", str(error))
 
-    def claimed(trial: Trial) -> Generator[Event, None, None]:
-        if (lock := store.lock(trial.id, _patience())) is None:
-            yield Event(trial.id, "busy", "another process is running it: left to that one")
+    def claimed(trial: Trial, wait: float | None) -> Generator[Event, None, None]:
+        if (lock := store.lock(trial.id, wait or 0.0)) is None:
+            if wait is None:  # there may be others that nobody runs: they come first
+                streams.append(run(trial, _patience()))
+            else:
+                yield Event(trial.id, "busy", "another process is running it: left to that one")
             return
         with lock:
             if (yield from _to_do(trial, store, how)):
@@ -144,7 +148,8 @@ def run_trials(
                 yield Event(trial.id, "preempted", "saved; the same command goes on with it")
             return
 
-    yield from side_by_side(map(run, trials), backend.jobs, stop)
+    streams = deque(map(run, trials))
+    yield from side_by_side(streams, backend.jobs, stop)
 
 
 def _patience() -> float:

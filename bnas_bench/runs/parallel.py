@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections import deque
+from collections.abc import Generator
 from contextlib import closing
 from queue import Queue
-from threading import Event, Lock, Thread
+from threading import Event, Thread
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -16,23 +17,23 @@ class Stopped(Exception):
 
 
 def side_by_side(
-    streams: Iterable[Generator[T, None, None]], jobs: int, stop: Event
+    streams: deque[Generator[T, None, None]], jobs: int, stop: Event
 ) -> Generator[T, None, None]:
     """Yield what the streams yield, as it comes, at most `jobs` streams at a time, in their order.
 
+    A stream may put another one, or itself anew, at the end of `streams`, which is empty in the end.
     The first error of a stream ends them all and is raised here. Closing this iterator sets `stop`,
     at which a stream that waits is to raise `Stopped`, and returns when all have ended.
     """
-    waiting, turn = iter(streams), Lock()
     said: Queue[tuple[T | None, BaseException | None]] = Queue()
 
     def work() -> None:
         error: BaseException | None = None
         try:
             while not stop.is_set():
-                with turn:
-                    stream = next(waiting, None)
-                if stream is None:
+                try:
+                    stream = streams.popleft()
+                except IndexError:
                     break
                 with closing(stream):
                     for event in stream:

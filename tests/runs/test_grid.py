@@ -311,6 +311,19 @@ def test_a_trial_that_another_process_runs_is_left_to_it(
     assert kinds(list(run_trials([trial], store.root, ALONE))) == ["skipped"]
 
 
+def test_what_nobody_runs_comes_before_what_another_process_runs(
+    ran: tuple[Trial, Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial, store = ran
+    monkeypatch.setattr(grid_module, "LOCK_WAIT", 0.1)
+    taken = replace(trial, repetition=1)
+    lock = store.lock(taken.id, 0)
+    assert lock is not None
+    with lock:
+        events = list(run_trials([taken, trial], store.root, ALONE))
+    assert [(e.trial_id, e.kind) for e in events] == [(trial.id, "skipped"), (taken.id, "busy")]
+
+
 def test_a_folder_that_takes_no_files_stops_everything() -> None:
     with pytest.raises(BenchError, match="cannot write /proc/nowhere/trials/"):
         list(run_trials([toy_trial()], Path("/proc/nowhere"), ALONE))
