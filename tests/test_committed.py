@@ -15,18 +15,31 @@ from click.testing import CliRunner
 
 import bnas_bench as bb
 from bnas_bench.analysis.stats import Interval, NotEnough, summary
+from bnas_bench.analysis.stats.contrasts import Contrast, contrast, holm
 from bnas_bench.cli import main
+from bnas_bench.report.values import p_text
 from bnas_bench.runs.store import Store
 from bnas_bench.transfer import record as transfers
 
 ROOT = Path(__file__).parent.parent
 GRIDS = {
-    "digits-quick": (10, 5),
-    "cifar10-jpeg": (9, 3),
-    "which-search": (15, 30),
-    "which-ingredient": (12, 30),
+    "digits-quick": (10, 5, 1),
+    "cifar10-jpeg": (9, 3, 1),
+    "which-search": (19, 30, 2),
+    "which-ingredient": (12, 30, 1),
+    "which-ingredient-dcpnas": (8, 30, 1),
 }
-"""By the results' name the rows and seeds of their grid."""
+"""By the results' name the rows, seeds and budgets of their grid."""
+
+PASSES = {"7,500 passes": "quick-passes-7500", "30,000 passes": "quick"}
+"""By the heading of a budget of which-search how its tables end."""
+
+
+def table(name: str, kind: str, budget: str = "*") -> dict[str, dict[str, str]]:
+    """The rows of a table of a committed report, by method."""
+    (file,) = (ROOT / "reports" / name / "tables").glob(f"{kind}-bnas-201-digits-{budget}.csv")
+    with file.open(encoding="utf-8") as text:
+        return {row["method"]: row for row in csv.DictReader(text)}
 
 
 def records(name: str) -> list[dict[str, Any]]:
@@ -36,16 +49,18 @@ def records(name: str) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("name", GRIDS)
 def test_every_trial_of_the_grid_is_there_and_of_committed_code(name: str) -> None:
-    rows, seeds = GRIDS[name]
+    rows, seeds, budgets = GRIDS[name]
     found = records(name)
     trials = {
-        (trial["method"], json.dumps(trial["method_options"]), trial["seed"]) for trial in found
+        (trial["method"], json.dumps(trial["method_options"]), str(trial["budget"]), trial["seed"])
+        for trial in found
     }
-    assert len(found) == len(trials) == rows * seeds
+    assert len(found) == len(trials) == rows * seeds * budgets
+    assert len({str(trial["budget"]) for trial in found}) == budgets
     for trial in found:
         assert (trial["status"], trial["dirty"]) == ("ok", False)
         Store(ROOT / "results" / name).verify(trial)
-    for field in ("commit", "harness_source", "dataset_fingerprint", "budget", "space_source"):
+    for field in ("commit", "harness_source", "dataset_fingerprint", "space_source"):
         assert len({trial[field] for trial in found}) == 1, field
 
 
@@ -70,9 +85,9 @@ def test_the_report_is_that_of_the_records(
 @pytest.mark.parametrize("name", GRIDS)
 def test_the_results_page_shows_the_reports_numbers(name: str) -> None:
     page = (ROOT / "docs" / "results.md").read_text("utf-8").splitlines()
-    (file,) = (ROOT / "reports" / name / "tables").glob("main-*.csv")
-    with file.open(encoding="utf-8") as text:
-        rows = list(csv.DictReader(text))
+    rows: list[dict[str, str]] = []
+    for file in (ROOT / "reports" / name / "tables").glob("main-*.csv"):
+        rows += csv.DictReader(file.read_text("utf-8").splitlines())
     assert rows
     for row in rows:
         lower, upper = (float(row[f"test_accuracy_{end}"]) for end in ("lower", "upper"))
@@ -110,19 +125,14 @@ def test_the_datasheet_says_what_the_latencies_are() -> None:
     assert f"Pearson's r {np.corrcoef(times, ops)[0, 1]:.2f}" in page
 
 
-def test_the_page_on_searches_shows_the_reports_numbers() -> None:
-    page = (ROOT / "docs/which-search.md").read_text("utf-8").splitlines()
-    tables = ROOT / "reports/which-search/tables"
-
-    def rows(kind: str) -> dict[str, dict[str, str]]:
-        (file,) = tables.glob(f"{kind}-*.csv")
-        with file.open(encoding="utf-8") as text:
-            return {row["method"]: row for row in csv.DictReader(text)}
-
-    means, contrasts = rows("main"), rows("random")
-    assert len(means) == 15
+@pytest.mark.parametrize("heading", PASSES)
+def test_the_page_on_searches_shows_the_reports_numbers(heading: str) -> None:
+    page = (ROOT / "docs/which-search.md").read_text("utf-8")
+    lines = page.partition(f"\n### {heading}\n")[2].partition("\n#")[0].splitlines()
+    means, contrasts = (table("which-search", kind, PASSES[heading]) for kind in ("main", "random"))
+    assert (len(means), len(contrasts)) == (19, 18)
     for method, row in means.items():
-        (line,) = [line for line in page if line.startswith(f"| `{method}` |")]
+        (line,) = [line for line in lines if line.startswith(f"| `{method}` |")]
         cells = [cell.strip() for cell in line.split("|")]
         assert cells[2] == row["test_accuracy_text"]
         found = [r for r in records("which-search") if r["id"] in row["runs"].split()]
@@ -132,27 +142,54 @@ def test_the_page_on_searches_shows_the_reports_numbers() -> None:
         edges = [o for r in found for o in r["architecture"]["choices"].values()]
         assert cells[8] == f"{100 * edges.count('avg_pool_3x3') / len(edges):.0f} %"
         if method in contrasts:
-            d = contrasts[method]
-            lower, upper = (float(d[f"difference_{end}"]) for end in ("lower", "upper"))
-            assert cells[5] == f"{float(d['difference']):+.2f} [{lower:.2f}, {upper:.2f}]"
-            assert cells[6] == d["holm_text"]
+            assert cells[5:7] == [interval(contrasts[method]), contrasts[method]["holm_text"]]
 
 
-def test_the_page_on_ingredients_shows_the_reports_numbers() -> None:
+def test_the_page_on_searches_says_what_the_larger_budget_gains() -> None:
+    page = (ROOT / "docs/which-search.md").read_text("utf-8")
+    lines = page.partition("\n### 30,000 passes\n")[2].partition("\n#")[0].splitlines()
+    frame = bb.load_results(str(ROOT / "results/which-search"))
+    accuracies = {
+        key: dict(zip(runs["seed"], runs["test_accuracy"].astype(float), strict=True))
+        for key, runs in frame.groupby(["method_label", "budget"])
+    }
+    gains: dict[str, Contrast] = {}
+    for (method, budget), found in accuracies.items():
+        if budget == "quick":
+            gain = contrast(found, accuracies[method, "quick[passes=7500]"], pair=False)
+            assert isinstance(gain, Contrast)
+            gains[method] = gain
+    assert len(gains) == 19
+    corrected = holm({method: gain.p for method, gain in gains.items()})
+    for method, gain in gains.items():
+        (line,) = [line for line in lines if line.startswith(f"| `{method}` |")]
+        within, p = gain.interval, corrected[method]
+        assert isinstance(within, Interval)
+        assert not isinstance(p, NotEnough)
+        told = f"{gain.difference:+.2f} [{within.lower:.2f}, {within.upper:.2f}]"
+        assert line.endswith(f"| {told} | {p_text(p)} |")
+
+
+def interval(row: dict[str, str]) -> str:
+    """A difference with its interval, as pages have it."""
+    lower, upper = (float(row[f"difference_{end}"]) for end in ("lower", "upper"))
+    return f"{float(row['difference']):+.2f} [{lower:.2f}, {upper:.2f}]"
+
+
+@pytest.mark.parametrize(
+    ("name", "size"), [("which-ingredient", (12, 8)), ("which-ingredient-dcpnas", (8, 7))]
+)
+def test_the_page_on_ingredients_shows_the_reports_numbers(
+    name: str, size: tuple[int, int]
+) -> None:
     page = (ROOT / "docs/which-ingredient.md").read_text("utf-8").splitlines()
-    tables = ROOT / "reports/which-ingredient/tables"
-    means, contrasts = (
-        {row["method"]: row for row in csv.DictReader(file.read_text("utf-8").splitlines())}
-        for kind in ("main", "ingredients")
-        for file in tables.glob(f"{kind}-*.csv")
-    )
-    assert (len(means), len(contrasts)) == (12, 8)
+    means, contrasts = (table(name, kind) for kind in ("main", "ingredients"))
+    assert (len(means), len(contrasts)) == size
     for method, row in means.items():
         cells = [f"`{method}`", row["test_accuracy_text"], *[""] * 4]
         if method in contrasts:
             d = contrasts[method]
-            lower, upper = (float(d[f"difference_{end}"]) for end in ("lower", "upper"))
-            cells[2] = f"{float(d['difference']):+.2f} [{lower:.2f}, {upper:.2f}]"
+            cells[2] = interval(d)
             cells[3:] = [d["holm_text"], d["equal_text"], d["seconds_text"]]
         assert f"| {' | '.join(cells)} |" in page
 
