@@ -42,6 +42,12 @@ def table(name: str, kind: str, budget: str = "*") -> dict[str, dict[str, str]]:
         return {row["method"]: row for row in csv.DictReader(text)}
 
 
+def section(page: str, heading: str) -> list[str]:
+    """The lines of a page from a heading to the next one."""
+    text = (ROOT / page).read_text("utf-8")
+    return text.partition(f"\n{heading}\n")[2].partition("\n#")[0].splitlines()
+
+
 def records(name: str) -> list[dict[str, Any]]:
     store = Store(ROOT / "results" / name)
     return [store.read(trial) or {} for trial in store.ids()]
@@ -127,8 +133,7 @@ def test_the_datasheet_says_what_the_latencies_are() -> None:
 
 @pytest.mark.parametrize("heading", PASSES)
 def test_the_page_on_searches_shows_the_reports_numbers(heading: str) -> None:
-    page = (ROOT / "docs/which-search.md").read_text("utf-8")
-    lines = page.partition(f"\n### {heading}\n")[2].partition("\n#")[0].splitlines()
+    lines = section("docs/which-search.md", f"### {heading}")
     means, contrasts = (table("which-search", kind, PASSES[heading]) for kind in ("main", "random"))
     assert (len(means), len(contrasts)) == (19, 18)
     for method, row in means.items():
@@ -146,8 +151,7 @@ def test_the_page_on_searches_shows_the_reports_numbers(heading: str) -> None:
 
 
 def test_the_page_on_searches_says_what_the_larger_budget_gains() -> None:
-    page = (ROOT / "docs/which-search.md").read_text("utf-8")
-    lines = page.partition("\n### 30,000 passes\n")[2].partition("\n#")[0].splitlines()
+    lines = section("docs/which-search.md", "### 30,000 passes")
     frame = bb.load_results(str(ROOT / "results/which-search"))
     accuracies = {
         key: dict(zip(runs["seed"], runs["test_accuracy"].astype(float), strict=True))
@@ -195,14 +199,41 @@ def test_the_page_on_ingredients_shows_the_reports_numbers(
 
 
 def test_the_readme_shows_the_page_on_searches() -> None:
-    page = (ROOT / "docs/which-search.md").read_text("utf-8")
-    section = (ROOT / "README.md").read_text("utf-8").partition("## Which search is better?")[2]
-    rows = [line for line in section.partition("## ")[0].splitlines() if line.startswith("| ")]
-    assert len(rows) == 9
+    lines = section("docs/which-search.md", "### 30,000 passes")
+    rows = [line for line in section("README.md", "## Which search is better?") if "| " in line]
+    assert len(rows) == 11
     for row in rows[2:]:
         _, accuracy, *contrast = (cell.strip() for cell in row.strip("|").split("|"))
-        (line,) = [line for line in page.splitlines() if f"| {accuracy} |" in line]
+        (line,) = [line for line in lines if f"| {accuracy} |" in line]
         assert f"| {' | '.join(contrast)} |" in line or not any(contrast)
+
+
+def test_the_diagnostics_of_searches_are_of_their_records() -> None:
+    names = {"pool": "avg_pool_3x3", "3x3": "nor_conv_3x3", "1x1": "nor_conv_1x1"}
+    names |= {"skip connection": "skip_connect", "none": "none"}
+    rows = [line for line in section("docs/which-search.md", "### They pool") if "| `" in line]
+    runs = bb.load_results(str(ROOT / "results/which-search"))
+    runs = runs[runs["budget"] == "quick"]
+    assert len(rows) == 8
+    for row in rows:
+        method, taken, undecided, pathless, _ = (cell.strip() for cell in row.strip("|").split("|"))
+        found = runs[runs["method_label"] == method.strip("`")]
+        assert len(found) == 30
+        told = {r["id"]: r for r in records("which-search") if r["id"] in {*found["id"]}}
+        edges = [o for r in told.values() for o in r["architecture"]["choices"].values()]
+        for part in taken.split(", "):
+            name, _, share = part.rpartition(" ")
+            assert share == f"{100 * edges.count(names[name]) / len(edges):.0f}"
+        last = [curve(trial)[-1].get("undecided", np.nan) for trial in told]
+        assert (undecided or "nan") == f"{np.mean(last):.2f}"
+        assert pathless == str((found["test_accuracy"] < 20).sum())
+
+
+def curve(trial: str) -> list[dict[str, Any]]:
+    """The lines of a search's log, of which the last is that of its last epoch."""
+    log = (ROOT / "results/which-search/trials" / trial / "log.jsonl").read_text("utf-8")
+    lines = [json.loads(line) for line in log.splitlines()]
+    return [line for line in lines if line["phase"] == "search"]
 
 
 @pytest.mark.parametrize("method", ["random", "dcpnas"])
