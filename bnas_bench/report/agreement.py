@@ -14,6 +14,9 @@ from bnas_bench.tables.premise import Premise
 MARKED = 10
 """Of the best by either precision."""
 
+LEFT_OUT = 0.005
+"""Of the architectures the least accurate at either precision, which would take most of the axes."""
+
 FIRST, SECOND = "#1149d6", "#b8460e"
 """Of the two precisions: told apart by their markers, too."""
 
@@ -23,16 +26,25 @@ def scatter(found: Premise) -> Figure:
     with style():
         share = "all" if found.complete else "a random sample of"
         tau = found.correlation.kendall_tau
+        first_N, second_N = found.means.T
+        on_N = np.all([v_N >= np.quantile(v_N, LEFT_OUT) for v_N in (first_N, second_N)], axis=0)
+        beyond = f"\n{len(on_N) - on_N.sum()} lie beyond the axes" if not on_N.all() else ""
         titles = Titles(
             title=f"{share} {found.architectures:,} architectures, tau {tau.value:.2f} "
-            f"[{tau.lower:.2f}, {tau.upper:.2f}]",
+            f"[{tau.lower:.2f}, {tau.upper:.2f}]{beyond}",
             x=f"mean test accuracy at {found.other} (%)",
             y=f"at {found.precision} (%)",
         )
         figure, axes = canvas(titles, 2.9)
-        first_N, second_N = found.means.T
         axes.plot(
-            second_N, first_N, ".", color=PAPER, markersize=2, alpha=0.5, mew=0, rasterized=True
+            second_N[on_N],
+            first_N[on_N],
+            ".",
+            color=PAPER,
+            markersize=2,
+            alpha=0.5,
+            mew=0,
+            rasterized=True,
         )
         best = (
             (first_N, "^", FIRST, found.precision),

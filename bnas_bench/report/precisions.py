@@ -23,7 +23,8 @@ from bnas_bench.tables.truth import GroundTruth
 REAL = "W32A32"
 
 LEFT_OUT = 0.05
-"""Of the architectures the least accurate at either precision, which would take most of the axes."""
+"""Of the table's architectures, and of what runs found, the least accurate at either precision, which would
+take most of the axes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,13 +50,18 @@ class BothPrecisions:
 
     @cached_property
     def least(self) -> tuple[float, float]:
-        """From where on the axes go: what runs found lies on them, whatever it is."""
-        ends = (np.quantile(values_N, LEFT_OUT) for values_N in (self.real, self.bits))
-        real, bits = (
-            min([float(end), *(pair[k] for pair in self.found.values())])
-            for k, end in enumerate(ends)
+        """From where on the axes go."""
+        real, bits = (float(np.quantile(v_N, LEFT_OUT)) for v_N in (self.real, self.bits))
+        if not self.found:
+            return real, bits
+        found = np.quantile([*self.found.values()], LEFT_OUT, axis=0, method="lower")
+        return min(real, float(found[0])), min(bits, float(found[1]))
+
+    def shows(self, run: str) -> bool:
+        """Whether the table has what a run found, and it lies on the axes."""
+        return run in self.found and all(
+            value >= end for value, end in zip(self.found[run], self.least, strict=True)
         )
-        return real, bits
 
     @cached_property
     def cloud(self) -> tuple[np.ndarray, np.ndarray]:
@@ -70,7 +76,7 @@ class BothPrecisions:
             row.method: [
                 Point(x=self.found[run][0], y=self.found[run][1])
                 for run in row.ids
-                if run in self.found
+                if self.shows(run)
             ]
             for row in rows
         }
@@ -95,16 +101,19 @@ class BothPrecisions:
                 f" {beyond} of less than {real:.1f} % real-valued or {bits:.1f} % at 1 bit lie "
             )
             words += "beyond the axes."
+        if hidden := sum(run in self.found and not self.shows(run) for run in runs):
+            words += f" What {hidden} of {len(runs)} runs found lies beyond them, too."
         if lacking:
             words += f" Of {lacking} of {len(runs)} runs the table has no real-valued accuracy."
         return words
 
     def seen(self, rows: Sequence[Row]) -> str:
         """What is to be seen, in words: how the two go together, and where each method's finds lie."""
+        known = {row.method: [self.found[i] for i in row.ids if i in self.found] for row in rows}
         words = [
-            f"{method} {fmean(p.x for p in points):.1f} and {fmean(p.y for p in points):.1f}"
-            for method, points in self.points(rows).items()
-            if points
+            f"{method} {fmean(real for real, _ in pairs):.1f} and {fmean(bits for _, bits in pairs):.1f}"
+            for method, pairs in known.items()
+            if pairs
         ]
         return (
             f"{len(self.real):,} architectures from {self.real.min():.1f} to {self.real.max():.1f} % "

@@ -78,7 +78,7 @@ def test_it_is_what_the_table_says_at_both(
     )
 
 
-def test_the_least_accurate_lie_beyond_the_axes_but_for_what_was_found(
+def test_the_least_accurate_lie_beyond_the_axes(
     tmp_path: Path, table: dict[str, dict[int, float]]
 ) -> None:
     store, found = rows(tmp_path, [5])
@@ -98,6 +98,15 @@ def test_the_least_accurate_lie_beyond_the_axes_but_for_what_was_found(
     )
     assert len(both.cloud[0]) == len(both.real)
     assert "beyond the axes" not in both.caption(found)
+
+    store, found = rows(tmp_path / "many", [0, *range(5, 45)])
+    both = both_precisions(found, store)
+    assert isinstance(both, BothPrecisions)
+    (points,) = both.points(found).values()
+    hidden = len(both.found) - len(points)
+    assert 1 <= hidden <= 4
+    assert min(p.x for p in points) > table["W32A32"][0]
+    assert f"What {hidden} of 41 runs found lies beyond them, too." in both.caption(found)
 
 
 @pytest.mark.usefixtures("table")
