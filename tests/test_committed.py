@@ -136,6 +136,8 @@ def test_the_page_on_searches_shows_the_reports_numbers(heading: str) -> None:
     lines = section("docs/which-search.md", f"### {heading}")
     means, contrasts = (table("which-search", kind, PASSES[heading]) for kind in ("main", "random"))
     assert (len(means), len(contrasts)) == (19, 18)
+    tables = ROOT / "reports/which-search/tables"
+    learned_file = tables / f"learned-bnas-201-digits-{PASSES[heading]}.csv"
     for method, row in means.items():
         (line,) = [line for line in lines if line.startswith(f"| `{method}` |")]
         cells = [cell.strip() for cell in line.split("|")]
@@ -148,6 +150,9 @@ def test_the_page_on_searches_shows_the_reports_numbers(heading: str) -> None:
         assert cells[8] == f"{100 * edges.count('avg_pool_3x3') / len(edges):.0f} %"
         if method in contrasts:
             assert cells[5:7] == [interval(contrasts[method]), contrasts[method]["holm_text"]]
+        learned = csv.DictReader(learned_file.read_text("utf-8").splitlines())
+        taus = [f"{float(r['tau']):.2f}" for r in learned if r["method"] == method and r["tau"]]
+        assert [text.split(" ")[0] for text in cells[7].split(", ") if text] == taus
 
 
 def test_the_page_on_searches_says_what_the_larger_budget_gains() -> None:
@@ -200,7 +205,8 @@ def test_the_page_on_ingredients_shows_the_reports_numbers(
 
 def test_the_readme_shows_the_page_on_searches() -> None:
     lines = section("docs/which-search.md", "### 30,000 passes")
-    rows = [line for line in section("README.md", "## Which search is better?") if "| " in line]
+    page = section("README.md", "## Which search is better?")
+    rows = [line for line in page if line.startswith("| ")]
     assert len(rows) == 11
     for row in rows[2:]:
         _, accuracy, *contrast = (cell.strip() for cell in row.strip("|").split("|"))
@@ -211,12 +217,21 @@ def test_the_readme_shows_the_page_on_searches() -> None:
 def test_the_diagnostics_of_searches_are_of_their_records() -> None:
     names = {"pool": "avg_pool_3x3", "3x3": "nor_conv_3x3", "1x1": "nor_conv_1x1"}
     names |= {"skip connection": "skip_connect", "none": "none"}
-    rows = [line for line in section("docs/which-search.md", "### They pool") if "| `" in line]
+    page = section("docs/which-search.md", "### They pool")
+    rows = [line for line in page if line.startswith("| `")]
+    larger = {
+        line.split("|")[1]: line
+        for line in section("docs/which-search.md", "### 30,000 passes")
+        if "|" in line
+    }
     runs = bb.load_results(str(ROOT / "results/which-search"))
     runs = runs[runs["budget"] == "quick"]
     assert len(rows) == 8
     for row in rows:
-        method, taken, undecided, pathless, _ = (cell.strip() for cell in row.strip("|").split("|"))
+        method, taken, undecided, pathless, tau = (
+            cell.strip() for cell in row.strip("|").split("|")
+        )
+        assert f"| {tau} |" in larger[f" {method} "]
         found = runs[runs["method_label"] == method.strip("`")]
         assert len(found) == 30
         told = {r["id"]: r for r in records("which-search") if r["id"] in {*found["id"]}}
@@ -227,6 +242,71 @@ def test_the_diagnostics_of_searches_are_of_their_records() -> None:
         last = [curve(trial)[-1].get("undecided", np.nan) for trial in told]
         assert (undecided or "nan") == f"{np.mean(last):.2f}"
         assert pathless == str((found["test_accuracy"] < 20).sum())
+
+
+def test_what_the_page_says_of_pools_is_of_the_records() -> None:
+    """How much less a real-valued supernet pools, in percentage points, and what it takes instead."""
+    page = " ".join(section("docs/which-search.md", "### They pool"))
+    edges: dict[tuple[str, str], dict[Any, list[str]]] = {}
+    pathless: dict[tuple[str, str], int] = {}
+    runs = bb.load_results(str(ROOT / "results/which-search"))
+    labels = dict(zip(runs["id"], runs["method_label"], strict=True))
+    for record in records("which-search"):
+        key = labels[record["id"]], "smaller" if "[" in str(record["budget"]) else "larger"
+        edges.setdefault(key, {})[record["seed"]] = [*record["architecture"]["choices"].values()]
+        pathless[key] = pathless.get(key, 0) + (record["test_accuracy"] < 20)
+
+    def pools(method: str, budget: str) -> dict[Any, float]:
+        found = edges[method, budget]
+        return {seed: 100 * taken.count("avg_pool_3x3") / 6 for seed, taken in found.items()}
+
+    def less(method: str, other: str, budget: str) -> str:
+        found = contrast(pools(other, budget), pools(method, budget), pair=False)
+        assert isinstance(found, Contrast)
+        assert isinstance(found.interval, Interval)
+        ends = found.interval
+        return f"{found.difference:.0f} [{ends.lower:.0f}, {ends.upper:.0f}]"
+
+    real = "darts[precision=W32A32]"
+    assert f"pools {less(real, 'darts', 'smaller')} percentage points less at the smaller" in page
+    assert f"and {less(real, 'darts', 'larger')} less at the larger one" in page
+    assert f"than a random draw ({less('random[form=draw]', real, 'larger')})" in page
+    none = [
+        100 * sum(taken.count("none") for taken in edges[real, budget].values()) / 180
+        for budget in ("smaller", "larger")
+    ]
+    assert f"of its edges {none[0]:.0f} and {none[1]:.0f} % are `none`" in page
+    assert [pathless[real, budget] for budget in ("smaller", "larger")] == [4, 5]
+    assert "four and five of thirty cells have no path" in page
+    share = {
+        (method, budget): 100 * sum(t.count("avg_pool_3x3") for t in found.values()) / 180
+        for (method, budget), found in edges.items()
+    }
+    small = [share[m, "smaller"] for m in ("bars", "bats", "bnas", "darts", "dcpnas")]
+    large = [share[m, "larger"] for m in ("bats", "bnas", "darts", "dcpnas")]
+    assert f"At the smaller budget {min(small):.0f} to {max(small):.0f} % of the edges" in page
+    assert f"are still {min(large):.0f} to {max(large):.0f} %" in page
+    with_path = runs[(runs["method_label"] == "pcdarts") & (runs["budget"] == "quick")]
+    with_path = with_path[with_path["test_accuracy"] > 20]["test_accuracy"]
+    assert f"cells that have a path have {with_path.mean():.1f} %" in page
+
+
+def test_what_the_page_says_of_dcpnas_ingredients_is_of_the_records() -> None:
+    page = " ".join((ROOT / "docs/which-ingredient.md").read_text("utf-8").split())
+    runs = bb.load_results(str(ROOT / "results/which-ingredient-dcpnas"))
+    cells = runs.pivot(index="seed", columns="method_label", values="architecture_id")
+    assert (cells["dcpnas[lam=0.0]"] == cells["dcpnas[tangent=false]"]).all()
+    same = (cells["dcpnas[hessian=ggn]"] == cells["dcpnas"]).sum()
+    assert f"the same cell at {same} of 30 seeds" in page
+    labels = dict(zip(runs["id"], runs["method_label"], strict=True))
+    pools: dict[str, int] = {}
+    for record in records("which-ingredient-dcpnas"):
+        taken = [*record["architecture"]["choices"].values()].count("avg_pool_3x3")
+        label = labels[record["id"]]
+        pools[label] = pools.get(label, 0) + taken
+    shares = {label: 100 * taken / 180 for label, taken in pools.items()}
+    assert f"With its defaults {shares.pop('dcpnas'):.0f} % of its edges" in page
+    assert f"changed {min(shares.values()):.0f} to {max(shares.values()):.0f} %" in page
 
 
 def curve(trial: str) -> list[dict[str, Any]]:

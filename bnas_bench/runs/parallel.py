@@ -21,7 +21,7 @@ def side_by_side(
 ) -> Generator[T, None, None]:
     """Yield what the streams yield, as it comes, at most `jobs` streams at a time, in their order.
 
-    A stream may put another one, or itself anew, at the end of `streams`, which is empty in the end.
+    A stream may put another one, or itself anew, at the end of `streams`, which empties.
     The first error of a stream ends them all and is raised here. Closing this iterator sets `stop`,
     at which a stream that waits is to raise `Stopped`, and returns when all have ended.
     """
