@@ -108,6 +108,7 @@ def ranking(
 
 
 def _print_rankings(rows: Sequence[dict[str, Any]]) -> None:
+    from bnas_bench.analysis.rankings import over_seeds
     from bnas_bench.analysis.table import Column, Table, Value
     from bnas_bench.cli.output import print_table
 
@@ -117,7 +118,7 @@ def _print_rankings(rows: Sequence[dict[str, Any]]) -> None:
         "tau": ("tau", ".3f"),
         "lower": ("from", ".3f"),
         "upper": ("to", ".3f"),
-        "seed": ("seed", ".0f"),
+        "seeds": ("seeds", ".0f"),
         "passes": ("search (passes)", ",.0f"),
         "passes_each": ("a score (passes)", ",.0f"),
     }
@@ -129,7 +130,8 @@ def _print_rankings(rows: Sequence[dict[str, Any]]) -> None:
         Table(
             name="ranking",
             title="",
-            caption="tau: Kendall's tau-b of scores and mean test accuracies, with a 95 % bootstrap interval "
+            caption="tau: Kendall's tau-b of scores and mean test accuracies, mean over seeds and 95 % t "
+            "interval; of fewer than three seeds, or of scores that no seed changes, a bootstrap interval "
             "over architectures; training: a seed of the table, and the mean of the other seeds",
             columns=[
                 *(Column(key=key, title=title, numeric=False) for key, title in texts.items()),
@@ -138,7 +140,7 @@ def _print_rankings(rows: Sequence[dict[str, Any]]) -> None:
             rows=[
                 {key: shown(row[key], "") for key in texts}
                 | {key: shown(row[key], form) for key, (_, form) in numbers.items()}
-                for row in rows
+                for row in over_seeds(rows)
             ],
         )
     )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import nan
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from bnas_bench.analysis.stats import Band, CriticalDifference, Curve, NotEnough, anytime, summary
+from bnas_bench.analysis.stats import Band, CriticalDifference, Curve, anytime
+from bnas_bench.analysis.summary import interval
 from bnas_bench.report.style import (
     PAPER,
     SIDE_LENGTH,
@@ -173,7 +173,7 @@ def bars(
             hue_order=range(len(names)),
             palette=[found[name].colour for name in names],
             markers=[found[name].marker for name in names],
-            errorbar=_t_interval,
+            errorbar=interval,
             capsize=0.25,
             linewidth=1.2,
             markersize=4,
@@ -282,14 +282,6 @@ def pareto(points: Sequence[Point]) -> tuple[list[float], list[float]]:
 def _rising(series: Series) -> Series:
     """The points of each by rising x."""
     return {name: sorted(own, key=lambda point: point.x) for name, own in series.items()}
-
-
-def _t_interval(values: Sequence[float]) -> tuple[float, float]:
-    """The ends of the mean's interval as seaborn's `errorbar`; NaN where there is none."""
-    found = summary(values)
-    if isinstance(found, NotEnough) or isinstance(found.interval, NotEnough):
-        return nan, nan
-    return found.interval.lower, found.interval.upper
 
 
 def _errors(points: Sequence[Point]) -> np.ndarray | None:
