@@ -31,6 +31,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bnas_bench.core.errors import BadValue
 from bnas_bench.core.options import Amount, Batch, Count
 from bnas_bench.core.seeds import generator
 from bnas_bench.cost.ledger import Ledger, ledger
@@ -110,6 +111,12 @@ class Reidentification(downstream.Downstream[Embedding]):
         return self.people.fingerprint
 
     def model(self, backbone: Network, rng: np.random.Generator) -> Embedding:
+        size, images = self.recipe.batch_size, self.recipe.images
+        if size < 2 * images:
+            raise BadValue(
+                f"batches of {size} images hold no two identities, each on {images} of them: give at least "
+                f"--budget quick[train_batch={2 * images}], or fewer of each as {self.name}[images=1]"
+            )
         channels = maps_of(backbone, self.shape)[-1].shape[1]
         return Embedding(Found(backbone, channels), self.people.identities, rng)
 
@@ -146,14 +153,15 @@ class Reidentification(downstream.Downstream[Embedding]):
 def batch_hard(embedding_BD: Tensor, identity_B: Tensor, margin: float) -> Tensor:
     """Eq. (5) of Hermans et al., with a margin: for each image its farthest like and its nearest unlike.
 
-    A scalar, the mean over the images that have both.
+    A scalar, the mean over the images that have both; 0 of a batch that shows one identity alone.
     """
     distance_BB = torch.cdist(embedding_BD, embedding_BD)
     same_BB = identity_B[:, None] == identity_B
     farthest_B = distance_BB.masked_fill(~same_BB, -math.inf).max(1).values
     nearest_B = distance_BB.masked_fill(same_BB, math.inf).min(1).values
     there_B = torch.isfinite(nearest_B)
-    return F.relu(farthest_B - nearest_B + margin)[there_B].mean()
+    hinge_B = F.relu(farthest_B - nearest_B + margin)
+    return hinge_B[there_B].mean() if there_B.any() else hinge_B.sum()
 
 
 def batches(

@@ -296,6 +296,24 @@ def test_the_hardest_of_a_batch_by_hand() -> None:
     assert float(found) == pytest.approx((2.5 + 1.5 + 3.5 + 2.5) / 4)
 
 
+def test_a_batch_of_one_identity_has_no_triplets() -> None:
+    embedding_BD = torch.tensor([[0.0], [3.0]], requires_grad=True)
+    found = batch_hard(embedding_BD, torch.tensor([0, 0]), margin=0.5)
+    found.backward()
+    assert float(found.detach()) == 0
+    assert embedding_BD.grad is not None
+    assert embedding_BD.grad.abs().sum() == 0
+
+
+@pytest.mark.parametrize(("size", "images"), [(7, 4), (2, 4), (1, 1), (64, 100)])
+def test_a_batch_that_holds_no_two_identities_is_refused(
+    asked: Transfer, few: People, size: int, images: int
+) -> None:
+    recipe = replace(SHORT, batch_size=size, images=images)
+    with pytest.raises(BadValue, match=rf"batches of {size} images .*train_batch={2 * images}\]"):
+        transfer(replace(asked, task=Reidentification(few, recipe)))
+
+
 def test_triplets_are_of_embeddings_of_norm_1(few: People) -> None:
     """Maps a hundred times as large give the same loss: nothing is won by shrinking them."""
     task = Reidentification(few, SHORT)
