@@ -56,8 +56,12 @@ def side_by_side(pictures: Sequence[Tensor], data: DetectionData, device: torch.
 
 
 def teaches(objects: Objects) -> np.ndarray:
-    """Which objects are trained on, shape (K,): neither difficult ones nor crowds."""
-    return ~(objects.difficult | objects.crowd)
+    """Which objects are trained on, shape (K,): neither difficult ones nor crowds, nor boxes without an area.
+
+    COCO has a few of those, whose regression targets are infinite.
+    """
+    has_area_K = (objects.boxes[:, 2:] > objects.boxes[:, :2]).all(1)
+    return has_area_K & ~(objects.difficult | objects.crowd)
 
 
 def teaching(pictures: Pictures) -> np.ndarray:

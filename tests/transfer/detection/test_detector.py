@@ -25,7 +25,7 @@ from bnas_bench.runs.backbones import of_architecture
 from bnas_bench.runs.transferring import Transfer, transfer
 from bnas_bench.search.checkpoint import Checkpoint
 from bnas_bench.transfer.detection import by_coco
-from bnas_bench.transfer.detection.batches import of_epoch, side_by_side, teaching
+from bnas_bench.transfer.detection.batches import of_epoch, side_by_side, teaches, teaching
 from bnas_bench.transfer.detection.folders import coco, voc
 from bnas_bench.transfer.detection.frames import Frame
 from bnas_bench.transfer.detection.model import Counted, Detector, Sampler
@@ -292,6 +292,15 @@ def test_without_pycocotools_its_measures_are_missing(
     assert found["map_area"] is not None
     with pytest.raises(MissingData, match="pycocotools"):
         task("coco", tmp_path, CPU, BUDGETS["quick"])
+
+
+def test_a_box_without_an_area_is_not_trained_on(few: DetectionData) -> None:
+    flat = Objects.of([(5, 5, 5, 12), (5, 5, 12, 5), (5, 5, 12, 12)], [0, 1, 2])
+    assert teaches(flat).tolist() == [False, False, True]
+    pixels = few.train.pixels  # type: ignore[attr-defined]
+    made = Detection(replace(few, train=Drawn(pixels, [flat] * 24)), SHORT, CPU)
+    model = made.model(backbone(), np.random.default_rng(1)).train()
+    assert made.loss(model, next(made.batches(np.random.default_rng(0)))).isfinite()
 
 
 def test_a_picture_of_no_object_is_not_trained_on(few: DetectionData) -> None:
