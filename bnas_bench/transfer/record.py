@@ -44,7 +44,7 @@ def read(path: Path) -> dict[str, Any] | None:
         Damaged: if it is truncated, altered, or the record of something else.
     """
     try:
-        return _decode(read_regular(path, LARGEST))
+        record = _decode(read_regular(path, LARGEST))
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -53,6 +53,11 @@ def read(path: Path) -> dict[str, Any] | None:
         ) from error
     except NoRecord as error:
         raise Damaged(f"{path} {error}: move it away, and transfer again") from error
+    if record["id"] != path.stem:
+        raise Damaged(
+            f"{path} is the record of another transfer, '{record['id']}': move it away, and transfer again"
+        )
+    return record
 
 
 def _decode(data: bytes) -> dict[str, Any]:
@@ -76,8 +81,6 @@ def read_all(results: Path) -> Iterator[tuple[str, dict[str, Any] | Damaged]]:
     for file in sorted((results / FOLDER).glob("[!.]*.json")):
         try:
             record = read(file)
-            if record is not None and record["id"] != file.stem:
-                raise Damaged(f"{file} is the record of another transfer, '{record['id']}'")
         except Damaged as error:
             yield file.stem, error
         else:
