@@ -102,6 +102,8 @@ def transfer(
     if (lock := claim(path.with_name(f"{path.name}.lock"), 0.0)) is None:
         raise BadValue(f"{asked.id} is being made by another process: wait until it has ended")
     with lock:
+        if known := records.read(asked.file):  # of who had the claim before
+            return known
         began = time.perf_counter()
         checkpoint = Checkpoint(
             path.with_name(f"{path.name}{CHECKPOINT}"),

@@ -28,6 +28,7 @@ from bnas_bench.report.commands import Origin
 from bnas_bench.report.transferred import Transfers
 from bnas_bench.runs import transferring
 from bnas_bench.runs.backbones import Backbone, of_architecture, of_trial
+from bnas_bench.runs.claims import claim
 from bnas_bench.runs.store import Store
 from bnas_bench.runs.transferring import Transfer, transfer
 from bnas_bench.search.checkpoint import Checkpoint
@@ -107,6 +108,21 @@ def test_a_killed_transfer_goes_on_as_if_it_were_not(
     assert lasting(again) == lasting(whole)
     assert not list(asked.file.parent.glob("*.ckpt"))
     assert transfer(asked, tell=killed) == again
+
+
+def test_what_another_process_has_just_made_is_not_made_again(
+    asked: Transfer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = replace(asked, seed=11)
+    whole = transfer(asked)
+    asked.file.rename(kept := asked.file.with_name("kept"))
+
+    def late(*given: Any) -> Any:
+        kept.rename(asked.file)
+        return claim(*given)
+
+    monkeypatch.setattr(transferring, "claim", late)
+    assert transfer(asked) == whole
 
 
 def test_a_record_names_its_trial_and_its_costs(asked: Transfer, trial: Path) -> None:
