@@ -89,15 +89,15 @@ def transfer(
     asked = _budget(budget)
     wanted = task_of(task, asked, How(device=device, data=data))
     precisions = precision.split(",") if precision else []
-    records = []
+    records: dict[str, Mapping[str, Any]] = {}
     for each in range(seed, seed + seeds):
         for text in backbones:
             backbone, folder = _backbone(text, space, asked, scratch=scratch, other=results / name)
             carried = Transfer(
                 backbone=backbone, task=wanted, folder=folder, precisions=precisions, seed=each
             )
-            records.append(shown(carried))
-    show(records)
+            records[carried.id] = shown(carried)  # once, where a backbone is named twice
+    show([*records.values()])
 
 
 def tasks_of(trials: Sequence[Trial], task: str, how: How) -> Mapping[str, Downstream[Any]]:

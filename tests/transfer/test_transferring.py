@@ -381,4 +381,6 @@ def test_seeds_are_means_with_an_interval(
     mean = np.mean([record["test"]["mean_ap"] for record in found])
     assert f"{mean:.1f} [" in printed
     assert "interval of the mean over the seeds" in printed
+    twice = succeed("transfer", trial / "arch.json", *command[1:], "--results", tmp_path)
+    assert twice == printed, "a backbone that is named twice is no second seed"
     assert f"{mean:.1f} [" in succeed("table", "local", "--results", tmp_path)
