@@ -81,11 +81,18 @@ def _voc_parts(root: Path, parts: tuple[tuple[str, str], ...]) -> Photographs:
         listed = home / "ImageSets" / "Main" / f"{part}.txt"
         for path in (listed, home / "Annotations", home / "JPEGImages"):
             _there("voc", path, root)
-        for name in listed.read_text().split():
+        for name in _listed(listed):
             files.append(home / "JPEGImages" / f"{name}.jpg")
             _there("voc", files[-1], root)
             objects.append(voc_objects(home / "Annotations" / f"{name}.xml"))
     return Photographs(files, objects)
+
+
+def _listed(path: Path) -> list[str]:
+    try:
+        return path.read_text("utf-8").split()
+    except UnicodeDecodeError as error:
+        raise Damaged(f"{path} is no list of VOC's pictures ({error}): fetch it again") from error
 
 
 def voc_objects(path: Path) -> Objects:
@@ -161,6 +168,8 @@ def coco_part(root: Path, part: str) -> tuple[Photographs, tuple[str, ...]]:
         raise Damaged(
             f"{path} holds no instances of COCO ({type(error).__name__}: {error}): fetch it again"
         ) from error
+    for file in files:
+        _there("coco", file, root)
     return Photographs(files, objects), names
 
 

@@ -33,6 +33,9 @@ def test_a_folder_that_is_not_vocs(voc_folder: Path, tmp_path: Path) -> None:
     test.write_text("test_1\nabsent\n")
     with pytest.raises(MissingData, match=r"absent\.jpg"):
         voc(voc_folder)
+    test.write_bytes(b"test_1\n\xff")
+    with pytest.raises(Damaged, match=r"test\.txt is no list of VOC's pictures"):
+        voc(voc_folder)
     test.unlink()
     with pytest.raises(MissingData, match=r"test\.txt"):
         voc(voc_folder)
@@ -66,6 +69,10 @@ def test_coco_counts_classes_without_gaps(coco_folder: Path) -> None:
 def test_a_folder_that_is_not_cocos(coco_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(MissingData, match=r"instances_val2017\.json"):
         coco(tmp_path / "elsewhere")
+    picture = coco_folder / "coco" / "train2017" / "000000000003.jpg"
+    picture.rename(picture.with_suffix(".png"))
+    with pytest.raises(MissingData, match=r"it has no train2017/000000000003\.jpg"):
+        coco(coco_folder)
     path = coco_folder / "coco" / "annotations" / "instances_train2017.json"
     path.write_text('{"images": []}')
     with pytest.raises(Damaged, match="holds no instances of COCO"):
