@@ -173,9 +173,9 @@ def run(
     if not as_json:
         _say_answer(store, [trial.id for trial in trials])
     click.echo(f"records: {results / name / 'trials'}", err=as_json)
-    if page:
+    carried = carry(trials, store, tasks, printed=not as_json)
+    if page:  # of the transfers, too
         _write_page(name, results, reports, as_json)
-    carried = carry(trials, store, tasks)
     if not (carried and frame["status"].isin(("ok", "refused")).all()):
         raise SystemExit(1)
 

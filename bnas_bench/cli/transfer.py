@@ -110,8 +110,18 @@ def tasks_of(trials: Sequence[Trial], task: str, how: How) -> Mapping[str, Downs
     return {name: task_of(task, budget, how) for name, budget in budgets.items()}
 
 
-def carry(trials: Sequence[Trial], store: Store, tasks: Mapping[str, Downstream[Any]]) -> bool:
-    """Transfer what trials have found, each under its budget, and print it; whether all could be."""
+def carry(
+    trials: Sequence[Trial],
+    store: Store,
+    tasks: Mapping[str, Downstream[Any]],
+    *,
+    printed: bool = True,
+) -> bool:
+    """Transfer what trials have found, each under its budget; whether all could be.
+
+    Args:
+        printed: whether their tables are.
+    """
     from bnas_bench.runs.backbones import of_trial
     from bnas_bench.runs.transferring import Transfer
 
@@ -130,7 +140,7 @@ def carry(trials: Sequence[Trial], store: Store, tasks: Mapping[str, Downstream[
             except BenchError as error:
                 whole = False
                 click.echo(f"{trial.id} is not transferred: {sentence(error)}", err=True)
-        if records:
+        if records and printed:
             show(records)
     return whole
 

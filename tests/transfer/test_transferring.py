@@ -295,6 +295,9 @@ def test_a_grid_is_carried_to_a_task(tmp_path: Path) -> None:
     found = json.loads(file.read_text())
     assert f"{found['test']['mean_ap']:.1f}" in printed
     assert found["recipe"]["epochs"] == 2
+    page = (tmp_path / "r" / "local" / "report.md").read_text()
+    assert "Backbones at identities" in page
+    assert len(json.loads(succeed(*grid, "--transfer", "identities", "--json"))) == 1
     assert "unknown task 'identitys'" in fail(*grid, "--transfer", "identitys")
     store = Store(tmp_path / "local")
     carried = Transfers(store, Origin("local", str(tmp_path), defaults), tmp_path / "r")
