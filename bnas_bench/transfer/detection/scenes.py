@@ -44,10 +44,6 @@ class Drawn(Pictures):
     def digest(self) -> bytes:
         return digest_of(self.objects, self.pixels.numpy().tobytes())
 
-    def first(self, count: int) -> Drawn:
-        """The first of them."""
-        return Drawn(self.pixels[:count], self.objects[:count])
-
 
 def scenes() -> DetectionData:
     """The task, the same wherever it is made."""
