@@ -32,6 +32,7 @@ from bnas_bench.runs.claims import claim
 from bnas_bench.runs.store import Store
 from bnas_bench.runs.transferring import Transfer, transfer
 from bnas_bench.search.checkpoint import Checkpoint
+from bnas_bench.search.learning import set_lr
 from bnas_bench.transfer import tasks, training
 from bnas_bench.transfer.identities import identities
 from bnas_bench.transfer.people import People, Views
@@ -146,11 +147,23 @@ def test_a_record_names_its_trial_and_its_costs(asked: Transfer, trial: Path) ->
     assert scratch["log"][0]["loss"] != found["log"][0]["loss"]
 
 
-def test_precisions_follow_each_other(asked: Transfer) -> None:
-    """The second begins with the rate and with the weights that the first has left."""
-    found = transfer(replace(asked, precisions=("W32A1", "W1A1")))
+def test_precisions_follow_each_other(asked: Transfer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second begins with the rate that the first began with, and without its momentum."""
+    steps: list[tuple[float, bool]] = []
+
+    def noted(optimiser: torch.optim.Optimizer, lr: float) -> None:
+        steps.append((lr, bool(optimiser.state)))
+        set_lr(optimiser, lr)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(training, "set_lr", noted)
+        found = transfer(replace(asked, precisions=("W32A1", "W1A1"), seed=12))
+    half = len(steps) // 2
+    assert steps[:half] == steps[half:]
+    assert steps[0] == (asked.task.recipe.lr, False)
+    assert steps[1][1]
     assert [entry["precision"] for entry in found["log"]] == ["W32A1"] * 3 + ["W1A1"] * 3
-    assert found["ops"] == transfer(asked)["ops"]
+    assert found["ops"] == transfer(replace(asked, seed=12))["ops"]
     with pytest.raises(UnknownName, match="W1A2"):
         replace(asked, precisions=("W1A2",))
 

@@ -25,6 +25,7 @@ from bnas_bench.runs.backbones import of_architecture
 from bnas_bench.runs.transferring import Transfer, transfer
 from bnas_bench.search.checkpoint import Checkpoint
 from bnas_bench.transfer.detection import by_coco
+from bnas_bench.transfer.detection.average_precision import by_voc
 from bnas_bench.transfer.detection.batches import of_epoch, side_by_side, teaches, teaching
 from bnas_bench.transfer.detection.folders import coco, voc
 from bnas_bench.transfer.detection.frames import Frame
@@ -197,6 +198,26 @@ def test_boxes_follow_their_picture(few: DetectionData) -> None:
     wide = side_by_side([torch.zeros(1, 30, 300, dtype=torch.uint8)], data, CPU)
     assert wide.sizes == [(24, 240)]
     assert len(objects) == 1
+
+
+def test_what_is_found_is_said_in_the_picture_s_own_pixels(few: DetectionData) -> None:
+    """Twice as high and wide for the detector, which counts classes from 1."""
+    dark = torch.zeros(2, 1, 30, 60, dtype=torch.uint8)
+    there = Objects.of([(10, 5, 30, 15)], [3])
+    data = replace(
+        few, frame=replace(few.frame, side=60, longest=240), test=Drawn(dark, [there] * 2)
+    )
+
+    class Knowing(nn.Module):
+        def forward(self, x_BCHW: Tensor, sizes: list[tuple[int, int]]) -> Any:
+            assert sizes == [(60, 120)] * len(x_BCHW)
+            said = {"boxes": torch.tensor([[20.0, 10, 60, 30]]), "labels": torch.tensor([4])}
+            return [said | {"scores": torch.tensor([0.9])}] * len(x_BCHW), {}
+
+    found = Detection(data, SHORT, CPU).found(Knowing())  # type: ignore[arg-type]
+    assert [one.boxes.tolist() for one in found] == [[[10, 5, 30, 15]]] * 2
+    assert [one.labels.tolist() for one in found] == [[3]] * 2
+    assert by_voc(found, data.test.objects, 10)["area"] == 100
 
 
 def test_the_rate_rises_then_drops_twice(few: DetectionData) -> None:
