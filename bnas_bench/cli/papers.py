@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,11 +23,16 @@ from bnas_bench.cli.running import (
     watched,
 )
 from bnas_bench.cli.transfer import known, shown, task_of
+from bnas_bench.core.errors import BenchError
 from bnas_bench.core.options import Grid, Seed
 from bnas_bench.papers.artefact import PAPERS, ids, load, selected
 from bnas_bench.runs.grid import found
 from bnas_bench.runs.how import How
 from bnas_bench.runs.store import Store
+
+if TYPE_CHECKING:
+    from bnas_bench.core.budget import Budget
+    from bnas_bench.transfer.downstream import Downstream
 
 
 @click.command()
@@ -120,7 +126,15 @@ def reproduce(
         return
     from bnas_bench.papers.carried import tasks, with_transfers
 
-    made = tasks(planned, lambda task, budget: task_of(task, budget, how))
+    def made_of(task: str, budget: Budget) -> Downstream[Any] | BenchError:
+        try:
+            return task_of(task, budget, how)
+        except BenchError as error:
+            if not no_run:  # what lacks its data is said before hours of trials, not after them
+                raise
+            return error
+
+    made = tasks(planned, made_of)
     if no_run or not trials:
         records = [found(trial, store) for trial in trials]
     else:

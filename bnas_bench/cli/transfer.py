@@ -16,13 +16,14 @@ from bnas_bench.core.budgets import BUDGETS
 from bnas_bench.core.errors import BadValue, BenchError
 from bnas_bench.core.files import kind_of
 from bnas_bench.core.options import Grid, Seed
+from bnas_bench.data.names import SIZES
 from bnas_bench.plugins.spec import parse_spec, resolve_budget
 from bnas_bench.runs.grid import found
 from bnas_bench.runs.how import How
 from bnas_bench.runs.store import RECORD
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from rich.progress import Progress, TaskID
 
@@ -82,32 +83,47 @@ def transfer(
 
     BACKBONES are folders of finished trials with weights, or architectures (see `bnas-bench measure`), whose
     weights are drawn. All train by one recipe and are tested once; the records lie in the results'
-    folder transfers/, and a killed training goes on.
+    folder transfers/, and a killed training goes on. One that fails does not keep the others from theirs.
     """
     from bnas_bench.runs.transferring import Transfer
 
     asked = _budget(budget)
     wanted = task_of(task, asked, How(device=device, data=data))
+    _check_said(asked, parse_spec(budget).options, wanted)
     precisions = precision.split(",") if precision else []
-    records: dict[str, Mapping[str, Any]] = {}
-    for each in range(seed, seed + seeds):
-        for text in backbones:
-            backbone, folder = _backbone(text, space, asked, scratch=scratch, other=results / name)
-            carried = Transfer(
-                backbone=backbone, task=wanted, folder=folder, precisions=precisions, seed=each
-            )
-            records[carried.id] = shown(carried)  # once, where a backbone is named twice
-    show([*records.values()])
+    named = [
+        _backbone(text, space, asked, scratch=scratch, other=results / name) for text in backbones
+    ]
+    carried = [
+        Transfer(backbone=backbone, task=wanted, folder=folder, precisions=precisions, seed=each)
+        for each in range(seed, seed + seeds)
+        for backbone, folder in named
+    ]
+    once = {each.id: each for each in carried}  # where a backbone is named twice
+    tried = [_tried(each.backbone.name, partial(shown, each)) for each in once.values()]
+    if records := [record for record in tried if record]:
+        show(records)
+    if len(records) < len(tried):
+        raise SystemExit(1)
 
 
 def tasks_of(trials: Sequence[Trial], task: str, how: How) -> Mapping[str, Downstream[Any]]:
     """The task under each budget of some trials, by the budget's name.
 
     Raises:
-        BenchError: if there is no such task, or its data are not there.
+        BenchError: if there is no such task, its data are not there, or its images have other channels than
+            the trials'.
     """
     budgets = {trial.budget.name: trial.budget for trial in trials}
-    return {name: task_of(task, budget, how) for name, budget in budgets.items()}
+    made = {name: task_of(task, budget, how) for name, budget in budgets.items()}
+    for trial in trials:
+        channels = SIZES[trial.dataset.partition(":")[0]].shape[0]
+        if channels != (taken := made[trial.budget.name].shape[0]):
+            raise BadValue(
+                f"images of {trial.dataset} have {channels} channel(s), those of {task} {taken}: leave out "
+                "--transfer, or run on images of as many"
+            )
+    return made
 
 
 def carry(
@@ -125,24 +141,41 @@ def carry(
     from bnas_bench.runs.backbones import of_trial
     from bnas_bench.runs.transferring import Transfer
 
+    def carried(trial: Trial, task: Downstream[Any]) -> Mapping[str, Any]:
+        backbone = of_trial(store.folder(trial.id), trial.space)
+        seed = trial.repetition
+        return shown(Transfer(backbone=backbone, task=task, folder=store.root, seed=seed))
+
     whole = True
     for name, task in tasks.items():
-        records = []
-        for trial in trials:
-            if trial.budget.name != name or found(trial, store).get("status") != "ok":
-                continue
-            try:
-                backbone = of_trial(store.folder(trial.id), trial.space)
-                asked = Transfer(
-                    backbone=backbone, task=task, folder=store.root, seed=trial.repetition
-                )
-                records.append(shown(asked))
-            except BenchError as error:
-                whole = False
-                click.echo(f"{trial.id} is not transferred: {sentence(error)}", err=True)
+        own = [trial for trial in trials if trial.budget.name == name]
+        ended = [trial for trial in own if found(trial, store).get("status") == "ok"]
+        tried = [_tried(trial.id, partial(carried, trial, task)) for trial in ended]
+        records = [record for record in tried if record]
+        whole = whole and len(records) == len(tried)
         if records and printed:
             show(records)
     return whole
+
+
+def _tried(name: str, make: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The record of a transfer; None where there is none, and then why is said."""
+    try:
+        return make()
+    except BenchError as error:
+        click.echo(f"{name} is not transferred: {sentence(error)}", err=True)
+        return None
+
+
+def _check_said(budget: Budget, said: Mapping[str, str], task: Downstream[Any]) -> None:
+    """Raise if a budget that was written says more epochs, or a larger batch, than the task takes of one."""
+    for key, field in (("epochs", "epochs"), ("train_batch", "batch_size")):
+        own, taken = getattr(budget, key), getattr(task.recipe, field)
+        if key in said and own > taken:
+            raise BadValue(
+                f"{key}={own} of a budget is more than the {taken} of {task.name}: say --task "
+                f"'{task.name}[{field}={own}]'"
+            )
 
 
 def task_of(name: str, budget: Budget, how: How) -> Downstream[Any]:

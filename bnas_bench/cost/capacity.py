@@ -15,7 +15,6 @@ from torch.utils._pytree import tree_leaves
 
 from bnas_bench.core.errors import BadValue
 from bnas_bench.core.machine import MODEST, amount, memory
-from bnas_bench.nn.network import Network
 
 Shape = tuple[int, int, int]
 
@@ -50,12 +49,13 @@ def check_fits(who: str, make: Callable[[], nn.Module], shape: Shape, *others: A
         )
 
 
-def training_bytes(network: Network, shape: Shape, batch: int) -> int:
-    """Bytes that a step of training keeps of a batch until its backward pass: so much at the least.
+def training_bytes(module: nn.Module, shape: Shape, batch: int) -> int:
+    """Bytes that a step of training keeps of a batch until its backward pass, about.
 
-    What the network's features take; the network is not touched, and nothing is computed.
+    What two layers keep counts twice, which makes it up to a third more. The module is not touched, and
+    nothing is computed.
     """
-    copied = deepcopy(network).to("meta").train()
+    copied = deepcopy(module).to("meta").train()
 
     def kept(images: int) -> int:
         total = 0
@@ -66,7 +66,7 @@ def training_bytes(network: Network, shape: Shape, batch: int) -> int:
             return tensor
 
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-            copied.features(torch.empty(images, *shape, device="meta"))
+            copied(torch.empty(images, *shape, device="meta"))
         return total
 
     each = kept(3) - kept(2)

@@ -16,16 +16,14 @@ if TYPE_CHECKING:
     from bnas_bench.runs.transferring import Transfer
     from bnas_bench.transfer.downstream import Downstream
 
-Tasks = Mapping[tuple[str, str], "Downstream[Any]"]
-"""By the name of a task and of a budget."""
+Tasks = Mapping[tuple[str, str], "Downstream[Any] | BenchError"]
+"""By the name of a task and of a budget; why there is none, where its data are not there."""
 
 
-def tasks(plans: Sequence[Plan], make: Callable[[str, Budget], Downstream[Any]]) -> Tasks:
-    """Every task that these artefacts' networks are carried to, made before anything is run.
-
-    Raises:
-        BenchError: if the data of one are not there.
-    """
+def tasks(
+    plans: Sequence[Plan], make: Callable[[str, Budget], Downstream[Any] | BenchError]
+) -> Tasks:
+    """Every task that these artefacts' networks are carried to, made before anything is run."""
     return {
         (here, trial.budget.name): made
         for plan in plans
@@ -74,9 +72,11 @@ def _values(
     from bnas_bench.runs.backbones import of_trial
     from bnas_bench.runs.transferring import Transfer
 
+    task = made[here, trial.budget.name]
     try:
+        if isinstance(task, BenchError):
+            raise task
         backbone = of_trial(store.folder(trial.id), trial.space)
-        task = made[here, trial.budget.name]
         asked = Transfer(backbone=backbone, task=task, folder=store.root, seed=trial.repetition)
         record = carry(asked)
     except BenchError as error:

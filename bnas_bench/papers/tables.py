@@ -10,9 +10,10 @@ from bnas_bench.analysis.summary import machine
 from bnas_bench.analysis.table import Column, Table, Value
 from bnas_bench.papers.artefact import Artefact, Row, number, title_of
 from bnas_bench.papers.plan import Plan
-from bnas_bench.papers.values import Reader, Runs, kind
+from bnas_bench.papers.values import Reader, Runs, carried, kind
 from bnas_bench.report.values import p_text
 from bnas_bench.runs.store import Record
+from bnas_bench.transfer import telling
 
 LEVEL = "an interval in brackets is the 95 % t interval of the mean over the seeds"
 STAND_IN = "not a reproduction: {}; rows here can be compared with each other, not with the paper's"
@@ -41,7 +42,7 @@ def table(plan: Plan, records: Sequence[Runs], commands: Sequence[str]) -> Table
             for place, (row, runs) in enumerate(zip(artefact.rows, records, strict=True))
             for line in _lines(artefact, row, runs, reader, plan.twins.get(place, ""))
         ],
-        notes=[*artefact.notes, *_verdicts(plan, reader)],
+        notes=[*artefact.notes, *_measured_on(plan, records), *_verdicts(plan, reader)],
         commands=commands,
     )
 
@@ -176,6 +177,15 @@ def _carried(plan: Plan) -> str:
     """What the networks are carried to, where they are."""
     tasks = " and ".join(dict.fromkeys(plan.tasks.values()))
     return f"carried to {tasks}, " if tasks else ""
+
+
+def _measured_on(plan: Plan, records: Iterable[Runs]) -> Iterator[str]:
+    """Of each task that networks were carried to the images, and what chance reaches there."""
+    every = [record for runs in records for found in runs.values() for record in found]
+    for task, here in {here: (task, here) for task, here in plan.tasks.items()}.values():
+        tests = (carried(record, task) for record in every)
+        if test := next((test for test in tests if "chance" in test), None):
+            yield f"{here}: {telling.caption(here, test)}."
 
 
 def _verdicts(plan: Plan, reader: Reader) -> Iterator[str]:

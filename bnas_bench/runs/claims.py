@@ -15,10 +15,11 @@ import secrets
 import socket
 import stat
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from multiprocessing import reduction
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 from bnas_bench.core.errors import Damaged
@@ -55,6 +56,23 @@ class Lock:
         with suppress(OSError):
             os.utime(self.fd)
         return _same(self.fd, self.path)
+
+    @contextmanager
+    def beating(self) -> Iterator[None]:
+        """Within it a thread shows that the owner lives."""
+        over = Event()
+
+        def beats() -> None:
+            while not over.wait(BEAT):
+                self.beat()
+
+        thread = Thread(target=beats, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
 
     def release(self) -> None:
         with suppress(OSError):

@@ -94,14 +94,14 @@ def transfer(
     rng = generator(asked.seed, "transfer", task.name)
     backbone = asked.backbone.make(task.shape, rng)
     model = task.model(backbone, rng)
-    check_memory(task, backbone)
+    check_memory(task, model)
     run_at(model, Precision(config["precisions"][-1]))
     cost = costs(task.ledger(model))
     asked.file.parent.mkdir(parents=True, exist_ok=True)
     path = asked.file.with_name(f".{asked.id}")
     if (lock := claim(path.with_name(f"{path.name}.lock"), 0.0)) is None:
         raise BadValue(f"{asked.id} is being made by another process: wait until it has ended")
-    with lock:
+    with lock, lock.beating():
         if known := records.read(asked.file):  # of who had the claim before
             return known
         began = time.perf_counter()

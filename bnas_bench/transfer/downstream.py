@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from bnas_bench.core.errors import BadValue
 from bnas_bench.core.options import Amount, Batch, BelowOne, Count
-from bnas_bench.cost.ledger import Ledger
+from bnas_bench.cost.ledger import Ledger, ledger
 from bnas_bench.nn.network import Network
 from bnas_bench.search.learning import cosine
 from bnas_bench.transfer.telling import TITLES
@@ -79,8 +79,12 @@ class Downstream(ABC, Generic[M]):
         """
 
     @abstractmethod
+    def used(self, model: M) -> nn.Module:
+        """What of the model an image runs through when it is used; what trains only is left out."""
+
     def ledger(self, model: M) -> Ledger:
-        """What one image of `shape` costs when the model is used; what trains only is left out."""
+        """What one image of `shape` costs."""
+        return ledger(self.used(model), self.shape)
 
     @property
     @abstractmethod

@@ -34,7 +34,6 @@ from torch import Tensor, nn
 from bnas_bench.core.errors import BadValue
 from bnas_bench.core.options import Amount, Batch, Count
 from bnas_bench.core.seeds import generator
-from bnas_bench.cost.ledger import Ledger, ledger
 from bnas_bench.data.images import Augment
 from bnas_bench.nn.network import Network, initialised_by
 from bnas_bench.transfer import downstream
@@ -112,16 +111,16 @@ class Reidentification(downstream.Downstream[Embedding]):
 
     def model(self, backbone: Network, rng: np.random.Generator) -> Embedding:
         size, images = self.recipe.batch_size, self.recipe.images
-        if size < 2 * images:
+        if size < 2 * images or size % images:
             raise BadValue(
-                f"batches of {size} images hold no two identities, each on {images} of them: give at least "
-                f"--budget quick[train_batch={2 * images}], or fewer of each as {self.name}[images=1]"
+                f"batches of {size} images are not of two or more identities, {images} images each: give a "
+                f"multiple of {images} as --budget quick[train_batch={2 * images}], or {self.name}[images=1]"
             )
         channels = maps_of(backbone, self.shape)[-1].shape[1]
         return Embedding(Found(backbone, channels), self.people.identities, rng)
 
-    def ledger(self, model: Embedding) -> Ledger:
-        return ledger(model.found, self.shape)
+    def used(self, model: Embedding) -> Found:
+        return model.found
 
     @property
     def steps(self) -> int:

@@ -37,11 +37,14 @@ R = TypeVar("R", bound=Recipe)
 
 
 def under(recipe: R, budget: Budget) -> R:
-    """A recipe with the epochs and the batch of a budget, which may leave either to the recipe."""
+    """A recipe with the epochs and the batch of a budget, so far as they are no more than its own.
+
+    A budget's are a classifier's: `standard` has 100 epochs, where a detector's paper has 12.
+    """
     return replace(
         recipe,
-        epochs=budget.epochs or recipe.epochs,
-        batch_size=budget.train_batch or recipe.batch_size,
+        epochs=min(budget.epochs or recipe.epochs, recipe.epochs),
+        batch_size=min(budget.train_batch or recipe.batch_size, recipe.batch_size),
     )
 
 
@@ -70,10 +73,7 @@ def _detection(
     device: torch.device,
     budget: Budget,
 ) -> Downstream[Any]:
-    """A batch has no more pictures than the recipe's, as those are larger than a classifier's images."""
-    asked = under(recipe, budget)
-    size = min(asked.batch_size, recipe.batch_size)
-    return detection.Detection(data(folder), replace(asked, batch_size=size), device)
+    return detection.Detection(data(folder), under(recipe, budget), device)
 
 
 def _scenes(_: Path) -> DetectionData:
@@ -99,7 +99,7 @@ def task(text: str, folder: Path, device: torch.device, budget: Budget) -> Downs
 
     Args:
         folder: of all datasets.
-        budget: its `epochs` and `train_batch`, where it says them, are the training's.
+        budget: its `epochs` and `train_batch` are the training's, unless the task's own are fewer.
 
     Raises:
         UnknownName: if there is no such task, or option.

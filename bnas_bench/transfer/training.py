@@ -18,7 +18,7 @@ from bnas_bench.core.errors import BadValue, Diverged
 from bnas_bench.core.machine import amount, memory
 from bnas_bench.cost.capacity import training_bytes
 from bnas_bench.nn.binary import Precision
-from bnas_bench.nn.network import Network, run_at
+from bnas_bench.nn.network import run_at
 from bnas_bench.search.checkpoint import Checkpoint
 from bnas_bench.search.learning import set_lr, sgd
 from bnas_bench.transfer.downstream import Downstream
@@ -129,8 +129,8 @@ def fitting(task: Downstream[Any]) -> Iterator[None]:
         raise _too_large(task, "has no memory") from error
 
 
-def check_memory(task: Downstream[Any], backbone: Network) -> None:
-    """Raise unless a step of training fits into this machine, so far as what the backbone keeps tells.
+def check_memory(task: Downstream[M], model: M) -> None:
+    """Raise unless a step of training fits into this machine, so far as what the model keeps tells.
 
     A GPU says so itself; a process that takes more than the machine has is ended without a word.
 
@@ -138,7 +138,7 @@ def check_memory(task: Downstream[Any], backbone: Network) -> None:
         BadValue: as `fitting`.
     """
     if task.device.type == "cpu":
-        needed = training_bytes(backbone, task.shape, task.recipe.batch_size)
+        needed = training_bytes(task.used(model), task.shape, task.recipe.batch_size)
         if needed > memory():
             raise _too_large(task, f"has {amount(memory())} of memory, not the {amount(needed)}")
 

@@ -16,6 +16,7 @@ from bnas_bench.papers.tables import table
 from bnas_bench.runs import backbones, transferring
 from bnas_bench.runs.store import Record, Store
 from bnas_bench.transfer.telling import RANKINGS
+from tests.helpers.cli import fail, invoke
 
 NAME = "dcp-nas/table-12"
 DETECTORS = ("dcp-nas/table-13", "dcp-nas/table-14", "nas-bnn/table-3")
@@ -75,7 +76,14 @@ def test_each_task_is_made_once_and_each_network_carried_once(
 
 
 def test_one_task_that_stands_in_for_three_is_shown_once(planned: Plan) -> None:
-    values = {"task": "identities", "mean_ap": 12.0, "rank_1": 34.0}
+    values = {
+        "task": "identities",
+        "mean_ap": 12.0,
+        "rank_1": 34.0,
+        "queries": 1440,
+        "chance": 0.45,
+        "chance_bound": 0.64,
+    }
     records = {r["id"]: r for r in record(planned, transfer=dict.fromkeys(planned.tasks, values))}
     lost = planned.trials[1].id
     reason = {"task": "identities", "reason": "why"}
@@ -95,6 +103,20 @@ def test_one_task_that_stands_in_for_three_is_shown_once(planned: Plan) -> None:
     assert "identities for Market-1501 and DukeMTMC-reID and CUHK03" in made.caption
     best = [note for note in made.notes if " in mAP on identities" in note]
     assert len(best) == 1
+    (chance,) = (note for note in made.notes if note.startswith("identities: 1,440 queries"))
+    assert "reach an mAP of 0.45 %, 99 % of them at most 0.64." in chance
+
+
+def test_without_its_data_a_table_of_what_is_there_says_so(tmp_path: Path) -> None:
+    """Which `reproduce` without --no-run refuses, before anything is run."""
+    asked = ("reproduce", "dcp-nas/table-12", "dcp-nas/table-4", "--budget", "standard")
+    folders = ("--results", tmp_path, "--reports", tmp_path / "r", "--data-folder", tmp_path)
+    assert "market1501 is not in" in fail(*asked, *folders)
+    result = invoke(*asked, *folders, "--no-run")
+    assert result.exit_code == 1
+    for name in ("table-12", "table-4"):
+        (page,) = (tmp_path / "r" / "dcp-nas" / name).glob("*/report.md")
+        assert "nothing measured yet" in page.read_text()
 
 
 @pytest.mark.parametrize("name", DETECTORS)

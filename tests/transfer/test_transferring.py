@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,6 +21,7 @@ import pytest
 import torch
 
 from bnas_bench.core.budget import Scale
+from bnas_bench.core.budgets import BUDGETS
 from bnas_bench.core.errors import BadValue, Damaged, Diverged, UnknownName
 from bnas_bench.cost.capacity import training_bytes
 from bnas_bench.data.images import TensorImages
@@ -26,7 +29,7 @@ from bnas_bench.plugins import making
 from bnas_bench.plugins.recorded import defaults
 from bnas_bench.report.commands import Origin
 from bnas_bench.report.transferred import Transfers
-from bnas_bench.runs import transferring
+from bnas_bench.runs import claims, transferring
 from bnas_bench.runs.backbones import Backbone, of_architecture, of_trial
 from bnas_bench.runs.claims import claim
 from bnas_bench.runs.store import Store
@@ -38,7 +41,7 @@ from bnas_bench.transfer.identities import identities
 from bnas_bench.transfer.people import People, Views
 from bnas_bench.transfer.reidentification import Recipe, Reidentification, batch_hard, batches
 from bnas_bench.transfer.retrieval import Seen
-from tests.helpers.cli import fail, succeed
+from tests.helpers.cli import fail, invoke, succeed
 
 SHORT = Recipe(epochs=3, batch_size=16)
 RUN = ("run", "--method", "random[form=draw]", "--space", "bnas-201", "--train", "--budget")
@@ -222,10 +225,13 @@ def test_a_gpu_whose_memory_ends_is_said_in_one_sentence(
     for name in ("loss", "test"):
         with monkeypatch.context() as patched:
             patched.setattr(Reidentification, name, ends)
-            line = fail("transfer", trial / "arch.json", "--budget", "smoke", "--results", tmp_path)
-        assert line == (
-            "bnas-bench: cpu has no memory for identities in batches of 16 images of 1x16x16: give a "
-            "smaller batch as --budget quick[train_batch=8], or a narrower backbone"
+            result = invoke(
+                *("transfer", trial / "arch.json", "--budget", "smoke", "--results", tmp_path)
+            )
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert result.stderr == (
+            f"{trial.name} is not transferred: cpu has no memory for identities in batches of 16 images of "
+            "1x16x16: give a smaller batch as --budget quick[train_batch=8], or a narrower backbone\n"
         )
     assert not list((tmp_path / "local" / "transfers").glob("*.json"))
 
@@ -240,9 +246,8 @@ def test_what_is_larger_than_the_machine_is_said_before_it_is_tried(
         transfer(replace(asked, seed=6))
 
 
-def test_the_memory_of_a_step_is_about_what_torch_keeps(trial: Path) -> None:
-    """Each tensor once where it is kept twice; and of a batch four times as large not quite as much."""
-    network = of_trial(trial).make((1, 16, 16), np.random.default_rng(0)).train()
+def kept_by(run: Callable[[], Any]) -> int:
+    """The bytes that torch keeps for a backward pass, each tensor once."""
     kept: dict[int, int] = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
@@ -250,10 +255,26 @@ def test_the_memory_of_a_step_is_about_what_torch_keeps(trial: Path) -> None:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        network.features(torch.randn(16, 1, 16, 16))
-    found = training_bytes(network, (1, 16, 16), 16)
-    assert 0.9 < found / sum(kept.values()) < 1.3
-    assert 3.5 < training_bytes(network, (1, 16, 16), 64) / found <= 4
+        run()
+    return sum(kept.values())
+
+
+def test_the_memory_of_a_step_is_about_what_torch_keeps(trial: Path, few: People) -> None:
+    """Each tensor once where it is kept twice; and of a batch four times as large not quite as much."""
+    task, rng = Reidentification(few, SHORT), np.random.default_rng(0)
+    used = task.used(task.model(of_trial(trial).make(task.shape, rng), rng)).train()
+    found = training_bytes(used, task.shape, 16)
+    assert 0.9 < found / kept_by(lambda: used(torch.randn(16, *task.shape))) < 1.3
+    assert 3.5 < training_bytes(used, task.shape, 64) / found <= 4
+
+
+def test_of_a_detector_neck_and_heads_are_weighed_too(trial: Path) -> None:
+    task = tasks.task("scenes", Path("data"), torch.device("cpu"), BUDGETS["smoke"])
+    rng = np.random.default_rng(0)
+    backbone = of_trial(trial).make(task.shape, rng)
+    model, batch = task.model(backbone, rng).train(), next(task.batches(rng))
+    found = training_bytes(task.used(model), task.shape, task.recipe.batch_size)
+    assert 0.9 < found / kept_by(lambda: task.loss(model, batch)) < 1.4
 
 
 def test_a_training_that_diverges_is_said(asked: Transfer, few: People) -> None:
@@ -265,6 +286,72 @@ def test_a_training_that_diverges_is_said(asked: Transfer, few: People) -> None:
 def test_the_command_refuses_a_folder_that_is_not_there(trial: Path, tmp_path: Path) -> None:
     line = fail("transfer", trial, "--task", "market1501", "--data-folder", tmp_path)
     assert "market1501 is not in" in line
+
+
+def test_a_gradient_is_clipped_where_the_recipe_says_so(asked: Transfer, few: People) -> None:
+    clipped = Reidentification(few, replace(SHORT, clip=1e-6))
+    free, held = transfer(asked)["log"], transfer(replace(asked, task=clipped))["log"]
+    assert free[0]["loss"] - free[-1]["loss"] > 0.3
+    assert abs(held[0]["loss"] - held[-1]["loss"]) < 0.1
+
+
+@pytest.mark.parametrize("text", ["identities", "scenes"])
+@pytest.mark.parametrize("budget", ["smoke", "quick", "standard", "common", "paper"])
+def test_no_budget_trains_longer_than_the_task_s_own_paper(text: str, budget: str) -> None:
+    def recipe(name: str) -> Any:
+        return tasks.task(text, Path("data"), torch.device("cpu"), BUDGETS[name]).recipe
+
+    own, taken = recipe("paper"), recipe(budget)
+    epochs, batch = BUDGETS[budget].epochs, BUDGETS[budget].train_batch
+    assert taken.epochs == (min(own.epochs, epochs) if epochs else own.epochs)
+    assert taken.batch_size == (min(own.batch_size, batch) if batch else own.batch_size)
+
+
+@pytest.mark.parametrize(("said", "own"), [("epochs=20", 12), ("train_batch=17", 16)])
+def test_a_budget_that_says_more_than_the_task_s_own_is_refused(
+    said: str, own: int, trial: Path
+) -> None:
+    line = fail("transfer", trial / "arch.json", "--task", "scenes", "--budget", f"quick[{said}]")
+    assert f"{said} of a budget is more than the {own} of scenes: say --task 'scenes[" in line
+
+
+def test_one_that_fails_does_not_keep_the_others_from_theirs(
+    trial: Path, few: People, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tasks, "TASKS", {"identities": lambda *_: Reidentification(few, SHORT)})
+    asked = ("transfer", trial, trial / "arch.json", "--budget", "smoke", "--results", tmp_path)
+    name = Transfer(backbone=of_trial(trial), task=Reidentification(few, SHORT), folder=tmp_path).id
+    copied = tmp_path / "local" / "trials" / trial.name
+    shutil.copytree(trial, copied)
+    damaged = tmp_path / "local" / "transfers" / f"{name}.json"
+    damaged.parent.mkdir()
+    damaged.write_text("{}")
+    result = invoke(*(copied if word == trial else word for word in asked))
+    assert result.exit_code == 1
+    assert f"{trial.name} is not transferred: {damaged} is no record" in result.stderr
+    assert re.search(rf"{trial.name} +drawn", result.stdout)
+    assert damaged.read_text() == "{}"
+
+
+def test_a_claim_beats_while_it_trains(asked: Transfer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claims, "BEAT", 0.01)
+    seen = []
+
+    def told(_: float) -> None:
+        (lock,) = asked.file.parent.glob(".*.lock")
+        os.utime(lock, (0, 0))
+        time.sleep(0.5)
+        seen.append(lock.stat().st_mtime)
+
+    transfer(replace(asked, seed=21), tell=told)
+    assert len(seen) == SHORT.epochs
+    assert min(seen) > 0
+
+
+def test_a_grid_of_other_channels_is_refused_before_it_runs(tmp_path: Path) -> None:
+    grid = (*RUN, "smoke", "--dataset", "cifar10", "--results", tmp_path, "--dry-run")
+    line = fail(*grid, "--transfer", "identities")
+    assert "images of cifar10 have 3 channel(s), those of identities 1: leave out" in line
 
 
 @pytest.mark.slow
@@ -337,7 +424,7 @@ def test_a_batch_of_one_identity_has_no_triplets() -> None:
     assert embedding_BD.grad.abs().sum() == 0
 
 
-@pytest.mark.parametrize(("size", "images"), [(7, 4), (2, 4), (1, 1), (64, 100)])
+@pytest.mark.parametrize(("size", "images"), [(7, 4), (2, 4), (1, 1), (64, 100), (66, 4)])
 def test_a_batch_that_holds_no_two_identities_is_refused(
     asked: Transfer, few: People, size: int, images: int
 ) -> None:

@@ -19,7 +19,6 @@ from torch import Tensor
 from bnas_bench.core.errors import BadValue
 from bnas_bench.core.options import Amount, Batch, Count
 from bnas_bench.core.seeds import generator
-from bnas_bench.cost.ledger import Ledger, ledger
 from bnas_bench.nn.network import Network
 from bnas_bench.transfer import downstream
 from bnas_bench.transfer.detection.average_precision import by_voc
@@ -107,8 +106,8 @@ class Detection(downstream.Downstream[Detector]):
     def model(self, backbone: Network, rng: np.random.Generator) -> Detector:
         return detector(backbone, self.data.frame, len(self.data.classes), self.recipe, rng)
 
-    def ledger(self, model: Detector) -> Ledger:
-        return ledger(Counted(model), self.shape)
+    def used(self, model: Detector) -> Counted:
+        return Counted(model)
 
     @property
     def steps(self) -> int:
