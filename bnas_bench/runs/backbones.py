@@ -12,12 +12,11 @@ import numpy as np
 from bnas_bench.core.architecture import Architecture
 from bnas_bench.core.budget import NetworkSpec, Scale
 from bnas_bench.core.errors import BadValue
-from bnas_bench.core.files import sha256
 from bnas_bench.cost.capacity import check_fits
 from bnas_bench.nn.network import Network
 from bnas_bench.plugins import recorded
 from bnas_bench.plugins.registry import Plugin
-from bnas_bench.runs.network import rebuilt, saved
+from bnas_bench.runs.network import described, rebuilt, saved
 from bnas_bench.runs.size import Shape
 from bnas_bench.search.space import SearchSpace
 from bnas_bench.search.strategy import options_of
@@ -47,23 +46,22 @@ class Backbone:
 
 
 def of_trial(folder: Path, plugin: Plugin | None = None, *, scratch: bool = False) -> Backbone:
-    """The network of a finished trial.
+    """The network of a finished trial, whose weights are read when it is built.
 
     Args:
         plugin: its space, where that is a file of one's own.
         scratch: whether its weights are drawn anew.
 
     Raises:
-        BadValue: if the folder is none of a trial that was finished, with weights.
+        BadValue: if the folder is none of a trial that was finished.
         Damaged: if its files are truncated or altered.
     """
-    found, name = saved(folder), folder.resolve().name
-    built = found.built
-    arch = Architecture.from_json(built["architecture"])
+    found, name = described(folder), folder.resolve().name
     space = recorded.space(found.space, found.space_options, plugin)
-    precision = "W32A32" if space.is_real(arch) else found.precision
+    precision = "W32A32" if space.is_real(found.arch) else found.precision
 
     def make(shape: Shape, rng: np.random.Generator) -> Network:
+        built = saved(folder).built
         if shape[0] != built["spec"]["shape"][0]:
             raise BadValue(
                 f"the network in '{folder}' takes images of {built['spec']['shape'][0]} channel(s), and the "
@@ -72,18 +70,18 @@ def of_trial(folder: Path, plugin: Plugin | None = None, *, scratch: bool = Fals
         if not scratch:
             return rebuilt(folder, plugin)[0]
         spec = NetworkSpec(**built["spec"] | {"shape": tuple(built["spec"]["shape"])})
-        return space.network(arch, spec, rng)
+        return space.network(found.arch, spec, rng)
 
     facts = {
         "backbone": name,
         "trial": name,
         "space": found.space,
         "space_options": dict(found.space_options),
-        "architecture": arch.id,
+        "architecture": found.arch.id,
         "weights": "drawn" if scratch else "trained",
-        "weights_digest": None if scratch else sha256(found.data)[:16],
+        "weights_digest": None if scratch else found.digest[:16],
     }
-    return Backbone(name, precision, arch, facts, make)
+    return Backbone(name, precision, found.arch, facts, make)
 
 
 def of_architecture(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from bnas_bench import __version__
 from bnas_bench.core.architecture import Architecture
 from bnas_bench.core.budget import NetworkSpec
 from bnas_bench.core.errors import BadValue, Damaged
-from bnas_bench.core.files import canonical
+from bnas_bench.core.files import canonical, sha256
 from bnas_bench.cost.capacity import check_fits
 from bnas_bench.nn.binary import Precision
 from bnas_bench.nn.network import Network
@@ -89,12 +89,7 @@ def saved(folder: Path) -> Saved:
     """
     if is_exported(folder):
         return read_folder(folder)
-    record = _record(folder)
-    if record.get("status") != "ok":
-        raise BadValue(
-            f"the trial in '{folder}' has no trained network: it {record.get('status')}, "
-            f"{record.get('reason')}; name one that ended well"
-        )
+    record = _finished(folder)
     built, data = _weights(folder, record)
     try:
         return Saved(
@@ -102,15 +97,46 @@ def saved(folder: Path) -> Saved:
             space_options=record["space_options"],
             built={name: built[name] for name in ("architecture", "spec")},
             data=data,
-            # Older records have none.
-            precision=record.get("recipe", {}).get("precision", "W1A1"),
+            precision=_precision(record),
             facts=of_trial(record),
         )
     except (KeyError, TypeError, AttributeError) as error:
-        raise Damaged(
-            f"'{folder}' has a record that names no network ({type(error).__name__}: {error}): "
-            "run the trial again"
-        ) from error
+        raise _nameless(folder, error) from error
+
+
+@dataclass(frozen=True)
+class Described:
+    """What is known of a trained network without its weights' file, but for the file's digest."""
+
+    space: str
+    space_options: Mapping[str, Any]
+    arch: Architecture
+    precision: str
+    digest: str
+
+
+def described(folder: Path) -> Described:
+    """What a finished trial's record, or an exported folder, says of its network; no weights need be there.
+
+    Raises:
+        BadValue, Damaged: as `rebuilt`.
+    """
+    if is_exported(folder):
+        found = read_folder(folder)
+        arch = Architecture.from_json(found.built["architecture"])
+        digest = sha256(found.data)
+        return Described(found.space, found.space_options, arch, found.precision, digest)
+    record = _finished(folder)
+    try:
+        return Described(
+            record["space"],
+            record["space_options"],
+            Architecture.from_json(record["architecture"]),
+            _precision(record),
+            str(record["weights_sha256"]),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _nameless(folder, error) from error
 
 
 def untrained(
@@ -155,6 +181,29 @@ def float_bytes(network: Network) -> int:
         for name, tensor in network.state_dict().items()
         if tensor.is_floating_point() and not name.startswith("auxiliary.")
     )
+
+
+def _precision(record: Record) -> str:
+    """That it was trained at, which older records do not say."""
+    return str(record.get("recipe", {}).get("precision", "W1A1"))
+
+
+def _nameless(folder: Path, error: Exception) -> Damaged:
+    return Damaged(
+        f"'{folder}' has a record that names no network ({type(error).__name__}: {error}): "
+        "run the trial again"
+    )
+
+
+def _finished(folder: Path) -> Record:
+    """The record of a trial that ended well."""
+    record = _record(folder)
+    if record.get("status") != "ok":
+        raise BadValue(
+            f"the trial in '{folder}' has no trained network: it {record.get('status')}, "
+            f"{record.get('reason')}; name one that ended well"
+        )
+    return record
 
 
 def _record(folder: Path) -> Record:

@@ -200,6 +200,20 @@ def test_what_cannot_be_carried_is_refused(asked: Transfer, few: People, tmp_pat
     asked.file.unlink()
 
 
+def test_what_was_transferred_is_read_where_the_weights_are_gone(
+    asked: Transfer, trial: Path, tmp_path: Path
+) -> None:
+    """Weights are left out of what is committed; what was not transferred says that they are missing."""
+    made = transfer(asked)
+    copied = tmp_path / "local" / "trials" / trial.name
+    shutil.copytree(trial, copied, ignore=shutil.ignore_patterns("*.safetensors"))
+    shutil.copytree(asked.file.parent, tmp_path / "local" / "transfers")
+    there = replace(asked, backbone=of_trial(copied), folder=tmp_path / "local")
+    assert transfer(there) == made
+    with pytest.raises(BadValue, match="there are no weights in"):
+        transfer(replace(there, seed=31))
+
+
 def test_memory_that_ends_is_said(asked: Transfer, monkeypatch: pytest.MonkeyPatch) -> None:
     def allocate(*_: Any) -> Any:
         return torch.empty(2**60)
