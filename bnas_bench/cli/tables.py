@@ -91,6 +91,8 @@ def tabulate(
     )
     definition = defined(space, dataset, seeds, settings, data)
     known = None if begun is None else parquet.read(begun)
+    if known is not None:  # before there is a folder
+        known.check_definition(definition, folder)
     store = TableStore.begin(folder, definition)
     if known is not None:
         click.echo(f"networks taken from {begun}: {known.add_to(store)}", err=True)

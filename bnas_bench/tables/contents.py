@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -75,14 +76,18 @@ class Contents:
             BadValue: if the store is of another definition.
             Unwritable: if it cannot be written.
         """
-        if differences := self.definition.differences(store.definition):
-            raise BadValue(
-                f"those trainings are of another table than {store.folder} ({differences}): give the "
-                "options by which they were trained, or leave --from away"
-            )
+        self.check_definition(store.definition, store.folder)
         held = store.refresh().keys()
         store.append(*(lacking := [row for row in self.rows() if row.work not in held]))
         return len(lacking)
+
+    def check_definition(self, wanted: Definition, folder: Path) -> None:
+        """Raise BadValue unless these trainings are of the definition that a folder's table has, or will."""
+        if differences := self.definition.differences(wanted):
+            raise BadValue(
+                f"those trainings are of another table than {folder} ({differences}): give the "
+                "options by which they were trained, or leave --from away"
+            )
 
     def rows(self) -> list[Row]:
         """What `trainings_of` made the trainings from; losses to five decimals, seconds to four."""

@@ -325,3 +325,9 @@ def test_committed_tables_are_prefixes_of_their_order() -> None:
         assert held == [space_text(arch) for arch in order()[: len(held)]]
         assert table.query(held[0]).test.shape == (table.definition.seeds,)
     assert names
+
+
+def test_a_file_of_another_table_begins_none(file: Path, tmp_path: Path) -> None:
+    said = fail("tabulate", "--results", tmp_path / "r", "--from", file)
+    assert "those trainings are of another table than" in said
+    assert not (tmp_path / "r").exists()
