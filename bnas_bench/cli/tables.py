@@ -78,10 +78,10 @@ def tabulate(
     """
     from bnas_bench.runs.tabulate import Request, fill_in_processes
     from bnas_bench.tables import parquet
-    from bnas_bench.tables.definition import defined
+    from bnas_bench.tables.definition import default_name, defined
     from bnas_bench.tables.store import TableStore
 
-    folder = results / "tables" / check_name(name or f"{space}-{dataset.partition(':')[0]}")
+    folder = results / "tables" / check_name(name or default_name(space, dataset))
     request = Request(
         precisions=_precisions(precisions),
         first=first,

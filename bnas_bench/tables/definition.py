@@ -131,6 +131,12 @@ class Definition:
         return {f.name: f.default for f in fields(cls) if f.name not in given}
 
 
+def default_name(space: str, dataset: str) -> str:
+    """`SPACE-DATASET`; a tree of images has its folder's name, cifar10-jpeg of `imagefolder:data/cifar10-jpeg`."""
+    kind, _, path = dataset.partition(":")
+    return f"{space}-{Path(path).name or kind}"
+
+
 def architectures(space: SearchSpace) -> Sequence[Architecture]:
     """One architecture of every class, in the order of all tables of the space.
 

@@ -18,7 +18,7 @@ from bnas_bench.core.errors import BadValue
 from bnas_bench.core.seeds import generator
 from bnas_bench.tables import parquet
 from bnas_bench.tables.contents import trainings_of
-from bnas_bench.tables.definition import text
+from bnas_bench.tables.definition import default_name, text
 from bnas_bench.tables.entry import Columns, Entry
 from bnas_bench.tables.truth import COMMITTED, GroundTruth
 
@@ -49,14 +49,14 @@ class Named:
 
 
 def table_of(space: str, dataset: str) -> Named | None:
-    """The committed table of a space and a dataset, `tables/SPACE-DATASET.parquet`.
+    """The committed table of a space and a dataset, `tables/NAME.parquet` by its `default_name`.
 
     None if there is none, or it has less than `LEAST` of the architectures.
 
     Raises:
         Damaged: if that file is no table.
     """
-    name = f"{space}-{dataset.partition(':')[0]}"
+    name = default_name(space, dataset)
     path = COMMITTED / f"{name}{parquet.ENDING}"
     if not path.is_file():
         return None

@@ -97,6 +97,19 @@ def test_what_is_held_is_looked_up_and_the_rest_trained_as_the_table_is(
     assert verdict["table"] | {"held": HELD, "architectures": 5044} == verdict["table"]
 
 
+def test_a_table_is_found_by_its_dataset(committed: Path, how: Definition) -> None:
+    """A tree of images by the name of its folder; another folder of that name is another dataset."""
+    folder = replace(how, dataset="imagefolder:data/leaves")
+    rows = [row(arch, how=folder) for arch in order()[:HELD]]
+    contents = Contents.of(filled(committed.parent / "leaves", rows, folder))
+    parquet.write(contents, committed / "bnas-201-leaves.parquet")
+    found = table_of("bnas-201", "imagefolder:data/leaves")
+    assert found is not None
+    assert (found.name, found.definition) == ("bnas-201-leaves", folder.digest)
+    assert table_of("bnas-201", "imagefolder:data/trees") is None
+    assert table_of("bnas-201", "imagefolder:other/leaves") is None
+
+
 def test_a_score_costs_what_the_training_would(judge: Judge, digits: Dataset) -> None:
     space, budget = making.space("bnas-201"), replace(BUDGETS["quick"], batch_size=16)
     spec = judge.truth.definition.spec(space, digits)
