@@ -49,7 +49,7 @@ class Scores:
         precision: at which the scored networks ran; None where that makes no difference.
         values: one per architecture; more is better.
         passes: spent before there were any scores, by the search.
-        passes_each: by one score.
+        passes_each: by one score, on average.
         without: a seed of the table that the scores have seen, and the truth is to leave out.
     """
 
@@ -142,18 +142,19 @@ class Ranked:
         """The zero-cost proxy of networks at a precision, each with weights and a batch of its own."""
         proxy: Any = making.method(f"proxy[score={name}]")
         values = []
-        for arch in self.archs:
-            rng = generator(0, "ranking", "proxy", seed, arch.id)
-            network = self.space.network(arch, self.task.spec, rng).to(self.task.device)
-            network.precision = Precision(precision)
-            values.append(proxy.of(network, self.task, rng))
+        with Meter(None) as meter:
+            for arch in self.archs:
+                rng = generator(0, "ranking", "proxy", seed, arch.id)
+                network = self.space.network(arch, self.task.spec, rng).to(self.task.device)
+                network.precision = Precision(precision)
+                values.append(proxy.of(network, self.task, rng))
         return Scores(
             method=f"proxy[score={name}]",
             of=name,
             precision=precision,
             values=values,
             passes=0.0,
-            passes_each=float(min(proxy.images, len(self.task.train))),
+            passes_each=round(meter.spent / len(self.archs), 2),
         )
 
     def proxies(self, seed: int) -> Iterator[Scores]:

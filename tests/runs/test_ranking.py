@@ -115,6 +115,10 @@ def test_proxies_look_at_networks_of_both_precisions(ranked: Ranked) -> None:
     both = [(name, p) for name in ranking.PROXIES for p in ("W1A1", "W32A32") if name != "synflow"]
     assert {*found} == {*both, ("synflow", "W32A32"), ("ops", None), ("parameters", None)}
     assert all(len(one.values) == HELD for one in found.values())
+    images = len(ranked.task.train)
+    wanted = {"nwot": images / 3, "synflow": 1, "ops": 0, "parameters": 0}
+    for (name, _), one in found.items():
+        assert one.passes_each == pytest.approx(wanted.get(name, images), abs=0.01)
     assert found["snip", "W1A1"].values != found["snip", "W32A32"].values
     arch, proxy = ranked.archs[4], making.method("proxy[score=snip]")
     rng = generator(0, "ranking", "proxy", 0, arch.id)
