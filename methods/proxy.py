@@ -5,7 +5,7 @@ NAS", ICLR 2021, https://arxiv.org/abs/2101.08134, section 3; code:
 https://github.com/SamsungLabs/zero-cost-nas. Joe Mellor, Jack Turner, Amos Storkey, Elliot J. Crowley.
 "Neural Architecture Search without Training", ICML 2021, https://arxiv.org/abs/2006.04647.
 
-`grad_norm`: the norm of the gradient. `snip`: the sum of |w dL/dw|. `synflow`: the sum of w dR/dw, R the
+`grad_norm`: the norm of the gradient by all weights. `snip`: the sum of |w dL/dw|. `synflow`: the sum of w dR/dw, R the
 sum of the logits of an image of ones through a network whose weights are all their magnitudes. `jacov`: the
 eigenvalues of the correlations between the logits' gradients by the images. `nwot`: the log determinant
 of how many signs two images share. `ops` and `parameters`: more is better, the yardstick of the others.
@@ -13,6 +13,9 @@ of how many signs two images share. `ops` and `parameters`: more is better, the 
 Deviations
     The networks are 1-bit, and gradients pass the signs by the straight-through estimator; for `synflow`
     they run as their real-valued twins, in evaluation mode, as a sign would hide the magnitudes.
+    Weights are all that learn, those of batch norm and PReLU and biases among them; the published code has
+    convolutions and linear layers alone, and for `grad_norm` adds up the norms of the layers' gradients.
+    `synflow` is shown as its logarithm.
     `nwot` compares the signs that leave batch norm, as 1-bit convolutions see them, in place of ReLU's.
     The papers rank a space, or warm up another search; here the best of the random architectures that the
     budget holds is taken.
