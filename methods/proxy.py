@@ -5,7 +5,7 @@ NAS", ICLR 2021, https://arxiv.org/abs/2101.08134, section 3; code:
 https://github.com/SamsungLabs/zero-cost-nas. Joe Mellor, Jack Turner, Amos Storkey, Elliot J. Crowley.
 "Neural Architecture Search without Training", ICML 2021, https://arxiv.org/abs/2006.04647.
 
-`grad_norm`: the norm of the gradient by all weights. `snip`: the sum of |w dL/dw|. `synflow`: the sum of w dR/dw, R the
+`grad_norm`: the norm of the gradient. `snip`: the sum of |w dL/dw|. `synflow`: the sum of w dR/dw, R the
 sum of the logits of an image of ones through a network whose weights are all their magnitudes. `jacov`: the
 eigenvalues of the correlations between the logits' gradients by the images. `nwot`: the log determinant
 of how many signs two images share. `ops` and `parameters`: more is better, the yardstick of the others.

@@ -132,7 +132,7 @@ class Definition:
 
 
 def default_name(space: str, dataset: str) -> str:
-    """`SPACE-DATASET`; a tree of images has its folder's name, cifar10-jpeg of `imagefolder:data/cifar10-jpeg`."""
+    """`SPACE-DATASET`; a tree of images has its folder's name: `imagefolder:data/leaves` is `leaves`."""
     kind, _, path = dataset.partition(":")
     return f"{space}-{Path(path).name or kind}"
 
