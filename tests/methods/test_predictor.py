@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from bnas_bench.methods.predictor import Predictor, encoding, expected_improvement, fitted
 from scipy import stats
 
+from bnas_bench.methods import predictor
 from bnas_bench.plugins.registry import discover, find
 from bnas_bench.search.meter import Meter
 from tests.helpers.scores import Asked, asked_task, true_score
@@ -70,3 +73,17 @@ def test_what_is_known_is_not_asked_for_again() -> None:
     _, asked = best_after(480, 0, pool=20)
     guided = [arch for arch, _ in asked.calls[10:]]
     assert len(set(guided)) == len(guided)
+
+
+def test_the_process_sees_the_latest_scores(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[list[float]] = []
+
+    def spied(x_NF: np.ndarray, y_N: np.ndarray) -> Any:
+        assert len(x_NF) == len(y_N)
+        seen.append(y_N.tolist())
+        return fitted(x_NF, y_N)
+
+    monkeypatch.setattr(predictor, "fitted", spied)
+    _, asked = best_after(240, 0, most=12)
+    scores = [true_score(*call) for call in asked.calls]
+    assert seen == [scores[max(0, n - 12) : n] for n in range(10, 20)]
