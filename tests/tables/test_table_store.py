@@ -7,13 +7,15 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from bnas_bench.core.budget import PRECISIONS
 from bnas_bench.core.errors import BadValue, BenchError, Damaged
 from bnas_bench.data.datasets import Images, load
 from bnas_bench.runs.tabulate import Request, fill, fill_in_processes
@@ -267,3 +269,21 @@ def test_a_store_takes_no_file_of_another_table(tmp_path: Path, store: TableStor
     with pytest.raises(BadValue, match="epochs 4, not 2"):
         contents.add_to(store)
     assert not store.refresh()
+
+
+def test_what_another_finished_before_the_claim_is_not_trained_again(
+    store: TableStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is free and yet done: another process finished it between the look and the claim."""
+    arch = tables.order()[0]
+    done = replace(tables.row(arch), definition=store.definition.digest)
+
+    @contextmanager
+    def late(number: int) -> Iterator[bool]:
+        assert number == PRECISIONS.index("W1A1")
+        TableStore(store.folder).append(done)
+        yield True
+
+    monkeypatch.setattr(store, "claim", late)
+    assert not [*fill(store, Request(precisions=["W1A1"], first=1))]
+    assert [*store.refresh().values()] == [done]
