@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ import click
 from bnas_bench.cli.lists import definitions
 from bnas_bench.cli.running import FOLDER, RESULTS, Number
 from bnas_bench.core.budget import PRECISIONS
-from bnas_bench.core.errors import BadValue, UnknownName
+from bnas_bench.core.errors import BadValue, Damaged, UnknownName
 from bnas_bench.core.options import Count, Grid, Positive, Threads
 from bnas_bench.runs.folders import check_name
 
@@ -129,6 +129,8 @@ def truth(
     from bnas_bench import api
 
     found = api.table(name)
+    if out is not None:
+        _check_keeps(found, out)
     definitions((key.replace("_", " "), _said(value)) for key, value in found.datasheet.items())
     if found.precisions:
         click.echo("")
@@ -142,6 +144,24 @@ def truth(
         _time(found, timed, data)
     if out is not None:
         click.echo(f"wrote {found.write(out)}")
+
+
+def _check_keeps(found: GroundTruth, out: Path) -> None:
+    """Raise BadValue if a file has more of the same table than would be written over it."""
+    from bnas_bench.tables import parquet
+
+    if not out.is_file():
+        return
+    with suppress(Damaged):  # no table: nothing is lost
+        how, shares = parquet.described(out)
+        whole = found.contents.architectures
+        for precision, share in shares.items():
+            held, ours = round(share * whole), found.datasheet["trainings"].get(precision, 0)
+            if how == found.definition and held * how.seeds > ours:
+                raise BadValue(
+                    f"{out} holds {held:,} architectures of this table at {precision}, {found.name} holds "
+                    f"{ours // how.seeds:,}: give tabulate --from {out} first, or write another file"
+                )
 
 
 def _time(found: GroundTruth, out: Path, data: Path) -> None:

@@ -331,3 +331,20 @@ def test_a_file_of_another_table_begins_none(file: Path, tmp_path: Path) -> None
     said = fail("tabulate", "--results", tmp_path / "r", "--from", file)
     assert "those trainings are of another table than" in said
     assert not (tmp_path / "r").exists()
+
+
+def test_a_file_that_holds_more_of_the_table_is_kept(
+    rows: list[Row], file: Path, folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.parquet"
+    out.write_bytes(whole := file.read_bytes())
+    fewer = filled(tmp_path / "fewer", [one for one in rows if one.precision == "W1A1"])
+    said = fail("truth", fewer.folder, "-o", out)
+    assert "holds 25 architectures of this table at W32A32" in said
+    assert "holds 0: give tabulate --from" in said
+    assert out.read_bytes() == whole
+    succeed("truth", folder, "-o", out)  # as many
+    out.write_bytes(b"no table")
+    succeed("truth", fewer.folder, "-o", out)
+    succeed("truth", folder, "-o", out)  # more
+    assert bb.table(out).count("W32A32") == REAL
