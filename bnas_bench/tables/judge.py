@@ -96,7 +96,7 @@ class Judge:
         canonical = space.canonical(arch)
         name = text(space, canonical)
         if name not in self._trained:
-            with self._unheard():  # a search is charged for the score alone
+            with self._unheard(), _one_thread():  # a search is charged for the score alone
                 row = self._trainer.row(canonical, name, PRECISION)
             self._trained[name] = Columns(trainings_of([row], how), how).entry(0, PRECISION)
         return self._trained[name]
@@ -151,6 +151,19 @@ class Judge:
     def parts(self, dataset: Dataset) -> tuple[Images, Images, Images]:
         """The images that train, validate and test, of the dataset at another size or on another device."""
         return self.truth.definition.split(dataset)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """As `tabulate` trains: the number of threads changes the last digits, and signs with them."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 class ByTable:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from scipy.stats import kendalltau
 
 from bnas_bench.analysis.searches import incumbents
@@ -28,6 +30,7 @@ from bnas_bench.tables import parquet
 from bnas_bench.tables.contents import Contents
 from bnas_bench.tables.definition import Definition, defined, text
 from bnas_bench.tables.judge import ByTable, Judge, table_of
+from bnas_bench.tables.row import Row
 from bnas_bench.tables.training import Trainer
 from tests.helpers.records import results
 from tests.helpers.tables import filled, order, row
@@ -108,6 +111,22 @@ def test_a_table_is_found_by_its_dataset(committed: Path, how: Definition) -> No
     assert (found.name, found.definition) == ("bnas-201-leaves", folder.digest)
     assert table_of("bnas-201", "imagefolder:data/trees") is None
     assert table_of("bnas-201", "imagefolder:other/leaves") is None
+
+
+def test_it_trains_on_one_thread_as_the_table_was(
+    judge: Judge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[int] = []
+    row = Trainer.row
+
+    def watched(*arguments: Any) -> Row:
+        threads.append(torch.get_num_threads())
+        return row(*arguments)
+
+    monkeypatch.setattr(Trainer, "row", watched)
+    torch.set_num_threads(2)
+    judge.entry(order()[HELD])
+    assert (threads, torch.get_num_threads()) == ([1], 2)
 
 
 def test_a_score_costs_what_the_training_would(judge: Judge, digits: Dataset) -> None:
