@@ -397,6 +397,24 @@ def over_seeds(records: Sequence[dict[str, Any]], key: str) -> str:
     return f"{known.mean:.1f} [{lower:.1f}, {upper:.1f}]"
 
 
+def test_the_papers_tables_are_of_their_transfers() -> None:
+    page = (ROOT / "docs/transfer.md").read_text("utf-8").splitlines()
+    found: dict[str, dict[str, Any]] = {}
+    for _, record in transfers.read_all(ROOT / "results/transfer-tables"):
+        assert isinstance(record, dict)
+        assert record["dirty"] is False
+        first = "mean_ap" if record["task"] == "identities" else "map_area"
+        assert record["test"][first] > 8 * record["test"]["chance_bound"]
+        found.setdefault(record["trial"][-8:], {})[record["task"]] = record["test"]
+    assert len(found) == 15
+    for trial, tests in found.items():
+        cells = [
+            f"{tests[task][key]:.1f}" if task in tests else ""
+            for task, key in (("identities", "mean_ap"), ("scenes", "map_area"), ("scenes", "ap"))
+        ]
+        assert any(f"| `{trial}` | {' | '.join(cells)} |" in line for line in page)
+
+
 def test_what_a_schedule_of_precisions_gains_is_of_its_records() -> None:
     page = " ".join((ROOT / "docs/transfer.md").read_text("utf-8").split())
     found: dict[str, list[dict[str, Any]]] = {}
