@@ -12,6 +12,7 @@ from bnas_bench.core.seeds import generator
 from bnas_bench.cost import costs, ledger
 from bnas_bench.data.datasets import Dataset, Task, load
 from bnas_bench.nn.binary import Precision
+from bnas_bench.packed.size import packed_bytes
 from bnas_bench.search.space import SearchSpace
 from bnas_bench.tables import parquet
 from bnas_bench.tables.judge import PRECISION, Judge, Named
@@ -59,7 +60,7 @@ def judged(judge: Judge, space: SearchSpace, arch: Architecture) -> dict[str, An
         "test_images": how.test_images,
         "recipe": {name: getattr(how, name) for name in recipe} | {"precision": PRECISION},
         "train_seconds": 0.0,
-        "packed_bytes": judge.entry(arch).bytes,
+        "packed_bytes": packed_bytes(network.eval(), shape),  # of this cell, as the other costs
         "packed_reason": "a table says nothing of how long it takes",
     }
 

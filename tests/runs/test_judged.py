@@ -16,10 +16,12 @@ from bnas_bench.analysis.searches import incumbents
 from bnas_bench.core.architecture import Architecture
 from bnas_bench.core.budgets import BUDGETS
 from bnas_bench.core.errors import BadValue, BudgetExceeded, Damaged
+from bnas_bench.core.seeds import generator
 from bnas_bench.data.datasets import Dataset, load
+from bnas_bench.packed.size import packed_bytes
 from bnas_bench.plugins import making
 from bnas_bench.report.learned import learned_table
-from bnas_bench.runs.judged import judge_of, task_of
+from bnas_bench.runs.judged import judge_of, judged, task_of
 from bnas_bench.runs.request import requested
 from bnas_bench.runs.run import run_trial
 from bnas_bench.runs.store import Store
@@ -220,6 +222,20 @@ def test_a_trial_is_judged(
     assert elsewhere.table is None
     monkeypatch.setattr(judging, "LEAST", (HELD + 1) / 5044)  # a table that has hardly begun
     assert [one.table for one in requested(*arguments)] == [None]
+
+
+def test_bytes_are_those_of_the_cell_that_was_found(judge: Judge) -> None:
+    """Not of the one that stands for its class, which computes the same and may take other bytes."""
+    space, spec = judge.truth.space, judge.truth.definition.spec(judge.truth.space, judge.dataset)
+    found = space.parse(
+        "|avg_pool_3x3~0|+|skip_connect~0|none~1|+|avg_pool_3x3~0|skip_connect~1|avg_pool_3x3~2|"
+    )
+    sizes = [
+        packed_bytes(space.network(arch, spec, generator(0, "test")).eval(), judge.dataset.shape)
+        for arch in (found, space.canonical(found))
+    ]
+    assert sizes[0] != sizes[1]
+    assert judged(judge, space, found)["packed_bytes"] == sizes[0]
 
 
 @pytest.mark.usefixtures("committed")
