@@ -16,13 +16,16 @@ from tests.helpers.daemons import alone
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch")
 
+CREDENTIAL = 5
+"""Seconds for which a task's credential is good, and is remembered when it was revoked."""
+
 CONF = """
 ClusterName=bnas
 SlurmctldHost={host}(127.0.0.1)
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
-AuthInfo=socket={root}/munge.socket,cred_expire=5
+AuthInfo=socket={root}/munge.socket,cred_expire={credential}
 CommunicationParameters=NoInAddrAny,NoCtldInAddrAny
 SlurmctldPort={ports[0]}
 StateSaveLocation={root}/state
@@ -60,12 +63,17 @@ PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
 
 
 class Cluster:
-    """Its daemons, by name, and what is called on it."""
+    """Its daemons, by name, and what is called on it.
+
+    Attributes:
+        waiting: since when tasks are seen to wait in its queue.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.environment = os.environ | {"SLURM_CONF": str(root / "slurm.conf"), "PATH": PATH}
         self.daemons: dict[str, subprocess.Popen[bytes]] = {}
+        self.waiting: dict[str, float] = {}
 
     def start(self, name: str, *command: str) -> None:
         with (self.root / f"{name}.log").open("ab") as log:
@@ -108,7 +116,8 @@ def cluster(root: Path) -> Iterator[Cluster]:
     """A cluster whose two nodes wait for work."""
     for folder in ("state", "spool/n1", "spool/n2"):
         (root / folder).mkdir(parents=True)
-    text = CONF.format(host=socket.gethostname(), root=root, ports=_ports(3))
+    places = {"host": socket.gethostname(), "root": root, "ports": _ports(3)}
+    text = CONF.format(**places, credential=CREDENTIAL)
     (root / "slurm.conf").write_text(text)
     (root / "munge.key").write_bytes(os.urandom(1024))
     (root / "munge.key").chmod(0o600)

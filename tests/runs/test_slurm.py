@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from bnas_bench.core.errors import BadValue
 from bnas_bench.runs import code, slurm
 from bnas_bench.runs.how import How
 from bnas_bench.runs.store import Record, Store
-from tests.helpers.slurm import Cluster, cluster, lacking, until
+from tests.helpers.slurm import CREDENTIAL, Cluster, cluster, lacking, until
 from tests.helpers.trials import TOY, lasting, toy_trial, toy_trials
 
 ROOT = Path(__file__).parents[2]
@@ -77,10 +78,16 @@ def tasks(store: Store) -> dict[str, str]:
 
 
 def start_waiting(here: Cluster, only: set[str] | None = None) -> None:
-    """Tasks that were put into the queue again need not wait their two minutes."""
-    for line in here.call("squeue", "-h", "-r", "-t", "PD", "-o", "%i %r").splitlines():
-        task, why = line.split(maxsplit=1)
-        if why == "BeginTime" and (only is None or task in only):
+    """Tasks that were put into the queue again need not wait their two minutes, but some seconds.
+
+    SLURM revokes a task's credential as it requeues it: one that was started at once ended with exit code 1,
+    its new credential taken for the revoked one.
+    """
+    for line in here.call("squeue", "-h", "-r", "-t", "PD", "-o", "%i|%S|%r").splitlines():
+        task, begin, why = line.split("|")
+        since = here.waiting.setdefault(f"{task} until {begin}", time.monotonic())
+        waited = time.monotonic() - since > CREDENTIAL + 3
+        if why == "BeginTime" and waited and (only is None or task in only):
             here.call("scontrol", "update", f"jobid={task}", "StartTime=now")
 
 
