@@ -38,6 +38,9 @@ WARNING = 120
 CODE = "BNAS_BENCH_CODE"
 """The environment's variable that tells a task by which code it was submitted."""
 
+CANCELLED = "BNAS_BENCH_CANCELLED"
+"""The environment's variable that names a file: once it is there, a task is put into no queue again."""
+
 ARRAY = 1001
 """Tasks of an array by SLURM's default, `MaxArraySize`; their numbers begin at 0."""
 
@@ -98,18 +101,20 @@ def _script(command: Sequence[str], tasks: Path, code: str) -> str:
     to save, and goes into the queue again.
     """
     folder, seen = shlex.quote(str(Path.cwd())), shlex.quote(str(tasks))
+    cancelled = shlex.quote(str(_mark(tasks)))
     logs = shlex.quote(str(tasks.parent / "logs"))
     unseen = f"this node does not see {tasks}: give --results a folder that all nodes share"
     return f"""#!/bin/sh
 cd {folder} && test -r {seen} || {{ echo {shlex.quote(unseen)} >&2; exit 1; }}
 id=$(sed -n "$((SLURM_ARRAY_TASK_ID + 1))s/.*\\"id\\": \\"\\(.*\\)\\".*/\\1/p" {seen})
-export {CODE}={code}
+export {CODE}={code} {CANCELLED}={cancelled}
 trap 'kill -USR1 "$task"' USR1
 trap 'kill -TERM "$task"' TERM
 {shlex.join(command)} --only "$id" >>{logs}/"$id.log" 2>&1 &
 task=$!
 while wait "$task"; code=$?; kill -0 "$task" 2>/dev/null; do :; done
-test "$code" -ne {128 + signal.SIGUSR1} || scontrol requeue "${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID"
+test "$code" -ne {128 + signal.SIGUSR1} || test -e {cancelled} ||
+    scontrol requeue "${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID"
 exit "$code"
 """
 
@@ -126,15 +131,19 @@ def check_code(trials: Sequence[Trial]) -> None:
 
 
 def requeue() -> None:
-    """Put the task that this process is back into the queue, and no other of its array."""
-    if job := os.environ.get("SLURM_ARRAY_JOB_ID"):
+    """Put the task that this process is back into the queue, and no other of its array.
+
+    Not where it was cancelled: SLURM would take back what it has just ended.
+    """
+    mark = os.environ.get(CANCELLED)
+    if (job := os.environ.get("SLURM_ARRAY_JOB_ID")) and not (mark and Path(mark).exists()):
         job = f"{job}_{os.environ['SLURM_ARRAY_TASK_ID']}"
         _call(["scontrol", "requeue", job])
 
 
 def queued(store: Store) -> dict[str, str]:
     """Trials that are in SLURM's queue: their tasks and states; none where there is no SLURM."""
-    if not (arrays := dict(_arrays(store))):
+    if not (arrays := {job: ids for job, _, ids in _arrays(store)}):
         return {}
     try:
         lines = _call(["squeue", "--noheader", "--array", "--format=%i|%T|%r"]).splitlines()
@@ -156,23 +165,32 @@ def cancel(store: Store) -> list[str]:
     Raises:
         BadValue: if nothing was submitted, or SLURM refuses.
     """
-    jobs = [job for job, _ in _arrays(store)]
+    jobs = [job for job, _, _ in _arrays(store)]
     if not jobs:
         raise BadValue(f"nothing of '{store.root.name}' was submitted to SLURM")
+    for _, tasks, _ in _arrays(
+        store
+    ):  # before SLURM ends them: one that saves just now would come back
+        write_atomically(_mark(tasks), b"")
     # By its name as well: results may be a stranger's, and their list name other jobs.
     _call(["scancel", "--me", f"--name={_job_name(store)}", *jobs])
     return jobs
 
 
-def _arrays(store: Store) -> Iterator[tuple[str, list[str]]]:
-    """The numbers of the arrays that were submitted, with the ids of their trials."""
+def _mark(tasks: Path) -> Path:
+    """Of an array's list the file that says that the array was cancelled."""
+    return tasks.with_suffix(".cancelled")
+
+
+def _arrays(store: Store) -> Iterator[tuple[str, Path, list[str]]]:
+    """The numbers of the arrays that were submitted, with their lists, and the ids in these."""
     folder = store.root / "slurm"
     for line in _lines(folder / "jobs.jsonl"):
         match line:
             case {"job": str(job), "tasks": str(tasks)} if re.fullmatch(
                 r"\d+", job
             ) and re.fullmatch(r"[0-9a-f]+\.jsonl", tasks):
-                yield job, [str(each.get("id")) for each in _lines(folder / tasks)]
+                yield job, folder / tasks, [str(each.get("id")) for each in _lines(folder / tasks)]
 
 
 def _lines(path: Path) -> Iterator[dict[str, object]]:

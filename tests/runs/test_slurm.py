@@ -273,10 +273,40 @@ def test_a_task_runs_the_trial_of_its_line_and_says_where_it_sees_no_results(
     done = subprocess.run(["sh"], input=dying, env=environment, text=True, capture_output=True)
     assert done.returncode == 128 + signal.SIGUSR1
     assert (tmp_path / "requeued").read_text() == "requeue 7_1\n"
+    (tmp_path / "requeued").unlink()
+    slurm._mark(tasks).touch()
+    subprocess.run(["sh"], input=dying, env=environment, text=True, capture_output=True)
+    assert not (tmp_path / "requeued").exists(), "it was cancelled"
     tasks.unlink()
     done = subprocess.run(["sh"], input=script, env=environment, text=True, capture_output=True)
     assert done.returncode == 1
     assert done.stderr.startswith(f"this node does not see {tasks}: give --results a folder")
+
+
+def test_a_task_that_saves_while_it_is_cancelled_does_not_come_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "mine" / "slurm"
+    folder.mkdir(parents=True)
+    (folder / "jobs.jsonl").write_text('{"job": "12", "tasks": "ab.jsonl"}\n')
+    mark = slurm._mark(folder / "ab.jsonl")
+    script = slurm._script(["true"], folder / "ab.jsonl", "c0de")
+    assert f"{slurm.CANCELLED}={mark}\n" in script
+    for name, value in (("ARRAY_JOB_ID", "12"), ("ARRAY_TASK_ID", "0")):
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    monkeypatch.setenv(slurm.CANCELLED, str(mark))
+    calls: list[list[str]] = []
+
+    def called(command: list[str]) -> str:
+        calls.append(command)
+        if command[0] == "scancel":  # it ends the task, which saves
+            slurm.requeue()
+        return ""
+
+    monkeypatch.setattr(slurm, "_call", called)
+    slurm.requeue()
+    assert slurm.cancel(Store(tmp_path / "mine")) == ["12"]
+    assert [command[0] for command in calls] == ["scontrol", "scancel"]
 
 
 def test_lists_of_a_stranger_name_no_other_jobs(tmp_path: Path) -> None:
