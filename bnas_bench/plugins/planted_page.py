@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bnas_bench.plugins.checks.contract import one_thread
+from bnas_bench.packed.engine.threads import torch_threads
 from bnas_bench.plugins.checks.planted import (
     LEVEL,
     RESAMPLES,
@@ -56,7 +56,7 @@ def planted_page() -> str:
     rows = [["", *TASKS], ["---"] * (1 + len(TASKS))]
     rows.append(["passes", *(f"{task.passes:,}" for task in TASKS.values())])
     rows.append(["draws", *(f"{np.mean(drawn(task)):.0%}" for task in TASKS)])
-    with one_thread():
+    with torch_threads(1):
         for name, method in discover("method").items():
             cells = [_cell(trials, reasons) for trials in planted_trials(method)]
             rows.append([f"`{name}`", *cells])

@@ -92,11 +92,15 @@ class Judge:
         """What an architecture reaches: as the table says, or as a training by its definition gives."""
         if self.truth.holds(arch, PRECISION):
             return self.truth.query(arch, PRECISION)
+        from bnas_bench.packed.engine.threads import torch_threads
+
         space, how = self.truth.space, self.truth.definition
         canonical = space.canonical(arch)
         name = text(space, canonical)
         if name not in self._trained:
-            with self._unheard(), _one_thread():  # a search is charged for the score alone
+            # A search is charged for the score alone. One thread, as `tabulate` has: more change the last
+            # digits, and signs with them.
+            with self._unheard(), torch_threads(1):
                 row = self._trainer.row(canonical, name, PRECISION)
             self._trained[name] = Columns(trainings_of([row], how), how).entry(0, PRECISION)
         return self._trained[name]
@@ -151,19 +155,6 @@ class Judge:
     def parts(self, dataset: Dataset) -> tuple[Images, Images, Images]:
         """The images that train, validate and test, of the dataset at another size or on another device."""
         return self.truth.definition.split(dataset)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """As `tabulate` trains: the number of threads changes the last digits, and signs with them."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 class ByTable:

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import torch
 
+from bnas_bench.packed.engine.threads import torch_threads
 from bnas_bench.plugins.checks import Case, cases
-from bnas_bench.plugins.checks.contract import one_thread
 from bnas_bench.plugins.checks.rehearsal import Rehearsal
 from bnas_bench.plugins.registry import discover, find
 
@@ -101,7 +101,7 @@ def double() -> Iterator[None]:
 
 def trajectory(rehearsal: Rehearsal) -> dict[str, Any]:
     """What the search logged, and where it ended."""
-    with one_thread():
+    with torch_threads(1):
         outcome = rehearsal.outcome
     return {
         "passes": outcome.spent,

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bnas_bench.core.errors import BenchError, UnknownName
-from bnas_bench.plugins.checks.contract import ContractBroken, one_thread, require
+from bnas_bench.packed.engine.threads import torch_threads
+from bnas_bench.plugins.checks.contract import ContractBroken, require
 from bnas_bench.plugins.checks.files import FILE_CHECKS
 from bnas_bench.plugins.checks.methods import METHOD_CHECKS, check_refusal
 from bnas_bench.plugins.checks.networks import NETWORK_CHECKS
@@ -62,7 +63,7 @@ class Case:
     def run(self) -> CheckResult:
         if self.not_asked is not None:
             return CheckResult(self.name, True, self.not_asked, asked=False)
-        with one_thread():
+        with torch_threads(1):  # with networks this small, more of them only wait for each other
             wrong = self._wrong()
         expected = getattr(self.plugin.load(), "expected_failures", {}).get(self.check.__name__)
         if expected is None:

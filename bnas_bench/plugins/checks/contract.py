@@ -27,17 +27,6 @@ def require(kept: bool, otherwise: str) -> None:
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """Compute on one thread: with networks this small, more of them only wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
-@contextmanager
 def globals_unused() -> Iterator[None]:
     """Require that no global generator moves inside, where each starts from an unusual state.
 
